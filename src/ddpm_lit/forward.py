@@ -1,0 +1,80 @@
+r"""Forward process: cómo se destruyen los datos, $q(x_t|x_{t-1})$ y $q(x_t|x_0)$.
+
+Ninguna función de este módulo saca números aleatorios: el ruido
+$\epsilon \sim \mathcal{N}(0, I)$ es un argumento. `t` es siempre un tensor (B,) de
+índices de código (el índice 0 es el $t = 1$ del artículo) y los datos pueden tener
+cualquier forma (B, …). Si `x_start` tiene un solo ejemplo, (1, …), y `t` varios, se
+obtiene ese ejemplo en todos esos pasos a la vez.
+
+Fuente: Ho et al. 2020 (arXiv:2006.11239), ecuaciones 2 y 4.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ddpm_lit.scheduler import Schedule
+
+
+class Gaussian(NamedTuple):
+    """Una normal con covarianza diagonal.
+
+    La media tiene la forma de los datos, (B, …); la varianza y su logaritmo se
+    pueden difundir (*broadcast*) con ella.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    log_variance: Tensor
+
+
+def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    r"""Un paso del proceso: una muestra de $q(x_t|x_{t-1})$ (Ho et al., ec. 2).
+
+    $$x_t = \sqrt{1 - \beta_t}\,x_{t-1} + \sqrt{\beta_t}\,\epsilon$$
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        x_prev: $x_{t-1}$, de forma (B, …).
+        t: índices de código (B,) del paso que se da.
+        noise: $\epsilon$, ruido normal estándar de forma (B, …).
+
+    Returns:
+        $x_t$, de forma (B, …).
+    """
+    signal = schedule.at("sqrt_alphas", t, x_prev)
+    return signal * x_prev + schedule.at("sqrt_betas", t, x_prev) * noise
+
+
+def q_sample(schedule: Schedule, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    r"""El salto directo: una muestra de $q(x_t|x_0)$ (Ho et al., ec. 4).
+
+    $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon$$
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        x_start: $x_0$, de forma (B, …), con valores en $[-1, 1]$.
+        t: índices de código (B,).
+        noise: $\epsilon$, ruido normal estándar de forma (B, …).
+
+    Returns:
+        $x_t$, de forma (B, …).
+    """
+    signal = schedule.at("sqrt_alphas_cumprod", t, x_start)
+    return signal * x_start + schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start) * noise
+
+
+def q_mean_variance(schedule: Schedule, x_start: Tensor, t: Tensor) -> Gaussian:
+    r"""La distribución $q(x_t|x_0) = \mathcal{N}(\sqrt{\bar\alpha_t}\,x_0, (1-\bar\alpha_t) I)$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        x_start: $x_0$, de forma (B, …).
+        t: índices de código (B,).
+
+    Returns:
+        Media (B, …), varianza y log-varianza (B, 1, …, 1).
+    """
+    mean = schedule.at("sqrt_alphas_cumprod", t, x_start) * x_start
+    std = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start)
+    return Gaussian(mean, std**2, 2 * std.log())

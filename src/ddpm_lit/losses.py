@@ -1,0 +1,355 @@
+r"""Función de pérdidas: qué se le pide a la red y cuánto vale cada error.
+
+De la cota variacional $L = L_T + \sum_{t>1} L_{t-1} + L_0$ (Ho et al. 2020, ec. 5) a
+$L_{\text{simple}}$ (ec. 14), que es un error cuadrático con peso 1 en todo $t$. Los
+términos de la cota se dan en bits por dimensión.
+
+Fuentes: Ho et al. 2020 (arXiv:2006.11239); Nichol y Dhariwal 2021 (arXiv:2102.09672);
+Hang et al. 2023 (arXiv:2303.09556) para min-SNR.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddpm_lit.backward import Clip, check_prediction, fixed_variance, p_mean_variance
+from ddpm_lit.forward import q_mean_variance, q_sample
+from ddpm_lit.posterior import q_posterior
+from ddpm_lit.scheduler import Schedule
+
+WEIGHTINGS = ("uniform", "vlb", "min_snr")
+
+
+# --- El error que se entrena ------------------------------------------------------------------
+
+
+def training_target(
+    schedule: Schedule, prediction: str, x_start: Tensor, noise: Tensor, t: Tensor
+) -> Tensor:
+    r"""Lo que la red debería haber respondido, cuando se conocen $x_0$ y $\epsilon$.
+
+    - `"epsilon"`: $\epsilon$;
+    - `"x_start"`: $x_0$;
+    - `"v"`: $v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0$;
+    - `"posterior_mean"`: $\tilde\mu_t(x_t, x_0)$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        prediction: qué predice la red.
+        x_start: $x_0$, de forma (B, …).
+        noise: $\epsilon$, de forma (B, …).
+        t: índices de código (B,).
+
+    Returns:
+        El objetivo, de forma (B, …).
+
+    Raises:
+        ValueError: si la predicción no existe o no tiene sentido con el schedule.
+    """
+    check_prediction(schedule, prediction)
+    match prediction:
+        case "epsilon":
+            return noise
+        case "v":
+            signal = schedule.at("sqrt_alphas_cumprod", t, x_start)
+            return signal * noise - schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start) * x_start
+        case "posterior_mean":
+            return q_posterior(schedule, x_start, q_sample(schedule, x_start, t, noise), t).mean
+        case _:
+            return x_start
+
+
+def loss_weight(
+    schedule: Schedule,
+    t: Tensor,
+    *,
+    weighting: str = "uniform",
+    prediction: str = "epsilon",
+    variance: str = "fixed_large",
+    gamma: float = 5.0,
+) -> Tensor:
+    r"""El peso $w(t)$ del error cuadrático de la predicción.
+
+    - `"uniform"`: $w = 1$; con $\epsilon$ es $L_{\text{simple}}$ (Ho et al., ec. 14);
+    - `"vlb"`: el peso de la cota. Para la media es $1/(2\sigma_t^2)$ (ec. 8); para
+      $\epsilon$, $\beta_t^2/(2\sigma_t^2\alpha_t(1-\bar\alpha_t))$ (ec. 12);
+    - `"min_snr"`: $\min(\mathrm{SNR}, \gamma)$ en el espacio de $x_0$ (Hang et al.).
+
+    Los dos últimos se definen para una predicción y se traducen a las demás: el error
+    de cualquiera de ellas es el de $x_0$ por un factor que solo depende de $t$.
+
+    Con la varianza pequeña, $\sigma_1^2 = \tilde\beta_1 = 0$ y el peso de la cota sería
+    infinito en $t = 1$. Ahí está, en su lugar, $\tilde\beta_2$: la misma que usa el
+    decodificador discreto de $L_0$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        t: índices de código (B,).
+        weighting: uno de `WEIGHTINGS`.
+        prediction: qué predice la red.
+        variance: `"fixed_small"` o `"fixed_large"`; solo la usa `"vlb"`.
+        gamma: $\gamma$ de min-SNR.
+
+    Returns:
+        Pesos float64 de forma (B,).
+
+    Raises:
+        ValueError: si algún nombre no existe, o el peso no tiene sentido con esa
+            predicción (min-SNR con $\tilde\mu_t$) o con señal terminal nula.
+    """
+    check_prediction(schedule, prediction)
+    like = torch.empty(t.shape, dtype=torch.float64, device=t.device)
+    if weighting == "uniform":
+        return torch.ones_like(like)
+    snr = schedule.at("snr", t, like)
+    per_x_start = {
+        "x_start": torch.ones_like(like),
+        "epsilon": snr,
+        "v": snr + 1,
+        "posterior_mean": schedule.at("posterior_mean_coef1", t, like) ** 2,
+    }[prediction]
+    match weighting:
+        case "vlb":
+            sigma2, log_sigma2 = fixed_variance(schedule, variance, t, like)
+            sigma2 = torch.where(sigma2 > 0, sigma2, log_sigma2.exp())
+            return schedule.at("posterior_mean_coef1", t, like) ** 2 / (2 * sigma2) / per_x_start
+        case "min_snr":
+            if prediction == "posterior_mean":
+                raise ValueError(
+                    "El peso min-SNR está definido para ε, x₀ y v; la red predice la media del "
+                    "posterior. Cambia la predicción o usa el peso «uniform» o «vlb»."
+                )
+            return snr.clamp(max=gamma) / per_x_start
+        case _:
+            raise ValueError(
+                f"No hay ningún peso «{weighting}». Los que hay: {', '.join(WEIGHTINGS)}."
+            )
+
+
+def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Error cuadrático medio de cada ejemplo, por su peso.
+
+    $$\ell_i = w(t_i)\,\frac{1}{D}\,\lVert \text{salida}_i - \text{objetivo}_i \rVert^2$$
+
+    Args:
+        model_output: salida de la red, (B, …).
+        target: lo que debería haber salido, (B, …).
+        weight: pesos (B,), o `None` si todos valen 1.
+
+    Returns:
+        Pérdidas float32 de forma (B,), una por ejemplo; su media es la pérdida del lote.
+
+    Raises:
+        ValueError: si las formas no coinciden.
+    """
+    if model_output.shape != target.shape:
+        raise ValueError(
+            f"La salida de la red tiene forma {tuple(model_output.shape)} y el objetivo "
+            f"{tuple(target.shape)}: deben ser iguales."
+        )
+    errors = (model_output.float() - target.float()).square().flatten(1).mean(dim=1)
+    return errors if weight is None else errors * weight.to(errors)
+
+
+# --- La cota variacional, término a término ---------------------------------------------------
+
+
+def normal_kl(mean1: Tensor, log_var1: Tensor, mean2: Tensor, log_var2: Tensor) -> Tensor:
+    r"""Divergencia $D_{KL}(\mathcal{N}_1 \,\|\, \mathcal{N}_2)$ de normales de una dimensión, en nats.
+
+    $$\frac{1}{2}\left(\log\frac{\sigma_2^2}{\sigma_1^2} + \frac{\sigma_1^2}{\sigma_2^2}
+    + \frac{(\mu_1-\mu_2)^2}{\sigma_2^2} - 1\right)$$
+
+    Args:
+        mean1: $\mu_1$, de cualquier forma.
+        log_var1: $\log\sigma_1^2$.
+        mean2: $\mu_2$.
+        log_var2: $\log\sigma_2^2$.
+
+    Returns:
+        La divergencia elemento a elemento, con la forma común.
+    """
+    ratio = log_var1 - log_var2
+    return 0.5 * (ratio.exp() - 1 - ratio + (mean1 - mean2).square() * (-log_var2).exp())
+
+
+def normal_cdf(x: Tensor) -> Tensor:
+    r"""Función de distribución $\Phi(x)$ de la normal estándar, con la función error."""
+    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def discretized_gaussian_log_likelihood(
+    x: Tensor,
+    mean: Tensor,
+    log_scale: Tensor,
+    *,
+    levels: int = 256,
+    cdf: Callable[[Tensor], Tensor] = normal_cdf,
+    floor: float = 1e-12,
+) -> Tensor:
+    r"""Log-probabilidad de datos discretos bajo una normal, en nats (Ho et al. 2020, ec. 13).
+
+    Los datos toman `levels` valores repartidos por igual en $[-1, 1]$ y a cada uno le
+    toca la probabilidad de su intervalo, $x \pm 1/(\text{levels} - 1)$; los dos de los
+    extremos se alargan hasta $\pm\infty$. Con 256 niveles es $\pm 1/255$; los dígitos de
+    scikit-learn tienen 17, así que es $\pm 1/16$.
+
+    Args:
+        x: datos en $[-1, 1]$, de cualquier forma.
+        mean: medias de la normal, de la misma forma.
+        log_scale: logaritmo de la desviación típica, $\log\sigma$.
+        levels: cuántos valores distintos pueden tomar los datos.
+        cdf: la función de distribución $\Phi$; por defecto, la exacta.
+        floor: probabilidad mínima que se toma antes del logaritmo.
+
+    Returns:
+        Log-probabilidades elemento a elemento.
+
+    Raises:
+        ValueError: si `levels` es menor que 2.
+    """
+    if levels < 2:
+        raise ValueError(f"Hacen falta al menos 2 niveles y han llegado {levels}.")
+    half_bin = 1 / (levels - 1)
+    inverse_scale = (-log_scale).exp()
+    upper = cdf((x - mean + half_bin) * inverse_scale)
+    lower = cdf((x - mean - half_bin) * inverse_scale)
+    is_lowest = x < -1 + half_bin
+    is_highest = x > 1 - half_bin
+    probability = torch.where(
+        is_lowest, upper, torch.where(is_highest, 1 - lower, upper - lower)
+    )
+    return probability.clamp(min=floor).log()
+
+
+def _bits_per_dimension(nats: Tensor) -> Tensor:
+    return nats.flatten(1).mean(dim=1) / math.log(2)
+
+
+def prior_term(schedule: Schedule, x_start: Tensor) -> Tensor:
+    r"""$L_T = D_{KL}(q(x_T|x_0)\,\|\,\mathcal{N}(0, I))$ en bits por dimensión.
+
+    No depende de la red: mide la señal que el proceso deja en $x_T$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        x_start: $x_0$, de forma (B, …).
+
+    Returns:
+        $L_T$ de cada ejemplo, de forma (B,).
+    """
+    last = torch.full((x_start.shape[0],), len(schedule) - 1, device=x_start.device)
+    q_last = q_mean_variance(schedule, x_start, last)
+    zero = torch.zeros_like(x_start)
+    return _bits_per_dimension(normal_kl(q_last.mean, q_last.log_variance, zero, zero))
+
+
+def vb_term(
+    schedule: Schedule,
+    model_output: Tensor,
+    x_start: Tensor,
+    x_t: Tensor,
+    t: Tensor,
+    *,
+    prediction: str = "epsilon",
+    variance: str = "fixed_large",
+    clip: Clip = True,
+    levels: int = 256,
+    cdf: Callable[[Tensor], Tensor] = normal_cdf,
+) -> Tensor:
+    r"""El término de la cota que corresponde a cada $t$, en bits por dimensión.
+
+    Para $t > 1$ es $L_{t-1} = D_{KL}(q(x_{t-1}|x_t,x_0)\,\|\,p_\theta(x_{t-1}|x_t))$; para
+    $t = 1$ (índice 0) es $L_0 = -\log p_\theta(x_0|x_1)$ con el decodificador discreto
+    (Ho et al. 2020, ecs. 5 y 13).
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        model_output: salida de la red para `x_t`, (B, …).
+        x_start: $x_0$, (B, …), en $[-1, 1]$.
+        x_t: una muestra de $q(x_t|x_0)$, (B, …).
+        t: índices de código (B,).
+        prediction: qué predice la red.
+        variance: qué varianza lleva el paso.
+        clip: qué se hace con $\hat x_0$.
+        levels: niveles del decodificador discreto.
+        cdf: función de distribución del decodificador; por defecto, la exacta.
+
+    Returns:
+        El término de cada ejemplo, de forma (B,).
+    """
+    true = q_posterior(schedule, x_start, x_t, t)
+    step = p_mean_variance(
+        schedule, model_output, x_t, t, prediction=prediction, variance=variance, clip=clip
+    )
+    kl = _bits_per_dimension(
+        normal_kl(true.mean, true.log_variance, step.mean, step.log_variance)
+    )
+    decoder_nll = -_bits_per_dimension(
+        discretized_gaussian_log_likelihood(
+            x_start, step.mean, 0.5 * step.log_variance, levels=levels, cdf=cdf
+        )
+    )
+    return torch.where(t.to(kl.device) == 0, decoder_nll, kl)
+
+
+class Bound(NamedTuple):
+    r"""La cota variacional por términos, en bits por dimensión.
+
+    `total` tiene forma (B,), `prior` ($L_T$) también y `terms` es (B, T): en la columna
+    `t` está el término del índice de código `t` ($L_0$ en la 0).
+    """
+
+    total: Tensor
+    prior: Tensor
+    terms: Tensor
+
+
+@torch.no_grad()
+def variational_bound(
+    model: Callable[[Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    x_start: Tensor,
+    noise_at: Callable[[int], Tensor],
+    *,
+    prediction: str = "epsilon",
+    variance: str = "fixed_large",
+    clip: Clip = True,
+    levels: int = 256,
+) -> Bound:
+    r"""La cota $L = L_T + \sum_{t>1} L_{t-1} + L_0$, con una muestra de $x_t$ por término.
+
+    Args:
+        model: la red, `model(x_t, t)`, que recibe el índice original del paso.
+        schedule: las varianzas $\beta_t$.
+        x_start: $x_0$, (B, …), en $[-1, 1]$.
+        noise_at: función que da el ruido (B, …) para el índice de código `t`.
+        prediction: qué predice la red.
+        variance: qué varianza lleva el paso.
+        clip: qué se hace con $\hat x_0$.
+        levels: niveles del decodificador discreto.
+
+    Returns:
+        La cota de cada ejemplo y sus términos.
+    """
+    terms = torch.empty(x_start.shape[0], len(schedule), device=x_start.device)
+    for t in schedule.descending(x_start.shape[0], x_start.device):
+        index = int(t[0])
+        x_t = q_sample(schedule, x_start, t, noise_at(index))
+        output = model(x_t, schedule.timesteps[t.cpu()].to(x_start.device))
+        terms[:, index] = vb_term(
+            schedule,
+            output,
+            x_start,
+            x_t,
+            t,
+            prediction=prediction,
+            variance=variance,
+            clip=clip,
+            levels=levels,
+        )
+    prior = prior_term(schedule, x_start)
+    return Bound(prior + terms.sum(dim=1), prior, terms)

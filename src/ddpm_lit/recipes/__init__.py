@@ -1,0 +1,319 @@
+"""Recetas: configuraciones de entrenamiento completas y con nombre.
+
+Una receta es un fichero TOML. Las que trae el paquete están en esta misma carpeta;
+`load_recipe` acepta el nombre de una de ellas o la ruta de un fichero propio, y encima
+se puede cambiar cualquier valor (`{"training.steps": 200}`).
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ddpm_lit.backward import VARIANCES, check_prediction
+from ddpm_lit.losses import WEIGHTINGS
+from ddpm_lit.mlp import MLP, MLPConfig
+from ddpm_lit.scheduler import Schedule, make_schedule
+from ddpm_lit.unet import UNet, UNetConfig
+
+PROFILES = ("smoke", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Con qué datos se entrena.
+
+    Args:
+        name: nombre de un conjunto de `ddpm_lit.data`.
+        held_out: fracción que ningún modelo ve, entre 0 y 1.
+        split_seed: semilla de esa partición.
+        options: argumentos de la función que carga el conjunto.
+    """
+
+    name: str
+    held_out: float = 0.0
+    split_seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Qué red se entrena.
+
+    Args:
+        kind: `"unet"` o `"mlp"`.
+        options: los campos de `UNetConfig` o de `MLPConfig`.
+    """
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """El proceso y lo que se aprende de él.
+
+    Args:
+        schedule: nombre de un schedule de `make_schedule`.
+        timesteps: T.
+        options: las demás opciones del schedule.
+        prediction: qué predice la red.
+        variance: qué varianza lleva cada paso atrás.
+        weighting: el peso de la pérdida.
+        clip: si se recorta la estimación de x_0 a [-1, 1] al generar.
+    """
+
+    schedule: str = "linear"
+    timesteps: int = 1000
+    options: dict[str, Any] = field(default_factory=dict)
+    prediction: str = "epsilon"
+    variance: str = "fixed_large"
+    weighting: str = "uniform"
+    clip: bool = True
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Cómo se optimiza.
+
+    Args:
+        steps: número de pasos.
+        batch_size: tamaño del lote.
+        learning_rate: tasa de aprendizaje de AdamW tras el calentamiento.
+        warmup_steps: pasos en que la tasa sube desde 0.
+        decay: `"constant"`, o `"cosine"` o `"linear"` hasta 0 en el último paso.
+        weight_decay: decaimiento de pesos de AdamW.
+        betas: los dos momentos de AdamW.
+        grad_clip: norma máxima del gradiente; 0 no lo recorta.
+        ema_decay: decaimiento del EMA.
+        amp: precisión mixta bfloat16 (solo actúa en CUDA).
+    """
+
+    steps: int
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    warmup_steps: int = 0
+    decay: str = "constant"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    grad_clip: float = 1.0
+    ema_decay: float = 0.9999
+    amp: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Una configuración completa: con ella y una semilla, el resultado está determinado.
+
+    Args:
+        name: nombre de la receta.
+        description: qué entrena, en una frase.
+        data: los datos.
+        model: la red.
+        diffusion: el proceso.
+        training: la optimización.
+        seed: semilla de los pesos, del orden de los datos y del ruido.
+        expect: lo que cabe esperar (pérdida, segundos) en cada dispositivo, y si se
+            midió o se extrapoló.
+
+    Raises:
+        ValueError: si algún valor no existe o no tiene sentido con los demás.
+    """
+
+    name: str
+    description: str
+    data: DataConfig
+    model: ModelConfig
+    diffusion: DiffusionConfig
+    training: TrainingConfig
+    seed: int = 0
+    expect: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        training = self.training
+        _check(self.model.kind in ("unet", "mlp"), "model.kind", self.model.kind, "unet o mlp")
+        _check(
+            self.diffusion.variance in VARIANCES,
+            "diffusion.variance",
+            self.diffusion.variance,
+            ", ".join(VARIANCES),
+        )
+        _check(
+            self.diffusion.weighting in WEIGHTINGS,
+            "diffusion.weighting",
+            self.diffusion.weighting,
+            ", ".join(WEIGHTINGS),
+        )
+        _check(
+            training.decay in ("constant", "cosine", "linear"),
+            "training.decay",
+            training.decay,
+            "constant, cosine o linear",
+        )
+        _check(0 <= self.data.held_out < 1, "data.held_out", self.data.held_out, "entre 0 y 1")
+        _check(0 <= self.seed < 2**64, "seed", self.seed, "un entero entre 0 y 2**64 - 1")
+        for name in ("steps", "batch_size", "learning_rate"):
+            value = getattr(training, name)
+            _check(value > 0, f"training.{name}", value, "un número positivo")
+        check_prediction(self.schedule(), self.diffusion.prediction)
+
+    def schedule(self) -> Schedule:
+        """El schedule de la receta."""
+        return make_schedule(
+            self.diffusion.schedule, self.diffusion.timesteps, **self.diffusion.options
+        )
+
+    def build_model(self) -> nn.Module:
+        """La red de la receta, con pesos nuevos sacados del generador global de PyTorch."""
+        if self.model.kind == "mlp":
+            return MLP(_build(MLPConfig, self.model.options, "model.options"))
+        return UNet(_build(UNetConfig, self.model.options, "model.options"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """La receta como diccionario de valores simples, apto para JSON y para TOML."""
+        return dataclasses.asdict(self)
+
+
+def recipe_names() -> list[str]:
+    """Los nombres de las recetas que trae el paquete, en orden alfabético."""
+    files = resources.files(__name__).iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_recipe(
+    source: str | Path, *, profile: str = "cpu", overrides: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Lee una receta por su nombre o desde un fichero TOML.
+
+    Args:
+        source: nombre de una receta del paquete (véase `recipe_names`) o ruta de un
+            fichero `.toml`.
+        profile: `"cpu"` lee los valores tal cual; `"smoke"` y `"gpu"` aplican encima los
+            de la tabla `[profile.smoke]` o `[profile.gpu]`, si está.
+        overrides: valores que mandan sobre todo lo anterior, con el camino separado por
+            puntos: `{"training.steps": 200, "diffusion.options.s": 0.01}`.
+
+    Returns:
+        La receta.
+
+    Raises:
+        FileNotFoundError: si no hay ninguna receta con ese nombre ni ese fichero.
+        ValueError: si el TOML no se puede leer, o algún valor sobra, falta o no es válido.
+    """
+    path = Path(source)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise FileNotFoundError(f"No existe el fichero de receta «{path}».")
+        text = path.read_text(encoding="utf-8")
+    elif str(source) in recipe_names():
+        text = (resources.files(__name__) / f"{source}.toml").read_text(encoding="utf-8")
+    else:
+        raise FileNotFoundError(
+            f"No hay ninguna receta «{source}».{_suggestion(str(source), recipe_names())} "
+            f"Las que hay: {', '.join(recipe_names())}; o da la ruta de un fichero .toml."
+        )
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"La receta «{source}» no es TOML válido: {error}.") from error
+    profiles = table.pop("profile", {})
+    if profile not in PROFILES:
+        raise ValueError(f"No hay ningún perfil «{profile}». Los que hay: {', '.join(PROFILES)}.")
+    for dotted, value in _flatten(profiles.get(profile, {})):
+        _set(table, dotted, value)
+    for dotted, value in (overrides or {}).items():
+        _set(table, dotted, value)
+    return recipe_from_dict(table)
+
+
+def recipe_from_dict(table: Mapping[str, Any]) -> Recipe:
+    """Construye una receta a partir de un diccionario como el de `Recipe.to_dict`.
+
+    Raises:
+        ValueError: si algún valor sobra, falta o no es válido.
+    """
+    recipe: Recipe = _build(Recipe, table, "")
+    return recipe
+
+
+def _build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    """Crea la dataclass `cls` con los valores de `table`, comprobando nombres y tipos."""
+    prefix = f"{where}." if where else ""
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for name in table:
+        if name not in fields:
+            raise ValueError(
+                f"No existe el valor «{prefix}{name}» en una receta."
+                f"{_suggestion(name, list(fields))} Los que hay: "
+                f"{', '.join(prefix + f for f in fields)}."
+            )
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, spec in fields.items():
+        if name in table:
+            values[name] = _convert(table[name], hints[name], prefix + name)
+        elif spec.default is spec.default_factory is dataclasses.MISSING:
+            raise ValueError(f"A la receta le falta el valor «{prefix}{name}».")
+    return cls(**values)
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"«{where}» debe ser una tabla y ha llegado {value!r}.")
+        return _build(hint, value, where)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(arg for arg in args if arg is not type(None))
+        return _convert(value, hint, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = args[0]
+        return tuple(_convert(item, inner, f"{where}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    wrong_bool = isinstance(value, bool) and expected is not bool
+    if expected is not Any and (wrong_bool or not isinstance(value, expected)):
+        raise ValueError(
+            f"«{where}» debe ser de tipo {expected.__name__} y ha llegado {value!r}."
+        )
+    return dict(value) if expected is dict else value
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            pairs += _flatten(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", value))
+    return pairs
+
+
+def _set(table: dict[str, Any], dotted: str, value: Any) -> None:
+    *path, last = dotted.split(".")
+    for name in path:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"No existe el valor «{dotted}»: «{name}» no es una tabla.")
+    table[last] = value
+
+
+def _check(condition: bool, where: str, value: Any, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"El valor «{where}» de la receta es {value!r}; debe ser {expected}.")
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" ¿Querías decir «{close[0]}»?" if close else ""

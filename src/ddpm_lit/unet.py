@@ -1,0 +1,710 @@
+r"""UNET: la red $\epsilon_\theta(x_t, t)$ de Ho et al. (2020), apéndice B.
+
+Una U-Net baja la resolución de la imagen por niveles, pasa por un bloque central y
+vuelve a subirla; en la subida, cada bloque residual recibe también la activación que
+su gemelo de la bajada dejó guardada. El instante $t$ entra, como un vector, en todos
+los bloques residuales. La red no sabe nada de difusión: recibe $(x_t, t)$ y devuelve
+un tensor con la forma de $x_t$; qué significa ese tensor lo decide quien la entrena.
+
+Los nombres de los parámetros son los de `UNet2DModel` de diffusers, de modo que los
+pesos de una biblioteca se cargan en la otra sin traducir nada. La configuración que se
+construye es la de los checkpoints originales: normalización con $\varepsilon = 10^{-6}$,
+una sola cabeza de atención y reducción con relleno solo abajo y a la derecha.
+
+Fuentes: Ho et al. 2020 (arXiv:2006.11239) y el código de sus autores; Vaswani et al.
+2017 (arXiv:1706.03762) para el embedding sinusoidal y la atención.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# --- La configuración -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    r"""Lo que define una U-Net. Con los valores por defecto, la de CIFAR-10 del artículo.
+
+    Args:
+        in_channels: canales de la entrada. Si la condición se concatena a $x_t$, la suma.
+        out_channels: canales de la salida; `None` significa los de la entrada. Una red
+            que predice además la varianza pide el doble.
+        block_out_channels: canales de cada nivel, del más fino al más grueso. Entre un
+            nivel y el siguiente, la resolución se divide por 2.
+        layers_per_block: bloques residuales por nivel en la bajada (en la subida, uno más).
+        attention: para cada nivel, si lleva atención detrás de cada bloque residual. El
+            bloque central la lleva siempre.
+        dropout: probabilidad de apagar cada activación, en $[0, 1)$; solo al entrenar.
+        norm_num_groups: grupos de GroupNorm; debe dividir a los canales de cada nivel.
+        num_classes: número de clases, o `None` si la red no es condicional. El embedding
+            tiene una fila más, la última, que significa «sin clase».
+        attention_head_dim: canales de cada cabeza de atención; `None` es una sola cabeza.
+        patch_size: lado del parche que se pliega en canales antes de la red y se despliega
+            después (*space-to-depth*), sin parámetros. Con 2, una imagen 28×28×1 entra
+            como 14×14×4: cuatro veces menos trabajo por canal, muy útil en CPU, a cambio
+            de algo de detalle fino. El artículo usa 1.
+
+    Raises:
+        ValueError: si un valor no es posible o no encaja con los demás.
+        TypeError: si un valor no es del tipo que se espera.
+    """
+
+    in_channels: int = 3
+    out_channels: int | None = None
+    block_out_channels: tuple[int, ...] = (128, 256, 256, 256)
+    layers_per_block: int = 2
+    attention: tuple[bool, ...] = (False, True, False, False)
+    dropout: float = 0.0
+    norm_num_groups: int = 32
+    num_classes: int | None = None
+    attention_head_dim: int | None = None
+    patch_size: int = 1
+
+    def __post_init__(self) -> None:
+        # Un fichero TOML da listas; las tuplas hacen que la configuración sea inmutable.
+        for name in ("block_out_channels", "attention"):
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)):
+                raise TypeError(
+                    f"{name} es {value!r}, y se esperaba una tupla con un valor por nivel."
+                )
+            object.__setattr__(self, name, tuple(value))
+        for name in ("in_channels", "layers_per_block", "norm_num_groups", "patch_size"):
+            check_positive(name, getattr(self, name))
+        for name in ("out_channels", "num_classes", "attention_head_dim"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        if not self.block_out_channels:
+            raise ValueError("block_out_channels está vacío: la U-Net necesita al menos un nivel.")
+        for channels in self.block_out_channels:
+            check_positive("block_out_channels", channels)
+            if channels % self.norm_num_groups:
+                raise ValueError(
+                    f"Un nivel tiene {channels} canales, que no se reparten en "
+                    f"norm_num_groups={self.norm_num_groups} grupos iguales: usa un "
+                    f"múltiplo de {self.norm_num_groups}, o otro número de grupos "
+                    f"(por ejemplo {math.gcd(*self.block_out_channels, 32)})."
+                )
+        check_embedding_dim("block_out_channels[0]", self.block_out_channels[0])
+        if len(self.attention) != len(self.block_out_channels):
+            raise ValueError(
+                f"attention tiene {len(self.attention)} valores y block_out_channels "
+                f"{len(self.block_out_channels)}: hace falta uno por nivel."
+            )
+        if not all(isinstance(value, bool) for value in self.attention):
+            raise TypeError(f"attention es {self.attention}: cada valor debe ser True o False.")
+        check_dropout(self.dropout)
+        if self.attention_head_dim is not None:
+            for channels, attends in zip(self.block_out_channels, self.attention, strict=True):
+                if (attends or channels is self.block_out_channels[-1]) and (
+                    channels % self.attention_head_dim
+                ):
+                    raise ValueError(
+                        f"Un nivel con atención tiene {channels} canales, que no se reparten "
+                        f"en cabezas de attention_head_dim={self.attention_head_dim}: usa un "
+                        f"divisor de {channels}, o None para una sola cabeza."
+                    )
+
+    @property
+    def downsampling(self) -> int:
+        """Cuánto se reduce la imagen en el punto más profundo; ha de dividir a sus lados."""
+        return self.patch_size * 2 ** (len(self.block_out_channels) - 1)
+
+
+# --- El tiempo y la clase ---------------------------------------------------------------
+
+
+def sinusoidal_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    r"""Convierte cada instante en un vector de senos y cosenos.
+
+    $$\mathrm{emb}(t) = \left[\sin(\omega_0 t), \dots, \sin(\omega_{h-1} t),
+    \cos(\omega_0 t), \dots, \cos(\omega_{h-1} t)\right], \qquad
+    \omega_k = P^{-k/(h-1)}, \quad h = \frac{d}{2}$$
+
+    Las frecuencias bajan en progresión geométrica desde $1$ hasta $1/P$: las primeras
+    distinguen dos instantes vecinos y las últimas sitúan $t$ en el conjunto del proceso.
+    Es el embedding de posiciones de Vaswani et al. (2017), en la variante del código de
+    Ho et al. (2020), que divide por $h - 1$ y pone todos los senos delante.
+
+    Args:
+        t: instantes, enteros o reales, de forma (B,).
+        dim: dimensión $d$ del embedding; par y al menos 4.
+        max_period: $P$.
+
+    Returns:
+        Tensor float32 de forma (B, dim), con valores en $[-1, 1]$.
+
+    Raises:
+        ValueError: si `t` no es un vector o `dim` no es posible.
+    """
+    if t.ndim != 1:
+        raise ValueError(
+            f"t tiene forma {tuple(t.shape)}, y se esperaba un vector (B,) con un instante "
+            "por muestra."
+        )
+    check_embedding_dim("dim", dim)
+    half = dim // 2
+    k = torch.arange(half, dtype=torch.float32, device=t.device)
+    frequencies = torch.exp(-math.log(max_period) * k / (half - 1))
+    angles = t.float()[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    r"""MLP que transforma el embedding sinusoidal: $W_2\,\mathrm{SiLU}(W_1 e + b_1) + b_2$.
+
+    Args:
+        in_dim: dimensión del embedding sinusoidal.
+        out_dim: dimensión del vector que reciben los bloques residuales.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(in_dim, out_dim)
+        self.linear_2 = nn.Linear(out_dim, out_dim)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """De (B, in_dim) a (B, out_dim)."""
+        out: Tensor = self.linear_2(F.silu(self.linear_1(embedding)))
+        return out
+
+
+def class_indices(class_labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
+    r"""Filas del embedding de clase que corresponden a unas etiquetas.
+
+    Args:
+        class_labels: int64 (B,), en $[0, \texttt{num\_classes}]$, donde el último valor
+            significa «sin clase»; `None` equivale a «sin clase» en toda la tanda.
+        num_classes: número de clases.
+        like: los datos, (B, ...); fijan B y el dispositivo.
+
+    Returns:
+        int64 (B,), en el dispositivo de `like`.
+
+    Raises:
+        ValueError: si la forma no encaja o alguna etiqueta se sale del rango.
+        TypeError: si las etiquetas no son enteras.
+    """
+    if class_labels is None:
+        return torch.full((len(like),), num_classes, dtype=torch.int64, device=like.device)
+    if class_labels.dtype != torch.int64:
+        raise TypeError(
+            f"class_labels es de tipo {class_labels.dtype}, y se esperaba int64: "
+            "conviértelo con .long()."
+        )
+    if class_labels.shape != (len(like),):
+        raise ValueError(
+            f"class_labels tiene forma {tuple(class_labels.shape)}, y se esperaba "
+            f"({len(like)},): una etiqueta por muestra."
+        )
+    # Mirar los valores en la GPU obligaría a esperarla en cada paso.
+    if class_labels.device.type == "cpu" and len(like) > 0:
+        smallest, largest = (int(value) for value in class_labels.aminmax())
+        if smallest < 0 or largest > num_classes:
+            raise ValueError(
+                f"Hay etiquetas entre {smallest} y {largest}, y esta red admite de 0 a "
+                f"{num_classes - 1}, o {num_classes} para «sin clase»."
+            )
+    return class_labels.to(like.device)
+
+
+# --- Las piezas -------------------------------------------------------------------------
+
+
+class ResidualBlock(nn.Module):
+    r"""Bloque residual con el tiempo sumado entre sus dos convoluciones.
+
+    $$h = \mathrm{conv}_1(\mathrm{SiLU}(\mathrm{GN}_1(x))) + W\,\mathrm{SiLU}(e) + b$$
+    $$y = \mathrm{atajo}(x) + \mathrm{conv}_2(\mathrm{drop}(\mathrm{SiLU}(\mathrm{GN}_2(h))))$$
+
+    donde $e$ es el embedding del instante y el atajo es la identidad, o una convolución
+    1×1 cuando cambian los canales.
+
+    Args:
+        in_channels: canales de la entrada.
+        out_channels: canales de la salida.
+        time_dim: dimensión del embedding del instante.
+        config: de aquí salen `norm_num_groups` y `dropout`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, time_dim: int, config: UNetConfig
+    ) -> None:
+        super().__init__()
+        self.norm1 = group_norm(in_channels, config)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.time_emb_proj = nn.Linear(time_dim, out_channels)
+        self.norm2 = group_norm(out_channels, config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_shortcut = (
+            nn.Conv2d(in_channels, out_channels, 1)
+            if in_channels != out_channels
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """De (B, in_channels, H, W) y (B, time_dim) a (B, out_channels, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = h + self.time_emb_proj(F.silu(emb))[:, :, None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        out: Tensor = self.conv_shortcut(x) + h
+        return out
+
+
+class SelfAttention(nn.Module):
+    r"""Atención de cada píxel a todos los demás, sumada a la entrada.
+
+    $$y = x + W_o\,\mathrm{softmax}\!\left(\frac{QK^\top}{\sqrt{d}}\right)V, \qquad
+    Q, K, V = \text{proyecciones lineales de } \mathrm{GN}(x)$$
+
+    Los $H \cdot W$ píxeles son los elementos de la secuencia y $d$ son los canales de
+    una cabeza. Con una sola cabeza, $d$ son todos los canales.
+
+    Args:
+        channels: canales de la entrada y de la salida.
+        config: de aquí salen `norm_num_groups` y `attention_head_dim`.
+    """
+
+    def __init__(self, channels: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.heads = channels // (config.attention_head_dim or channels)
+        self.group_norm = group_norm(channels, config)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """De (B, channels, H, W) a la misma forma."""
+        height, width = x.shape[-2:]
+        # En channels_last, (B, C, H, W) ya está en memoria como (B, H·W, C): nada se copia.
+        pixels = self.group_norm(x).flatten(2).transpose(1, 2)
+        q, k, v = (
+            project(pixels).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for project in (self.to_q, self.to_k, self.to_v)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        out: Tensor = self.to_out[0](attended).transpose(1, 2).unflatten(2, (height, width))
+        return x + out
+
+
+class Downsample(nn.Module):
+    """Divide la resolución por 2 con una convolución 3×3 de paso 2.
+
+    El relleno va solo abajo y a la derecha, como el «SAME» de TensorFlow con el que se
+    entrenaron los checkpoints originales.
+
+    Args:
+        channels: canales de la entrada y de la salida.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """De (B, channels, H, W) a (B, channels, H/2, W/2)."""
+        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        return out
+
+
+class Upsample(nn.Module):
+    """Multiplica la resolución por 2: repite cada píxel y aplica una convolución 3×3.
+
+    Args:
+        channels: canales de la entrada y de la salida.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """De (B, channels, H, W) a (B, channels, 2H, 2W)."""
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return out
+
+
+def group_norm(channels: int, config: UNetConfig) -> nn.GroupNorm:
+    r"""GroupNorm con el $\varepsilon = 10^{-6}$ de los checkpoints originales."""
+    return nn.GroupNorm(config.norm_num_groups, channels, eps=1e-6)
+
+
+# --- Los niveles ------------------------------------------------------------------------
+
+
+class DownBlock(nn.Module):
+    """Un nivel de la bajada: bloques residuales, atención si la lleva, y reducción.
+
+    Args:
+        in_channels: canales que llegan del nivel anterior.
+        out_channels: canales de este nivel.
+        time_dim: dimensión del embedding del instante.
+        config: la configuración de la U-Net.
+        attention: si este nivel lleva atención.
+        downsample: si acaba en una reducción (todos menos el último).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        time_dim: int,
+        config: UNetConfig,
+        *,
+        attention: bool,
+        downsample: bool,
+    ) -> None:
+        super().__init__()
+        channels = [in_channels] + [out_channels] * config.layers_per_block
+        self.resnets = nn.ModuleList(
+            ResidualBlock(before, after, time_dim, config)
+            for before, after in zip(channels, channels[1:], strict=False)
+        )
+        self.attentions = nn.ModuleList(
+            SelfAttention(out_channels, config) if attention else nn.Identity()
+            for _ in self.resnets
+        )
+        self.downsamplers = nn.ModuleList([Downsample(out_channels)] if downsample else [])
+
+    def forward(self, h: Tensor, emb: Tensor) -> list[Tensor]:
+        """Las activaciones del nivel, en orden; la última es su salida."""
+        states = []
+        for resnet, attention in zip(self.resnets, self.attentions, strict=True):
+            h = attention(resnet(h, emb))
+            states.append(h)
+        for downsampler in self.downsamplers:
+            h = downsampler(h)
+            states.append(h)
+        return states
+
+
+class MidBlock(nn.Module):
+    """El centro de la U-Net: bloque residual, atención, bloque residual.
+
+    Args:
+        channels: canales del último nivel.
+        time_dim: dimensión del embedding del instante.
+        config: la configuración de la U-Net.
+    """
+
+    def __init__(self, channels: int, time_dim: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            ResidualBlock(channels, channels, time_dim, config) for _ in range(2)
+        )
+        self.attentions = nn.ModuleList([SelfAttention(channels, config)])
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        """De (B, channels, H, W) a la misma forma."""
+        h = self.resnets[0](h, emb)
+        h = self.attentions[0](h)
+        h = self.resnets[1](h, emb)
+        return h
+
+
+class UpBlock(nn.Module):
+    """Un nivel de la subida: bloques residuales que gastan lo guardado, y ampliación.
+
+    Args:
+        in_channels: canales que llegan del nivel inferior.
+        out_channels: canales de este nivel.
+        skip_channels: canales de cada activación guardada, en el orden en que se gastan.
+        time_dim: dimensión del embedding del instante.
+        config: la configuración de la U-Net.
+        attention: si este nivel lleva atención.
+        upsample: si acaba en una ampliación (todos menos el último).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        skip_channels: list[int],
+        time_dim: int,
+        config: UNetConfig,
+        *,
+        attention: bool,
+        upsample: bool,
+    ) -> None:
+        super().__init__()
+        channels = [in_channels] + [out_channels] * (len(skip_channels) - 1)
+        self.resnets = nn.ModuleList(
+            ResidualBlock(before + skip, out_channels, time_dim, config)
+            for before, skip in zip(channels, skip_channels, strict=True)
+        )
+        self.attentions = nn.ModuleList(
+            SelfAttention(out_channels, config) if attention else nn.Identity()
+            for _ in self.resnets
+        )
+        self.upsamplers = nn.ModuleList([Upsample(out_channels)] if upsample else [])
+
+    def forward(self, h: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+        """Saca de `skips`, por el final, una activación por bloque residual."""
+        for resnet, attention in zip(self.resnets, self.attentions, strict=True):
+            h = attention(resnet(torch.cat([h, skips.pop()], dim=1), emb))
+        for upsampler in self.upsamplers:
+            h = upsampler(h)
+        return h
+
+
+# --- La U-Net ---------------------------------------------------------------------------
+
+
+class UNet(nn.Module):
+    r"""La U-Net de Ho et al. (2020, apéndice B).
+
+    Recién creada devuelve exactamente 0 para cualquier entrada: las últimas capas nacen
+    nulas. En CPU es más rápida en `channels_last`
+    (`model.to(memory_format=torch.channels_last)`, y lo mismo con los datos).
+
+    Args:
+        config: la configuración; se guarda en `model.config`.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.block_out_channels
+        levels = range(len(channels))
+        time_dim = 4 * channels[0]
+        pixels = config.patch_size**2
+        out_channels = config.out_channels or config.in_channels
+
+        self.time_embedding = TimeEmbedding(channels[0], time_dim)
+        self.class_embedding = (
+            nn.Embedding(config.num_classes + 1, time_dim) if config.num_classes else None
+        )
+        self.patchify = nn.PixelUnshuffle(config.patch_size) if pixels > 1 else nn.Identity()
+        self.conv_in = nn.Conv2d(config.in_channels * pixels, channels[0], 3, padding=1)
+
+        self.down_blocks = nn.ModuleList()
+        skip_channels = [channels[0]]
+        for level in levels:
+            last = level == levels[-1]
+            self.down_blocks.append(
+                DownBlock(
+                    skip_channels[-1],
+                    channels[level],
+                    time_dim,
+                    config,
+                    attention=config.attention[level],
+                    downsample=not last,
+                )
+            )
+            skip_channels += [channels[level]] * (config.layers_per_block + (not last))
+
+        self.mid_block = MidBlock(channels[-1], time_dim, config)
+
+        self.up_blocks = nn.ModuleList()
+        below = channels[-1]
+        for level in reversed(levels):
+            self.up_blocks.append(
+                UpBlock(
+                    below,
+                    channels[level],
+                    [skip_channels.pop() for _ in range(config.layers_per_block + 1)],
+                    time_dim,
+                    config,
+                    attention=config.attention[level],
+                    upsample=level > 0,
+                )
+            )
+            below = channels[level]
+
+        self.conv_norm_out = group_norm(channels[0], config)
+        self.conv_out = nn.Conv2d(channels[0], out_channels * pixels, 3, padding=1)
+        self.unpatchify = nn.PixelShuffle(config.patch_size) if pixels > 1 else nn.Identity()
+        self.apply(initialize)
+
+    def forward(self, x: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        r"""Evalúa la red, $\epsilon_\theta(x_t, t)$ si es eso lo que aprendió a predecir.
+
+        Args:
+            x: $x_t$, de forma (B, in_channels, H, W), con H y W múltiplos de
+                `config.downsampling`.
+            t: instantes, de forma (B,): índices de código del schedule original.
+            class_labels: int64 (B,) en $[0, \texttt{num\_classes}]$; el último valor, o
+                `None`, significa «sin clase».
+
+        Returns:
+            Tensor de forma (B, out_channels, H, W).
+
+        Raises:
+            ValueError: si las formas no encajan, o si hay etiquetas y la red no es
+                condicional.
+        """
+        check_images(x, self.config)
+        check_times(t, x)
+        time = sinusoidal_embedding(t, self.config.block_out_channels[0])
+        emb = self.time_embedding(time.to(x.dtype))
+        if self.class_embedding is not None:
+            labels = class_indices(class_labels, self.class_embedding.num_embeddings - 1, x)
+            emb = emb + self.class_embedding(labels)
+        elif class_labels is not None:
+            raise ValueError(
+                "Esta red no es condicional y ha recibido class_labels: créala con "
+                "num_classes, o llámala sin etiquetas."
+            )
+
+        h = self.conv_in(self.patchify(x))
+        skips = [h]
+        for block in self.down_blocks:
+            skips += block(skips[-1], emb)
+        h = self.mid_block(skips[-1], emb)
+        for block in self.up_blocks:
+            h = block(h, emb, skips)
+        h = self.conv_out(F.silu(self.conv_norm_out(h)))
+        out: Tensor = self.unpatchify(h)
+        return out
+
+
+def initialize(module: nn.Module) -> None:
+    r"""Inicialización de Ho et al. (código de los autores), para `Module.apply`.
+
+    Las capas lineales y las convoluciones parten de la uniforme de Glorot y de sesgo 0;
+    las últimas de cada rama (`conv2`, `to_out`, `conv_out`) parten de 0, de modo que
+    al empezar cada bloque residual es solo su atajo y la red devuelve 0.
+
+    Args:
+        module: un módulo cualquiera; los que no son de la lista quedan como estaban.
+    """
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    # `apply` visita a los hijos antes que al padre: este puede anular su última capa.
+    elif isinstance(module, ResidualBlock):
+        zero_(module.conv2)
+    elif isinstance(module, SelfAttention):
+        zero_(module.to_out)
+    elif isinstance(module, UNet):
+        zero_(module.conv_out)
+
+
+def zero_(module: nn.Module) -> None:
+    """Pone a 0 todos los parámetros de un módulo."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+
+
+# --- Qué hace la U-Net con las formas ---------------------------------------------------
+
+
+class BlockSummary(NamedTuple):
+    """Una pieza de la U-Net: su nombre, la forma de su salida (sin B) y sus parámetros."""
+
+    block: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[BlockSummary]:
+    """Recorre la U-Net y anota qué sale de cada pieza y cuántos parámetros tiene.
+
+    La red se construye y se ejecuta en el dispositivo `meta`, que solo lleva cuenta de
+    las formas: no gasta memoria ni tiempo, ni con la configuración de 256×256.
+
+    Args:
+        config: la configuración.
+        sample_size: lado de la imagen, o (alto, ancho).
+
+    Returns:
+        Una fila por pieza, en orden de ejecución; los parámetros suman los de la red.
+
+    Raises:
+        ValueError: si la imagen no mide un múltiplo de `config.downsampling`.
+    """
+    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
+    with torch.device("meta"):
+        model = UNet(config)
+        x, t = torch.empty(1, config.in_channels, height, width), torch.zeros(1)
+    rows: list[BlockSummary] = []
+
+    def watch(name: str, module: nn.Module) -> None:
+        def note(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> None:
+            parameters = sum(parameter.numel() for parameter in module.parameters())
+            rows.append(BlockSummary(name, tuple(output.shape[1:]), parameters))
+
+        module.register_forward_hook(note)
+
+    containers = (nn.Identity, nn.ModuleList, MidBlock)
+    for name, module in model.named_modules():
+        outermost = name != "" and "." not in name and not isinstance(module, containers)
+        if outermost or isinstance(module, (ResidualBlock, SelfAttention, Downsample, Upsample)):
+            watch(name, module)
+    model(x, t)
+    return rows
+
+
+# --- Comprobaciones ---------------------------------------------------------------------
+
+
+def check_images(x: Tensor, config: UNetConfig) -> None:
+    """Rechaza con una frase los datos que la U-Net no puede procesar."""
+    if x.ndim != 4 or x.shape[1] != config.in_channels:
+        raise ValueError(
+            f"La entrada tiene forma {tuple(x.shape)}, y esta U-Net espera "
+            f"(B, {config.in_channels}, alto, ancho)."
+        )
+    factor = config.downsampling
+    height, width = x.shape[2:]
+    if height % factor or width % factor or not height or not width:
+        below, above = (
+            "×".join(str(max(1, side // factor + step) * factor) for side in (height, width))
+            for step in (0, 1)
+        )
+        raise ValueError(
+            f"La imagen mide {height}×{width} y esta U-Net la reduce {factor} veces: alto y "
+            f"ancho deben ser múltiplos de {factor}. Los tamaños válidos más cercanos son "
+            f"{below} y {above}."
+        )
+
+
+def check_times(t: Tensor, x: Tensor) -> None:
+    """Rechaza con una frase un `t` que no tiene un instante por muestra."""
+    if t.shape != (len(x),):
+        raise ValueError(
+            f"t tiene forma {tuple(t.shape)}, y se esperaba ({len(x)},): un instante por muestra."
+        )
+
+
+def check_positive(name: str, value: object) -> None:
+    """Exige que una opción sea un entero mayor que 0."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} es {value!r}, y se esperaba un entero mayor que 0.")
+    if value < 1:
+        raise ValueError(f"{name} vale {value}, y debe ser un entero mayor que 0.")
+
+
+def check_embedding_dim(name: str, dim: int) -> None:
+    """Exige una dimensión en la que quepan dos frecuencias, con su seno y su coseno."""
+    if dim % 2 or dim < 4:
+        raise ValueError(
+            f"{name} vale {dim}, y el embedding sinusoidal necesita un número par de al "
+            "menos 4."
+        )
+
+
+def check_dropout(dropout: float) -> None:
+    """Exige una probabilidad en [0, 1)."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout vale {dropout}, y debe estar en [0, 1).")
+
+
+# --- Las configuraciones del artículo ---------------------------------------------------
+
+CIFAR10_CONFIG = UNetConfig(dropout=0.1)
+"""La red de CIFAR-10 del artículo (32×32): 35 746 307 parámetros."""
+
+CELEBAHQ256_CONFIG = UNetConfig(
+    block_out_channels=(128, 128, 256, 256, 512, 512),
+    attention=(False, False, False, False, True, False),
+)
+"""La red de CelebA-HQ y LSUN del artículo (256×256): 113 673 219 parámetros."""
