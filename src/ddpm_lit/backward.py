@@ -15,7 +15,6 @@ Fuentes: Ho et al. 2020 (arXiv:2006.11239), ecuaciones 1, 11 y 15; Salimans y Ho
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ddpm_lit.posterior import q_posterior
@@ -108,7 +107,9 @@ def to_x_start(
 
 
 def to_epsilon(schedule: Schedule, x_start: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-    r"""El ruido que lleva de $x_0$ a $x_t$: $\epsilon = (x_t - \sqrt{\bar\alpha_t}\,x_0)/\sqrt{1-\bar\alpha_t}$.
+    r"""El ruido que lleva de $x_0$ a $x_t$.
+
+    $$\epsilon = \frac{x_t - \sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}}$$
 
     Args:
         schedule: las varianzas $\beta_t$.
@@ -226,18 +227,16 @@ def fixed_variance(
     Raises:
         ValueError: si `variance` no está en `VARIANCES`.
     """
-    first_log_variance = schedule.at("posterior_log_variance_clipped", t, like)
     match variance:
         case "fixed_small":
-            return schedule.at("posterior_variance", t, like), first_log_variance
+            names = ("posterior_variance", "posterior_log_variance_clipped")
         case "fixed_large":
-            betas = schedule.at("betas", t, like)
-            is_first = (t == 0).to(like.device).reshape(betas.shape)
-            return betas, torch.where(is_first, first_log_variance, betas.log())
+            names = ("betas", "log_betas_clipped")
         case _:
             raise ValueError(
                 f"No hay ninguna varianza «{variance}». Las que hay: {', '.join(VARIANCES)}."
             )
+    return schedule.at(names[0], t, like), schedule.at(names[1], t, like)
 
 
 def p_mean_variance(

@@ -10,18 +10,18 @@ Un fichero safetensors no puede ejecutar código al abrirse.
 """
 
 import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ddpm_lit.data.cache import atomic_path
 from ddpm_lit.devices import choose_device
 from ddpm_lit.ema import EMA
 from ddpm_lit.recipes import Recipe, recipe_from_dict
@@ -136,24 +136,25 @@ class Trained:
         return {"class_labels": labels}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Escribe un fichero de modo que se vea entero o no se vea.
+class Header(NamedTuple):
+    """Lo que un fichero de pesos dice de sí mismo.
 
-    Se escribe en un temporal de la misma carpeta, se vuelca al disco y se renombra. Si
-    algo falla a mitad, el fichero que hubiera antes sigue intacto.
+    `kind` es `"model"` o `"checkpoint"`; `step`, los pasos que llevaba el entrenamiento, y
+    `ema_updates`, cuántas veces se había actualizado el EMA (0 en un modelo).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    kind: str
+    recipe: Recipe
+    shape: tuple[int, ...]
+    provenance: dict[str, Any]
+    step: int
+    ema_updates: int
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Escribe un fichero de modo que se vea entero o no se vea (véase `atomic_path`)."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def save_model(
@@ -196,15 +197,12 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
         FileNotFoundError: si el fichero no existe.
         ValueError: si no es un fichero de ddpm_lit o sus pesos no casan con su receta.
     """
-    tensors, metadata = _read(Path(path))
-    if metadata["kind"] == "checkpoint":
+    header, tensors = _read(Path(path))
+    if header.kind == "checkpoint":
         tensors = _with_prefix(tensors, "ema.")
-    recipe = recipe_from_dict(metadata["recipe"])
-    model = recipe.build_model()
+    model = header.recipe.build_model()
     _load_weights(model, tensors, Path(path))
-    return Trained(
-        model.to(device).eval(), recipe, tuple(metadata["shape"]), metadata["provenance"]
-    )
+    return Trained(model.to(device).eval(), header.recipe, header.shape, header.provenance)
 
 
 def save_checkpoint(
@@ -269,15 +267,12 @@ def load_checkpoint(
         ValueError: si no es un checkpoint, o es de otra receta (pueden diferir el
             nombre, la descripción, lo que cabe esperar y el número de pasos).
     """
-    tensors, metadata = _read(Path(path))
-    if metadata["kind"] != "checkpoint":
+    header, tensors = _read(Path(path))
+    if header.kind != "checkpoint":
         raise ValueError(
             f"«{path}» guarda solo un modelo: no se puede reanudar un entrenamiento desde él."
         )
-    saved = recipe_from_dict(metadata["recipe"])
-    differences = [
-        name for name in _differences(saved.to_dict(), recipe.to_dict()) if name not in _FREE
-    ]
+    differences = _differences(header.recipe.to_dict(), recipe.to_dict())
     if differences:
         raise ValueError(
             f"El checkpoint «{path}» es de otra receta: difieren {', '.join(differences)}. "
@@ -285,15 +280,19 @@ def load_checkpoint(
         )
     _load_weights(model, _with_prefix(tensors, "model."), Path(path))
     _load_weights(ema.model, _with_prefix(tensors, "ema."), Path(path))
-    ema.updates = metadata["ema_updates"]
-    for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
-        state = _with_prefix(tensors, f"optimizer.{index}.")
-        # Los momentos deben tener la disposición en memoria de su parámetro.
+    ema.updates = header.ema_updates
+    (group,) = optimizer.param_groups
+    for index, parameter in enumerate(group["params"]):
+        # Los momentos deben tener la disposición en memoria de su parámetro, y el optimizador
+        # fundido quiere hasta el contador de pasos en su dispositivo.
+        counter_device = parameter.device if group.get("fused") else "cpu"
         optimizer.state[parameter] = {
-            name: value if value.ndim == 0 else torch.zeros_like(parameter).copy_(value)
-            for name, value in state.items()
+            name: value.to(counter_device)
+            if value.ndim == 0
+            else torch.zeros_like(parameter).copy_(value)
+            for name, value in _with_prefix(tensors, f"optimizer.{index}.").items()
         }
-    return metadata["step"], metadata["provenance"]
+    return header.step, header.provenance
 
 
 _FREE = ("name", "description", "expect", "training.steps")
@@ -323,22 +322,71 @@ def _write(
     write_atomically(path, content)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_header(path: str | Path) -> Header:
+    """Lee lo que un fichero dice de sí mismo, sin cargar los pesos.
+
+    Args:
+        path: el fichero `.safetensors`.
+
+    Returns:
+        Su cabecera.
+
+    Raises:
+        FileNotFoundError: si el fichero no existe.
+        ValueError: si no es un fichero de ddpm_lit, o es de otra versión del formato.
+    """
+    with _open(Path(path)) as file:
+        return _header(file, Path(path))
+
+
+def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    with _open(path) as file:
+        return _header(file, path), {name: file.get_tensor(name) for name in file.keys()}
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(f"No existe el fichero de pesos «{path}».")
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["ddpm_lit"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            yield file
     except SafetensorError as error:
         raise ValueError(
-            f"«{path}» no es un fichero safetensors válido o está dañado ({error})."
+            f"«{path}» no es un fichero safetensors o está dañado ({error}). Los modelos de "
+            "ddpm-lit acaban en «.safetensors»: da uno, o la carpeta de un entrenamiento."
         ) from error
-    except (KeyError, json.JSONDecodeError) as error:
+
+
+def _header(file: Any, path: Path) -> Header:
+    try:
+        table = json.loads((file.metadata() or {})["ddpm_lit"])
+        written = table["format"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"«{path}» es un fichero safetensors, pero no lo ha escrito ddpm_lit: le falta la receta."
+            f"«{path}» es un fichero safetensors, pero no lo ha escrito ddpm_lit: le falta la "
+            "receta con que se entrenó, y sin ella no se sabe qué red es."
         ) from error
-    return tensors, metadata
+    if written != FORMAT_VERSION:
+        raise ValueError(
+            f"«{path}» está escrito en la versión {written} del formato y este ddpm_lit lee la "
+            f"{FORMAT_VERSION}: actualiza ddpm_lit o vuelve a entrenar el modelo."
+        )
+    try:
+        recipe = recipe_from_dict(table["recipe"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"La receta que guarda «{path}» no es válida: {error}") from error
+    try:
+        return Header(
+            kind=table["kind"],
+            recipe=recipe,
+            shape=tuple(table["shape"]),
+            provenance=table["provenance"],
+            step=table.get("step", table["provenance"].get("steps", 0)),
+            ema_updates=table.get("ema_updates", 0),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"La cabecera de «{path}» está incompleta o dañada ({error}).") from error
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -350,7 +398,17 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
 
 
 def _load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"Los pesos de «{path}» no casan con su receta: {error}") from error
+    expected = model.state_dict()
+    problems = [f"falta «{name}»" for name in expected.keys() - tensors.keys()]
+    problems += [f"sobra «{name}»" for name in tensors.keys() - expected.keys()]
+    problems += [
+        f"«{name}» es {tuple(tensors[name].shape)} y se espera {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        raise ValueError(
+            f"Los pesos de «{path}» no casan con la red de su receta: {'; '.join(problems[:3])}"
+            f"{f' y {len(problems) - 3} diferencias más' if len(problems) > 3 else ''}."
+        )
+    model.load_state_dict(tensors)

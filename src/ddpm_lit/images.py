@@ -57,6 +57,7 @@ def to_uint8(x: Tensor, levels: int | None = None) -> Tensor:
 def grid(
     images: Tensor,
     columns: int | None = None,
+    *,
     padding: int = 2,
     scale: int | None = None,
     levels: int | None = None,
@@ -113,6 +114,7 @@ def grid(
 def points_image(
     x: Tensor,
     size: int = 256,
+    *,
     limit: float = 1.2,
     radius: float = 1.5,
     opacity: float = 0.35,

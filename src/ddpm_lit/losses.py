@@ -55,7 +55,8 @@ def training_target(
             return noise
         case "v":
             signal = schedule.at("sqrt_alphas_cumprod", t, x_start)
-            return signal * noise - schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start) * x_start
+            noise_std = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start)
+            return signal * noise - noise_std * x_start
         case "posterior_mean":
             return q_posterior(schedule, x_start, q_sample(schedule, x_start, t, noise), t).mean
         case _:
@@ -150,7 +151,7 @@ def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = N
             f"La salida de la red tiene forma {tuple(model_output.shape)} y el objetivo "
             f"{tuple(target.shape)}: deben ser iguales."
         )
-    errors = (model_output.float() - target.float()).square().flatten(1).mean(dim=1)
+    errors = _mean_of_each((model_output.float() - target.float()).square())
     return errors if weight is None else errors * weight.to(errors)
 
 
@@ -158,7 +159,7 @@ def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = N
 
 
 def normal_kl(mean1: Tensor, log_var1: Tensor, mean2: Tensor, log_var2: Tensor) -> Tensor:
-    r"""Divergencia $D_{KL}(\mathcal{N}_1 \,\|\, \mathcal{N}_2)$ de normales de una dimensión, en nats.
+    r"""$D_{KL}(\mathcal{N}_1 \,\|\, \mathcal{N}_2)$ de normales de una dimensión, en nats.
 
     $$\frac{1}{2}\left(\log\frac{\sigma_2^2}{\sigma_1^2} + \frac{\sigma_1^2}{\sigma_2^2}
     + \frac{(\mu_1-\mu_2)^2}{\sigma_2^2} - 1\right)$$
@@ -173,7 +174,7 @@ def normal_kl(mean1: Tensor, log_var1: Tensor, mean2: Tensor, log_var2: Tensor) 
         La divergencia elemento a elemento, con la forma común.
     """
     ratio = log_var1 - log_var2
-    return 0.5 * (ratio.exp() - 1 - ratio + (mean1 - mean2).square() * (-log_var2).exp())
+    return 0.5 * (ratio.expm1() - ratio + (mean1 - mean2).square() * (-log_var2).exp())
 
 
 def normal_cdf(x: Tensor) -> Tensor:
@@ -226,7 +227,11 @@ def discretized_gaussian_log_likelihood(
 
 
 def _bits_per_dimension(nats: Tensor) -> Tensor:
-    return nats.flatten(1).mean(dim=1) / math.log(2)
+    return _mean_of_each(nats) / math.log(2)
+
+
+def _mean_of_each(values: Tensor) -> Tensor:
+    return values.reshape(values.shape[0], -1).mean(dim=1)
 
 
 def prior_term(schedule: Schedule, x_start: Tensor) -> Tensor:
@@ -335,7 +340,7 @@ def variational_bound(
     Returns:
         La cota de cada ejemplo y sus términos.
     """
-    terms = torch.empty(x_start.shape[0], len(schedule), device=x_start.device)
+    terms = x_start.new_empty(x_start.shape[0], len(schedule))
     for t in schedule.descending(x_start.shape[0], x_start.device):
         index = int(t[0])
         x_t = q_sample(schedule, x_start, t, noise_at(index))

@@ -102,8 +102,9 @@ def train_classifier(
 ) -> SmallClassifier:
     """Entrena un `SmallClassifier`; con la misma semilla da el mismo, en la CPU.
 
-    (Con el mismo número de hilos: sumar en otro orden cambia el redondeo.) AdamW con el ritmo de aprendizaje de un ciclo, y cada imagen girada, escalada y desplazada un
-    poco al azar (hasta 10°, un 10 % y la doceava parte del lado).
+    (Con el mismo número de hilos: sumar en otro orden cambia el redondeo.) Usa AdamW con el ritmo
+    de aprendizaje de un ciclo, y cada imagen se gira, escala y desplaza un poco al azar (hasta
+    10°, un 10 % y la doceava parte del lado).
 
     Args:
         dataset_train: imágenes (N, C, H, W) con clases.

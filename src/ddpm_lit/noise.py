@@ -39,10 +39,17 @@ def keyed_generator(seed: int, stream: Stream, *counter: int) -> np.random.Gener
         Un generador de NumPy sobre Philox.
 
     Raises:
-        ValueError: si la semilla no cabe en 64 bits sin signo.
+        TypeError: si la semilla no es un entero.
+        ValueError: si la semilla no cabe en 64 bits sin signo o algún número es negativo.
     """
+    if not isinstance(seed, int | np.integer):
+        raise TypeError(f"La semilla debe ser un entero y ha llegado {seed!r}.")
     if not 0 <= seed < 2**64:
         raise ValueError(f"La semilla debe estar entre 0 y 2**64 - 1 y ha llegado {seed}.")
+    if any(number < 0 for number in counter):
+        raise ValueError(
+            f"Los índices y los pasos empiezan en 0 y han llegado {', '.join(map(str, counter))}."
+        )
     words = np.zeros(4, dtype=np.uint64)
     words[1 : 1 + len(counter)] = counter
     key = np.array([seed, int(stream)], dtype=np.uint64)
@@ -113,7 +120,15 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> list[int]
 
     Returns:
         B índices entre 0 y `size` - 1.
+
+    Raises:
+        ValueError: si no hay ejemplos o el lote está vacío.
     """
+    if size < 1 or batch_size < 1:
+        raise ValueError(
+            f"Hay {size} ejemplos y se pide un lote de {batch_size}: los dos números deben ser "
+            "al menos 1."
+        )
     first, last = step * batch_size, (step + 1) * batch_size
     chosen: list[int] = []
     for epoch in range(first // size, (last - 1) // size + 1):

@@ -52,15 +52,7 @@ def linear_betas(
         ValueError: si alguna beta reescalada llega a 1 (con los valores del
             artículo, cuando $T \le 20$).
     """
-    _check_timesteps(timesteps)
-    scale = 1000 / timesteps
-    if scale * max(beta_start, beta_end) >= 1:
-        minimum = math.floor(1000 * max(beta_start, beta_end)) + 1
-        raise ValueError(
-            f"El schedule lineal reescalado no existe para T = {timesteps}: su última beta "
-            f"sería {scale * max(beta_start, beta_end):.3g}, y una varianza debe ser menor "
-            f"que 1. Usa T ≥ {minimum}, o el schedule «cosine»."
-        )
+    scale = _rescaling("lineal", timesteps, max(beta_start, beta_end))
     return torch.linspace(
         scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64
     )
@@ -107,9 +99,11 @@ def quadratic_betas(
 
     Returns:
         Betas en float64, de forma (T,).
+
+    Raises:
+        ValueError: si alguna beta reescalada llega a 1, como en `linear_betas`.
     """
-    _check_timesteps(timesteps)
-    scale = 1000 / timesteps
+    scale = _rescaling("cuadrático", timesteps, max(beta_start, beta_end))
     return scaled_linear_betas(timesteps, scale * beta_start, scale * beta_end)
 
 
@@ -122,9 +116,12 @@ def constant_betas(timesteps: int = 1000, beta: float = 0.01) -> Tensor:
 
     Returns:
         Betas en float64, de forma (T,).
+
+    Raises:
+        ValueError: si la beta reescalada llega a 1, como en `linear_betas`.
     """
-    _check_timesteps(timesteps)
-    return torch.full((timesteps,), beta * 1000 / timesteps, dtype=torch.float64)
+    scale = _rescaling("constante", timesteps, beta)
+    return torch.full((timesteps,), scale * beta, dtype=torch.float64)
 
 
 def cosine_betas(timesteps: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
@@ -234,6 +231,11 @@ class Schedule:
                 f"Hay {tuple(self.betas.shape)} betas y {tuple(self.timesteps.shape)} índices "
                 "originales: debe haber uno por beta."
             )
+        if not bool((self.timesteps.diff() > 0).all()):
+            raise ValueError(
+                "Los índices originales deben ser estrictamente crecientes y han llegado "
+                f"{self.timesteps.tolist()[:12]}."
+            )
         object.__setattr__(self, "betas", self.betas.detach().to("cpu", torch.float64))
         object.__setattr__(self, "timesteps", self.timesteps.detach().to("cpu", torch.int64))
 
@@ -260,7 +262,7 @@ class Schedule:
             ValueError: si la tabla no decrece o empieza en 1.
         """
         table = torch.as_tensor(alphas_cumprod, dtype=torch.float64)
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), table[:-1]])
+        previous = torch.cat([torch.ones(1, dtype=torch.float64), table.flatten()[:-1]])
         if table.ndim != 1 or not bool((table < previous).all()) or not bool((table >= 0).all()):
             raise ValueError(
                 "La tabla de ᾱ debe ser de una dimensión, estrictamente decreciente, menor que 1 "
@@ -323,7 +325,7 @@ class Schedule:
 
     @cached_property
     def posterior_variance(self) -> Tensor:
-        r"""$\tilde\beta_t = \frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t}\beta_t$ (Ho et al., ec. 7).
+        r"""$\tilde\beta_t = \beta_t(1 - \bar\alpha_{t-1})/(1 - \bar\alpha_t)$ (Ho et al., ec. 7).
 
         Vale 0 en el primer paso: si se conoce $x_0$, no queda duda de $x_0$.
         """
@@ -331,7 +333,7 @@ class Schedule:
 
     @cached_property
     def posterior_log_variance_clipped(self) -> Tensor:
-        r"""$\log\tilde\beta_t$, con $\log\tilde\beta_2$ en el lugar de $\log\tilde\beta_1 = -\infty$.
+        r"""$\log\tilde\beta_t$, con $\log\tilde\beta_2$ donde iría $\log\tilde\beta_1 = -\infty$.
 
         Es la elección del código de Nichol y Dhariwal (2021). En el primer paso no se
         añade ruido, así que ninguna muestra depende de ella; sí depende el término
@@ -342,13 +344,24 @@ class Schedule:
         return torch.cat([self.posterior_variance[1:2], self.posterior_variance[1:]]).log()
 
     @cached_property
+    def log_betas_clipped(self) -> Tensor:
+        r"""$\log\beta_t$, con $\log\tilde\beta_2$ en el índice 0, como en la tabla anterior."""
+        return torch.cat([self.posterior_log_variance_clipped[:1], self.betas[1:].log()])
+
+    @cached_property
     def posterior_mean_coef1(self) -> Tensor:
-        r"""Lo que $x_0$ pesa en $\tilde\mu_t$: $\sqrt{\bar\alpha_{t-1}}\,\beta_t/(1-\bar\alpha_t)$."""
+        r"""Lo que $x_0$ pesa en $\tilde\mu_t$ (Ho et al., ec. 7).
+
+        $$\frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}$$
+        """
         return self.alphas_cumprod_prev.sqrt() * self.betas / (1 - self.alphas_cumprod)
 
     @cached_property
     def posterior_mean_coef2(self) -> Tensor:
-        r"""Lo que $x_t$ pesa en $\tilde\mu_t$: $\sqrt{\alpha_t}(1-\bar\alpha_{t-1})/(1-\bar\alpha_t)$."""
+        r"""Lo que $x_t$ pesa en $\tilde\mu_t$ (Ho et al., ec. 7).
+
+        $$\frac{\sqrt{\alpha_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}$$
+        """
         return self.sqrt_alphas * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
 
     @cached_property
@@ -373,9 +386,14 @@ class Schedule:
             Tensor (B, 1, …, 1) del tipo y el dispositivo de `like`.
 
         Raises:
-            TypeError: si `t` no es un tensor de enteros.
-            ValueError: si `t` no es de forma (B,).
+            TypeError: si `t` no es un tensor de enteros o `like` no es de coma flotante.
+            ValueError: si `t` no es de forma (B,) o, en la CPU, se sale de la tabla (en
+                una GPU mirarlo obligaría a esperarla).
         """
+        if not like.is_floating_point():
+            raise TypeError(
+                f"Los datos deben ser de coma flotante, con valores en [-1, 1], y son {like.dtype}."
+            )
         if t.dtype not in (torch.int64, torch.int32):
             raise TypeError(
                 f"t debe ser un tensor de índices enteros (int64) y ha llegado {t.dtype}. "
@@ -384,6 +402,11 @@ class Schedule:
         if t.ndim != 1:
             raise ValueError(
                 f"t debe tener forma (B,), un índice por ejemplo, y ha llegado {tuple(t.shape)}."
+            )
+        if t.device.type == "cpu" and bool(((t < 0) | (t >= len(self))).any()):
+            raise ValueError(
+                f"t debe estar entre 0 y {len(self) - 1} (el índice 0 es el t = 1 del artículo) y "
+                f"han llegado valores entre {int(t.min())} y {int(t.max())}."
             )
         key = (name, like.dtype, like.device)
         if key not in self._tables:
@@ -439,7 +462,15 @@ def rescale_zero_terminal_snr(schedule: Schedule) -> Schedule:
 
     Returns:
         Otro schedule, con $\bar\alpha_T = 0$.
+
+    Raises:
+        ValueError: si el schedule tiene un solo paso.
     """
+    if len(schedule) == 1:
+        raise ValueError(
+            "Un schedule de un solo paso no se puede reescalar: su primera ᾱ debería conservarse "
+            "y valer 0 a la vez. Usa T ≥ 2."
+        )
     roots = schedule.sqrt_alphas_cumprod
     rescaled = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])
     betas = Schedule.from_alphas_cumprod(rescaled**2).betas
@@ -485,7 +516,7 @@ def spaced_indices(timesteps: int, steps: int, spacing: str = "linspace") -> Ten
         case "leading":
             indices = ks * (timesteps // steps)
         case "trailing":
-            indices = (timesteps - ks * (timesteps / steps)).flip(0) - 1
+            indices = (timesteps - ks * (timesteps / steps)).flip(0).round() - 1
         case _:
             raise ValueError(
                 f"No hay ningún reparto «{spacing}». Los que hay: {', '.join(SPACINGS)}."
@@ -520,6 +551,18 @@ def respace(schedule: Schedule, indices: Tensor | Sequence[int]) -> Schedule:
         )
     betas = Schedule.from_alphas_cumprod(schedule.alphas_cumprod[chosen]).betas
     return Schedule(betas, schedule.timesteps[chosen])
+
+
+def _rescaling(name: str, timesteps: int, largest_beta: float) -> float:
+    _check_timesteps(timesteps)
+    scale = 1000 / timesteps
+    if scale * largest_beta >= 1:
+        raise ValueError(
+            f"El schedule {name} reescalado no existe para T = {timesteps}: su mayor beta "
+            f"sería {scale * largest_beta:.3g}, y una varianza debe ser menor que 1. "
+            f"Usa T ≥ {math.floor(1000 * largest_beta) + 1}, o el schedule «cosine»."
+        )
+    return scale
 
 
 def _check_timesteps(timesteps: int) -> None:

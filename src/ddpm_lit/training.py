@@ -27,6 +27,7 @@ from ddpm_lit.checkpoints import (
     write_atomically,
 )
 from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.devices import autocast, choose_device
 from ddpm_lit.ema import EMA
 from ddpm_lit.forward import q_sample
@@ -177,13 +178,18 @@ def train(
         El modelo entrenado (los pesos del EMA).
 
     Raises:
-        FloatingPointError: si la pérdida deja de ser finita; dice en qué paso, y el último
-            checkpoint bueno se conserva.
-        ValueError: si el checkpoint de `run_dir` es de otra receta.
+        FloatingPointError: si la pérdida o el gradiente dejan de ser finitos; dice en qué
+            paso, y el último checkpoint bueno se conserva.
+        ValueError: si el checkpoint de `run_dir` es de otra receta o ya tiene más pasos, las
+            clases de los datos no son las de la red, o una frecuencia no es válida.
     """
+    check_integer("log_every", log_every, minimum=1)
+    check_integer("checkpoint_every", checkpoint_every, minimum=1)
+    check_integer("sample_every", sample_every, minimum=0)
     run_dir = Path(run_dir)
     where = choose_device(device)
     data = dataset if dataset is not None else training_data(recipe)
+    _check_classes(recipe, data)
     shape = tuple(data.x.shape[1:])
     layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
 
@@ -202,7 +208,14 @@ def train(
         first_step, saved = load_checkpoint(
             run_dir / CHECKPOINT, model=model, ema=ema, optimizer=optimizer, recipe=recipe
         )
-        provenance["seconds"] = saved["seconds"]
+        if first_step > recipe.training.steps:
+            raise ValueError(
+                f"El checkpoint de «{run_dir}» ya lleva {first_step} pasos y la receta pide "
+                f"{recipe.training.steps}: pide más pasos o entrena en otra carpeta."
+            )
+        provenance.update(seconds=saved["seconds"], steps=first_step)
+    for leftover in run_dir.glob(f".{Path(CHECKPOINT).stem}.*.tmp*"):
+        leftover.unlink()
     logger = _Logger(run_dir, first_step, tensorboard)
 
     def save(step: int, seconds: float) -> None:
@@ -268,7 +281,7 @@ def train(
             if keep or done % log_every == 0:
                 seconds = time.perf_counter() - started
                 rate = len(pending) * recipe.training.batch_size / max(logger.lap(), 1e-9)
-                loss = _finite_mean(pending, run_dir)
+                loss = _mean_loss(pending, run_dir)
                 logger.write(
                     done,
                     loss=loss,
@@ -377,10 +390,33 @@ def _tensorboard_writer(run_dir: Path, first_step: int) -> Any:
     return SummaryWriter(run_dir / "tensorboard", purge_step=first_step)  # type: ignore[no-untyped-call]
 
 
-def _finite_mean(states: list[TrainStep], run_dir: Path) -> float:
+def _check_classes(recipe: Recipe, data: Dataset) -> None:
+    classes = recipe.model.options.get("num_classes")
+    if classes is None:
+        return
+    if data.labels is None:
+        raise ValueError(
+            f"La red de la receta «{recipe.name}» conoce {classes} clases y los datos no las "
+            "tienen: usa otros datos o quita model.options.num_classes."
+        )
+    largest = int(data.labels.max())
+    if largest >= classes:
+        raise ValueError(
+            f"La red de la receta «{recipe.name}» conoce las clases de 0 a {classes - 1} y en los "
+            f"datos está la {largest}: pon model.options.num_classes = {data.num_classes}."
+        )
+
+
+def _mean_loss(states: list[TrainStep], run_dir: Path) -> float:
+    """La pérdida media desde el último registro, si todos los pasos han sido finitos.
+
+    También se mira el gradiente: con una pérdida finita, uno que no lo es estropea los pesos.
+    """
     losses = torch.stack([state.loss for state in states]).cpu()
-    for state, loss in zip(states, losses.tolist(), strict=True):
-        if not math.isfinite(loss):
+    norms = torch.stack([state.grad_norm for state in states]).cpu()
+    for state, loss, norm in zip(states, losses.tolist(), norms.tolist(), strict=True):
+        if not math.isfinite(loss + norm):
+            what, value = ("El gradiente", norm) if math.isfinite(loss) else ("La pérdida", loss)
             checkpoint = run_dir / CHECKPOINT
             kept = (
                 f"El último checkpoint bueno sigue en «{checkpoint}»."
@@ -388,21 +424,29 @@ def _finite_mean(states: list[TrainStep], run_dir: Path) -> float:
                 else "Todavía no había ningún checkpoint."
             )
             raise FloatingPointError(
-                f"La pérdida del paso {state.step + 1} no es finita ({loss}). {kept} Prueba con "
-                "una tasa de aprendizaje menor (training.learning_rate) o más calentamiento "
-                "(training.warmup_steps)."
+                f"{what} del paso {state.step + 1} deja de ser un número finito ({value}). {kept} "
+                "Prueba con una tasa de aprendizaje menor (training.learning_rate) o más "
+                "calentamiento (training.warmup_steps)."
             )
     return float(losses.mean())
 
 
 @contextmanager
 def _interruptions() -> Iterator[threading.Event]:
-    """Convierte Ctrl-C en una señal que se atiende al acabar el paso en curso."""
+    """Convierte Ctrl-C en una señal que se atiende al acabar el paso en curso.
+
+    El segundo Ctrl-C ya no espera.
+    """
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    previous = signal.signal(signal.SIGINT, lambda *_: flag.set())
+
+    def note(*_: object) -> None:
+        flag.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, note)
     try:
         yield flag
     finally:

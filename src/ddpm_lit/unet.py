@@ -17,6 +17,7 @@ Fuentes: Ho et al. 2020 (arXiv:2006.11239) y el código de sus autores; Vaswani 
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -83,11 +84,12 @@ class UNetConfig:
             raise ValueError("block_out_channels está vacío: la U-Net necesita al menos un nivel.")
         for channels in self.block_out_channels:
             check_positive("block_out_channels", channels)
+        for channels in self.block_out_channels:
             if channels % self.norm_num_groups:
                 raise ValueError(
                     f"Un nivel tiene {channels} canales, que no se reparten en "
                     f"norm_num_groups={self.norm_num_groups} grupos iguales: usa un "
-                    f"múltiplo de {self.norm_num_groups}, o otro número de grupos "
+                    f"múltiplo de {self.norm_num_groups}, u otro número de grupos "
                     f"(por ejemplo {math.gcd(*self.block_out_channels, 32)})."
                 )
         check_embedding_dim("block_out_channels[0]", self.block_out_channels[0])
@@ -100,10 +102,10 @@ class UNetConfig:
             raise TypeError(f"attention es {self.attention}: cada valor debe ser True o False.")
         check_dropout(self.dropout)
         if self.attention_head_dim is not None:
-            for channels, attends in zip(self.block_out_channels, self.attention, strict=True):
-                if (attends or channels is self.block_out_channels[-1]) and (
-                    channels % self.attention_head_dim
-                ):
+            levels = zip(self.block_out_channels, self.attention, strict=True)
+            attended = [channels for channels, attends in levels if attends]
+            for channels in (*attended, self.block_out_channels[-1]):
+                if channels % self.attention_head_dim:
                     raise ValueError(
                         f"Un nivel con atención tiene {channels} canales, que no se reparten "
                         f"en cabezas de attention_head_dim={self.attention_head_dim}: usa un "
@@ -113,7 +115,8 @@ class UNetConfig:
     @property
     def downsampling(self) -> int:
         """Cuánto se reduce la imagen en el punto más profundo; ha de dividir a sus lados."""
-        return self.patch_size * 2 ** (len(self.block_out_channels) - 1)
+        halvings: int = 2 ** (len(self.block_out_channels) - 1)
+        return self.patch_size * halvings
 
 
 # --- El tiempo y la clase ---------------------------------------------------------------
@@ -174,43 +177,56 @@ class TimeEmbedding(nn.Module):
         return out
 
 
-def class_indices(class_labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
-    r"""Filas del embedding de clase que corresponden a unas etiquetas.
+def embed_classes(
+    emb: Tensor, class_embedding: nn.Embedding | None, class_labels: Tensor | None
+) -> Tensor:
+    r"""Suma al embedding del instante el de la clase, si la red es condicional.
 
     Args:
-        class_labels: int64 (B,), en $[0, \texttt{num\_classes}]$, donde el último valor
-            significa «sin clase»; `None` equivale a «sin clase» en toda la tanda.
-        num_classes: número de clases.
-        like: los datos, (B, ...); fijan B y el dispositivo.
+        emb: embedding del instante, de forma (B, D).
+        class_embedding: tabla de num_classes + 1 filas (la última, «sin clase»), o `None`
+            si la red no es condicional.
+        class_labels: int64 (B,) en $[0, \texttt{num\_classes}]$; `None` equivale a «sin
+            clase» en toda la tanda.
 
     Returns:
-        int64 (B,), en el dispositivo de `like`.
+        Tensor de forma (B, D).
 
     Raises:
-        ValueError: si la forma no encaja o alguna etiqueta se sale del rango.
-        TypeError: si las etiquetas no son enteras.
+        ValueError: si la red no es condicional y hay etiquetas, si la forma no encaja o si
+            alguna etiqueta se sale del rango.
+        TypeError: si las etiquetas no son int64.
     """
+    if class_embedding is None:
+        if class_labels is not None:
+            raise ValueError(
+                "Esta red no es condicional y ha recibido class_labels: créala con "
+                "num_classes, o llámala sin etiquetas."
+            )
+        return emb
+    num_classes = class_embedding.num_embeddings - 1
     if class_labels is None:
-        return torch.full((len(like),), num_classes, dtype=torch.int64, device=like.device)
+        return emb + class_embedding.weight[num_classes]
     if class_labels.dtype != torch.int64:
         raise TypeError(
-            f"class_labels es de tipo {class_labels.dtype}, y se esperaba int64: "
+            f"class_labels es de tipo {class_labels.dtype}, y se esperaba torch.int64: "
             "conviértelo con .long()."
         )
-    if class_labels.shape != (len(like),):
+    if class_labels.shape != (len(emb),):
         raise ValueError(
             f"class_labels tiene forma {tuple(class_labels.shape)}, y se esperaba "
-            f"({len(like)},): una etiqueta por muestra."
+            f"({len(emb)},): una etiqueta por muestra."
         )
     # Mirar los valores en la GPU obligaría a esperarla en cada paso.
-    if class_labels.device.type == "cpu" and len(like) > 0:
+    if class_labels.device.type == "cpu" and len(class_labels) > 0:
         smallest, largest = (int(value) for value in class_labels.aminmax())
         if smallest < 0 or largest > num_classes:
             raise ValueError(
-                f"Hay etiquetas entre {smallest} y {largest}, y esta red admite de 0 a "
+                f"class_labels va de {smallest} a {largest}, y esta red admite de 0 a "
                 f"{num_classes - 1}, o {num_classes} para «sin clase»."
             )
-    return class_labels.to(like.device)
+    out: Tensor = emb + class_embedding(class_labels)
+    return out
 
 
 # --- Las piezas -------------------------------------------------------------------------
@@ -364,8 +380,7 @@ class DownBlock(nn.Module):
         super().__init__()
         channels = [in_channels] + [out_channels] * config.layers_per_block
         self.resnets = nn.ModuleList(
-            ResidualBlock(before, after, time_dim, config)
-            for before, after in zip(channels, channels[1:], strict=False)
+            ResidualBlock(before, after, time_dim, config) for before, after in pairwise(channels)
         )
         self.attentions = nn.ModuleList(
             SelfAttention(out_channels, config) if attention else nn.Identity()
@@ -544,14 +559,7 @@ class UNet(nn.Module):
         check_times(t, x)
         time = sinusoidal_embedding(t, self.config.block_out_channels[0])
         emb = self.time_embedding(time.to(x.dtype))
-        if self.class_embedding is not None:
-            labels = class_indices(class_labels, self.class_embedding.num_embeddings - 1, x)
-            emb = emb + self.class_embedding(labels)
-        elif class_labels is not None:
-            raise ValueError(
-                "Esta red no es condicional y ha recibido class_labels: créala con "
-                "num_classes, o llámala sin etiquetas."
-            )
+        emb = embed_classes(emb, self.class_embedding, class_labels)
 
         h = self.conv_in(self.patchify(x))
         skips = [h]
@@ -625,6 +633,7 @@ def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[Blo
     with torch.device("meta"):
         model = UNet(config)
         x, t = torch.empty(1, config.in_channels, height, width), torch.zeros(1)
+        labels = torch.zeros(1, dtype=torch.int64) if config.num_classes else None
     rows: list[BlockSummary] = []
 
     def watch(name: str, module: nn.Module) -> None:
@@ -639,7 +648,7 @@ def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[Blo
         outermost = name != "" and "." not in name and not isinstance(module, containers)
         if outermost or isinstance(module, (ResidualBlock, SelfAttention, Downsample, Upsample)):
             watch(name, module)
-    model(x, t)
+    model(x, t, labels)
     return rows
 
 
@@ -687,8 +696,7 @@ def check_embedding_dim(name: str, dim: int) -> None:
     """Exige una dimensión en la que quepan dos frecuencias, con su seno y su coseno."""
     if dim % 2 or dim < 4:
         raise ValueError(
-            f"{name} vale {dim}, y el embedding sinusoidal necesita un número par de al "
-            "menos 4."
+            f"{name} vale {dim}, y el embedding sinusoidal necesita un número par de al menos 4."
         )
 
 

@@ -43,6 +43,7 @@ class _Icon(NamedTuple):
 
 def load_openmoji(
     size: int = 32,
+    *,
     background: str = "white",
     skin_tones: bool = False,
     extras: bool = False,
@@ -223,6 +224,6 @@ def _rasterise(icons: list[_Icon], size: int, color: str) -> Pixels:
             # Los SVG no llevan texto, y buscar las fuentes del sistema es lo más lento.
             skip_system_fonts=True,
         )
-        with Image.open(io.BytesIO(png)) as image:
+        with Image.open(io.BytesIO(bytes(png))) as image:
             slot[:] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     return pixels

@@ -7,6 +7,7 @@ se puede cambiar cualquier valor (`{"training.steps": 200}`).
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -16,10 +17,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from ddpm_lit.backward import VARIANCES, check_prediction
-from ddpm_lit.losses import WEIGHTINGS
+from ddpm_lit.backward import VARIANCES
+from ddpm_lit.losses import WEIGHTINGS, loss_weight
 from ddpm_lit.mlp import MLP, MLPConfig
 from ddpm_lit.scheduler import Schedule, make_schedule
 from ddpm_lit.unet import UNet, UNetConfig
@@ -140,6 +142,7 @@ class Recipe:
     def __post_init__(self) -> None:
         training = self.training
         _check(self.model.kind in ("unet", "mlp"), "model.kind", self.model.kind, "unet o mlp")
+        self.network_config()
         _check(
             self.diffusion.variance in VARIANCES,
             "diffusion.variance",
@@ -158,12 +161,30 @@ class Recipe:
             training.decay,
             "constant, cosine o linear",
         )
-        _check(0 <= self.data.held_out < 1, "data.held_out", self.data.held_out, "entre 0 y 1")
+        held_out = self.data.held_out
+        _check(0 <= held_out < 1, "data.held_out", held_out, "una fracción de 0 a 1, sin el 1")
         _check(0 <= self.seed < 2**64, "seed", self.seed, "un entero entre 0 y 2**64 - 1")
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(training, name)
-            _check(value > 0, f"training.{name}", value, "un número positivo")
-        check_prediction(self.schedule(), self.diffusion.prediction)
+            _check(0 < value < math.inf, f"training.{name}", value, "un número positivo")
+        for name in ("warmup_steps", "weight_decay", "grad_clip"):
+            value = getattr(training, name)
+            _check(0 <= value < math.inf, f"training.{name}", value, "0 o un número positivo")
+        decay = training.ema_decay
+        _check(0 <= decay < 1, "training.ema_decay", decay, "un número de 0 a 1, sin el 1")
+        _check(
+            len(training.betas) == 2 and all(0 <= beta < 1 for beta in training.betas),
+            "training.betas",
+            training.betas,
+            "una lista de dos números de 0 a 1, sin el 1",
+        )
+        loss_weight(
+            self.schedule(),
+            torch.zeros(1, dtype=torch.int64),
+            weighting=self.diffusion.weighting,
+            prediction=self.diffusion.prediction,
+            variance=self.diffusion.variance,
+        )
 
     def schedule(self) -> Schedule:
         """El schedule de la receta."""
@@ -171,11 +192,19 @@ class Recipe:
             self.diffusion.schedule, self.diffusion.timesteps, **self.diffusion.options
         )
 
+    def network_config(self) -> UNetConfig | MLPConfig:
+        """La configuración de la red; un MLP toma su T del proceso si no se le da otro."""
+        options = self.model.options
+        if self.model.kind == "mlp":
+            options = {"timesteps": self.diffusion.timesteps} | options
+        cls = MLPConfig if self.model.kind == "mlp" else UNetConfig
+        config: UNetConfig | MLPConfig = _build(cls, options, "model.options")
+        return config
+
     def build_model(self) -> nn.Module:
         """La red de la receta, con pesos nuevos sacados del generador global de PyTorch."""
-        if self.model.kind == "mlp":
-            return MLP(_build(MLPConfig, self.model.options, "model.options"))
-        return UNet(_build(UNetConfig, self.model.options, "model.options"))
+        config = self.network_config()
+        return MLP(config) if isinstance(config, MLPConfig) else UNet(config)
 
     def to_dict(self) -> dict[str, Any]:
         """La receta como diccionario de valores simples, apto para JSON y para TOML."""
@@ -262,13 +291,26 @@ def _build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
             values[name] = _convert(table[name], hints[name], prefix + name)
         elif spec.default is spec.default_factory is dataclasses.MISSING:
             raise ValueError(f"A la receta le falta el valor «{prefix}{name}».")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ValueError(f"En «{where}»: {error}") from error
+
+
+_KINDS = {
+    int: "un número entero",
+    float: "un número",
+    bool: "true o false",
+    str: "un texto",
+    tuple: "una lista",
+    dict: "una tabla",
+}
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ValueError(f"«{where}» debe ser una tabla y ha llegado {value!r}.")
+            raise ValueError(f"«{where}» debe ser {_KINDS[dict]} y ha llegado {value!r}.")
         return _build(hint, value, where)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -284,9 +326,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     expected = origin or hint
     wrong_bool = isinstance(value, bool) and expected is not bool
     if expected is not Any and (wrong_bool or not isinstance(value, expected)):
-        raise ValueError(
-            f"«{where}» debe ser de tipo {expected.__name__} y ha llegado {value!r}."
-        )
+        raise ValueError(f"«{where}» debe ser {_KINDS[expected]} y ha llegado {value!r}.")
     return dict(value) if expected is dict else value
 
 

@@ -1,0 +1,41 @@
+# Las tres órdenes del proyecto: make site, make serve y make test. Cada una se basta sola.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.listo
+export NO_MKDOCS_2_WARNING := 1
+export DDPM_PROFILE ?= cpu
+
+.PHONY: site serve test browser lint artefacts clean
+
+site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
+	$(BIN)/mkdocs build --strict
+
+artefacts: $(READY) ## Entrena los modelos y dibuja las figuras, sin las páginas
+	$(BIN)/doit -f scripts/build/dodo.py
+
+serve: $(READY) ## Sirve el sitio mientras se escribe; no entrena nada
+	$(BIN)/mkdocs serve
+
+test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de perfil smoke)
+	DDPM_PROFILE=smoke $(BIN)/doit -f scripts/build/dodo.py
+	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
+	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest
+
+browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
+	DDPM_SITE_DIR=site $(BIN)/pytest tests/site
+
+lint: $(READY) ## ruff y mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(READY): requirements.lock pyproject.toml package-lock.json
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m scripts.site.assets
+	touch $@
+
+clean: ## Borra lo construido; los modelos habrá que volver a entrenarlos
+	rm -rf build dist site .cache

@@ -1,0 +1,58 @@
+// Comportamiento de las páginas. Sin esto todo se lee igual: solo añade movimiento y comodidad.
+(function () {
+  "use strict";
+
+  // Vídeos externos: nada se carga hasta que se pulsa.
+  document.addEventListener("click", function (suceso) {
+    var boton = suceso.target.closest && suceso.target.closest(".dl-externo__boton");
+    if (!boton) return;
+    var caja = boton.closest(".dl-externo");
+    var marco = document.createElement("iframe");
+    marco.src = "https://www.youtube-nocookie.com/embed/" + encodeURIComponent(caja.dataset.youtube) + "?autoplay=1";
+    marco.title = caja.dataset.titulo;
+    marco.allow = "autoplay; encrypted-media; picture-in-picture; fullscreen";
+    marco.allowFullscreen = true;
+    marco.referrerPolicy = "strict-origin-when-cross-origin";
+    boton.replaceWith(marco);
+    marco.focus();
+  });
+
+  var quieto = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  // Animaciones: sin sonido, solo mientras se ven y solo si no se ha pedido menos movimiento.
+  var vigia = "IntersectionObserver" in window && new IntersectionObserver(function (entradas) {
+    entradas.forEach(function (entrada) {
+      var video = entrada.target;
+      if (entrada.isIntersecting && !quieto.matches) {
+        if (!video.dataset.parado) {
+          var marcha = video.play();
+          if (marcha) marcha.catch(function () {});
+        }
+      } else if (!video.paused) {
+        video.dataset.automatico = "1";
+        video.pause();
+      }
+    });
+  }, { threshold: 0.4 });
+
+  function preparar() {
+    document.querySelectorAll("video[data-animacion]").forEach(function (video) {
+      video.muted = true;
+      video.addEventListener("pause", function () {
+        if (video.dataset.automatico) delete video.dataset.automatico;
+        else video.dataset.parado = "1";
+      });
+      video.addEventListener("play", function () { delete video.dataset.parado; });
+      if (vigia) vigia.observe(video);
+    });
+    // Lo que se desplaza a lo ancho se alcanza también con el teclado.
+    document.querySelectorAll(".dl-eq__cuerpo, .dl-salida").forEach(function (caja) {
+      if (caja.scrollWidth > caja.clientWidth + 1) caja.tabIndex = 0;
+    });
+    var dialogo = document.querySelector(".md-search[role=dialog]");
+    if (dialogo && !dialogo.hasAttribute("aria-label")) dialogo.setAttribute("aria-label", "Búsqueda");
+  }
+
+  if (window.document$) window.document$.subscribe(preparar);
+  else document.addEventListener("DOMContentLoaded", preparar);
+})();

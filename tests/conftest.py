@@ -1,0 +1,67 @@
+"""Lo que comparten los tests: los schedules, la comparación que deja escrito su error y la marca
+`equation`, que une un test a las ecuaciones del libro que comprueba."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddpm_lit.scheduler import BETAS, Schedule, make_schedule
+
+cached_schedule = cache(make_schedule)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "equation(*labels): etiquetas de las ecuaciones del libro que comprueba el test"
+    )
+
+
+@pytest.fixture(scope="session", params=list(BETAS))
+def schedule(request: pytest.FixtureRequest) -> Schedule:
+    """Cada uno de los schedules con nombre, con T = 1000."""
+    return cached_schedule(request.param, 1000)
+
+
+@pytest.fixture(scope="session")
+def linear() -> Schedule:
+    """El schedule del artículo de DDPM."""
+    return cached_schedule("linear", 1000)
+
+
+@pytest.fixture(scope="session")
+def short() -> Schedule:
+    """Un schedule de 50 pasos, para lo que hay que recorrer entero."""
+    return cached_schedule("linear", 50)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(20200619)
+
+
+@pytest.fixture
+def agree(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Compara dos tensores y apunta en el informe de pytest el mayor error que ha visto.
+
+    El error es relativo a la escala de lo esperado: max|a - b| / max|b|. El libro lo enseña
+    junto a la ecuación (propiedad `relative_error` del test).
+    """
+    worst = 0.0
+
+    def check(
+        actual: Tensor | float, expected: Tensor | float, *, rtol: float = 1e-12, atol: float = 0.0
+    ) -> None:
+        nonlocal worst
+        a = torch.as_tensor(actual, dtype=torch.float64)
+        b = torch.as_tensor(expected, dtype=torch.float64).expand_as(a)
+        torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
+        finite = b.isfinite()
+        if finite.any():
+            scale = b[finite].abs().max().item() or 1.0
+            worst = max(worst, ((a - b)[finite].abs().max() / scale).item())
+        record_property("relative_error", worst)
+
+    return check

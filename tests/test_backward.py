@@ -1,0 +1,428 @@
+"""El paso atrás: conversiones entre predicciones, la media de la ecuación 11 y el Algoritmo 2 sobre
+datos normales, donde todo tiene forma cerrada."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddpm_lit.backward import (
+    PREDICTIONS,
+    VARIANCES,
+    check_prediction,
+    convert,
+    fixed_variance,
+    from_x_start,
+    p_mean_variance,
+    to_epsilon,
+    to_score,
+    to_x_start,
+)
+from ddpm_lit.forward import q_sample
+from ddpm_lit.losses import training_target
+from ddpm_lit.posterior import q_posterior
+from ddpm_lit.scheduler import (
+    Schedule,
+    make_schedule,
+    rescale_zero_terminal_snr,
+    respace,
+    spaced_indices,
+)
+
+
+def batch(schedule: Schedule, shape: tuple[int, ...] = (3,)) -> tuple[Tensor, ...]:
+    """Un x_0, un ruido y su x_t para cada índice del schedule, en float64."""
+    generator = torch.Generator().manual_seed(7)
+    size = (len(schedule), *shape)
+    x_start = 2 * torch.rand(size, dtype=torch.float64, generator=generator) - 1
+    noise = torch.randn(size, dtype=torch.float64, generator=generator)
+    t = torch.arange(len(schedule))
+    return x_start, noise, q_sample(schedule, x_start, t, noise), t
+
+
+def table(values: Tensor) -> Tensor:
+    return values.reshape(-1, 1)
+
+
+# --- Las cuatro predicciones -------------------------------------------------------------------
+
+
+@pytest.mark.equation("backward-v", "backward-x0", "posterior-media")
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_what_the_network_should_say(
+    schedule: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    """El objetivo del entrenamiento, por su definición, y lo que se deduce de x_0 y x_t."""
+    x_start, noise, x_t, t = batch(schedule)
+    bar = table(schedule.alphas_cumprod)
+    expected = {
+        "epsilon": noise,
+        "x_start": x_start,
+        "v": bar.sqrt() * noise - (1 - bar).sqrt() * x_start,
+        "posterior_mean": q_posterior(schedule, x_start, x_t, t).mean,
+    }[prediction]
+    scale = 1 / (1 - schedule.alphas_cumprod[0]).sqrt().item()
+    agree(training_target(schedule, prediction, x_start, noise, t), expected)
+    agree(from_x_start(schedule, prediction, x_start, x_t, t), expected, rtol=0, atol=1e-15 * scale)
+    recovered = to_x_start(schedule, prediction, expected, x_t, t)
+    agree(recovered, x_start, rtol=0, atol=1e-10)
+
+
+@pytest.mark.equation("backward-x0", "backward-v", "backward-media-epsilon")
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(PREDICTIONS, PREDICTIONS)))
+def test_the_sixteen_conversions(
+    schedule: Schedule, source: str, target: str, agree: Callable[..., None]
+) -> None:
+    """Ir y volver no pierde nada, con salidas cualesquiera, no solo con las verdaderas."""
+    x_start, noise, x_t, t = batch(schedule)
+    output = noise.flip(0) * 0.8 + 0.1
+    translated = convert(schedule, output, x_t, t, source, target)
+    back = convert(schedule, translated, x_t, t, target, source)
+    agree(back, output, rtol=1e-10, atol=1e-10)
+    truth = training_target(schedule, source, x_start, noise, t)
+    expected = training_target(schedule, target, x_start, noise, t)
+    agree(convert(schedule, truth, x_t, t, source, target), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.equation("backward-x0", "backward-v")
+def test_closed_forms_of_x_start(schedule: Schedule, agree: Callable[..., None]) -> None:
+    """Las ecuaciones como se escriben en el papel, sobre salidas cualesquiera."""
+    _, output, _, t = batch(schedule)
+    x_t = output.flip(0)
+    bar = table(schedule.alphas_cumprod)
+    agree(
+        to_x_start(schedule, "epsilon", output, x_t, t),
+        (x_t - (1 - bar).sqrt() * output) / bar.sqrt(),
+        rtol=1e-10,
+        atol=1e-10,
+    )
+    agree(
+        to_x_start(schedule, "v", output, x_t, t),
+        bar.sqrt() * x_t - (1 - bar).sqrt() * output,
+    )
+    assert to_x_start(schedule, "x_start", output, x_t, t) is output
+    agree(
+        to_epsilon(schedule, output, x_t, t),
+        (x_t - bar.sqrt() * output) / (1 - bar).sqrt(),
+    )
+
+
+@pytest.mark.equation("backward-v")
+def test_v_is_a_rotation(schedule: Schedule, agree: Callable[..., None]) -> None:
+    """(x_t, v) es (x_0, ε) girado un ángulo φ con cos φ = √ᾱ: las longitudes se conservan."""
+    x_start, noise, x_t, t = batch(schedule)
+    v = training_target(schedule, "v", x_start, noise, t)
+    agree(x_t**2 + v**2, x_start**2 + noise**2, rtol=1e-10)
+    agree(
+        x_t * v,
+        (noise**2 - x_start**2)
+        * table(schedule.sqrt_alphas_cumprod)
+        * table(schedule.sqrt_one_minus_alphas_cumprod)
+        + x_start * noise * table(2 * schedule.alphas_cumprod - 1),
+        rtol=1e-9,
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("prediction", ["x_start", "v", "posterior_mean"])
+def test_zero_terminal_snr_leaves_three_predictions(
+    linear: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    rescaled = rescale_zero_terminal_snr(linear)
+    x_start, noise, x_t, t = batch(rescaled)
+    output = training_target(rescaled, prediction, x_start, noise, t)
+    step = p_mean_variance(rescaled, output, x_t, t, prediction=prediction)
+    assert all(value.isfinite().all() for value in (step.mean, step.x_start, step.epsilon))
+    agree(step.x_start, x_start, rtol=0, atol=1e-9)
+    agree(step.epsilon, noise, rtol=0, atol=1e-9)
+
+
+def test_epsilon_with_zero_terminal_snr_is_refused(linear: Schedule) -> None:
+    rescaled = rescale_zero_terminal_snr(linear)
+    x_start, noise, x_t, t = batch(rescaled)
+    refused = (
+        lambda: check_prediction(rescaled, "epsilon"),
+        lambda: p_mean_variance(rescaled, noise, x_t, t),
+        lambda: to_x_start(rescaled, "epsilon", noise, x_t, t),
+        lambda: from_x_start(rescaled, "epsilon", x_start, x_t, t),
+        lambda: convert(rescaled, noise, x_t, t, "epsilon", "epsilon"),
+        lambda: convert(rescaled, noise, x_t, t, "v", "epsilon"),
+        lambda: training_target(rescaled, "epsilon", x_start, noise, t),
+    )
+    for call in refused:
+        with pytest.raises(ValueError, match=r"señal terminal nula.*«v» o «x_start»"):
+            call()
+
+
+def test_unknown_names_and_wrong_shapes_are_refused(linear: Schedule) -> None:
+    x_start, noise, x_t, t = batch(linear)
+    for call in (
+        lambda: p_mean_variance(linear, noise, x_t, t, prediction="ruido"),
+        lambda: to_x_start(linear, "ruido", noise, x_t, t),
+        lambda: from_x_start(linear, "ruido", x_start, x_t, t),
+        lambda: convert(linear, noise, x_t, t, "ruido", "ruido"),
+        lambda: training_target(linear, "ruido", x_start, noise, t),
+    ):
+        with pytest.raises(ValueError, match=r"«ruido».*epsilon, x_start, v, posterior_mean"):
+            call()
+    with pytest.raises(ValueError, match=r"«learned».*fixed_small, fixed_large"):
+        p_mean_variance(linear, noise, x_t, t, variance="learned")
+    with pytest.raises(ValueError, match=r"\(1000, 6\) y x_t tiene \(1000, 3\)"):
+        p_mean_variance(linear, noise.repeat(1, 2), x_t, t)
+
+
+# --- El paso completo -------------------------------------------------------------------------
+
+
+@pytest.mark.equation("backward-paso", "backward-media-epsilon")
+def test_the_mean_is_equation_eleven(schedule: Schedule, agree: Callable[..., None]) -> None:
+    """Sin recorte, pasar por x̂_0 y por el posterior es la resta del Algoritmo 2."""
+    _, noise, x_t, t = batch(schedule)
+    output = noise.flip(0)
+    step = p_mean_variance(schedule, output, x_t, t, clip=False)
+    beta, bar = table(schedule.betas), table(schedule.alphas_cumprod)
+    expected = (x_t - beta / (1 - bar).sqrt() * output) / (1 - beta).sqrt()
+    agree(step.mean, expected, rtol=1e-9, atol=1e-10)
+    agree(step.epsilon, output, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.equation("backward-media-epsilon")
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_prediction_gives_the_same_step(
+    schedule: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    x_start, noise, x_t, t = batch(schedule)
+    output = training_target(schedule, prediction, x_start, noise, t)
+    step = p_mean_variance(schedule, output, x_t, t, prediction=prediction, clip=False)
+    agree(step.mean, q_posterior(schedule, x_start, x_t, t).mean, rtol=0, atol=1e-10)
+    agree(step.x_start, x_start, rtol=0, atol=1e-10)
+    agree(step.epsilon, noise, rtol=0, atol=1e-9)
+
+
+@pytest.mark.equation("backward-x0")
+@pytest.mark.parametrize("prediction", ["epsilon", "x_start", "v"])
+def test_clipping_and_the_noise_derived_again(
+    schedule: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    """Tras recortar x̂_0, la media y ε̂ cuentan la misma historia: x_t = √ᾱ x̂_0 + √(1-ᾱ) ε̂."""
+    _, noise, x_t, t = batch(schedule)
+    output = 3 * noise.flip(0)
+    raw = to_x_start(schedule, prediction, output, x_t, t)
+    step = p_mean_variance(schedule, output, x_t, t, prediction=prediction)
+    assert (raw.abs() > 1).any()
+    assert torch.equal(step.x_start, raw.clamp(-1, 1))
+    agree(q_sample(schedule, step.x_start, t, step.epsilon), x_t, rtol=0, atol=1e-12)
+    agree(step.mean, q_posterior(schedule, step.x_start, x_t, t).mean)
+
+
+@pytest.mark.equation("posterior-media")
+def test_a_predicted_mean_is_not_clipped(linear: Schedule) -> None:
+    _, noise, x_t, t = batch(linear)
+    output = 3 * noise.flip(0)
+    step = p_mean_variance(linear, output, x_t, t, prediction="posterior_mean")
+    assert torch.equal(step.mean, output)
+    assert step.x_start.abs().max() == 1
+    raw = to_x_start(linear, "posterior_mean", output, x_t, t)
+    assert torch.equal(step.x_start, raw.clamp(-1, 1))
+
+
+def test_clip_can_be_a_function(linear: Schedule) -> None:
+    _, noise, x_t, t = batch(linear)
+    halved = p_mean_variance(linear, noise, x_t, t, prediction="x_start", clip=lambda x: x / 2)
+    assert torch.equal(halved.x_start, noise / 2)
+    untouched = p_mean_variance(linear, noise, x_t, t, prediction="x_start", clip=False)
+    assert torch.equal(untouched.x_start, noise)
+
+
+def test_any_shape_and_precision(linear: Schedule) -> None:
+    for shape in ((), (2,), (1, 28), (3, 8, 8)):
+        x_start, noise, x_t, t = (value[::111] for value in batch(linear, shape))
+        exact = p_mean_variance(linear, noise, x_t, t)
+        rounded = p_mean_variance(linear, noise.float(), x_t.float(), t)
+        assert exact.mean.shape == x_start.shape
+        assert exact.variance.shape == (len(t), *[1] * len(shape))
+        for one, other in zip(exact, rounded, strict=True):
+            assert other.dtype == torch.float32
+            torch.testing.assert_close(other.double(), one, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.equation("backward-sigma")
+def test_fixed_variances(schedule: Schedule, agree: Callable[..., None]) -> None:
+    t = torch.arange(1000)
+    like = torch.empty(1000, dtype=torch.float64)
+    beta = schedule.betas
+    bar = schedule.alphas_cumprod
+    small, log_small = fixed_variance(schedule, "fixed_small", t, like)
+    large, log_large = fixed_variance(schedule, "fixed_large", t, like)
+    agree(small[1:], beta[1:] * (1 - bar[:-1]) / (1 - bar[1:]))
+    assert small[0] == 0
+    agree(large, beta)
+    agree(log_small[1:], small[1:].log())
+    agree(log_large[1:], beta[1:].log())
+    assert log_small[0] == log_large[0] == small[1].log()
+    assert (small < large).all()
+    image = torch.empty(1000, 3, 8, 8)
+    assert fixed_variance(schedule, "fixed_large", t, image)[1].shape == (1000, 1, 1, 1)
+
+
+# --- Datos normales: el óptimo es lineal y todo se sabe ------------------------------------------
+
+
+def optimal_epsilon(schedule: Schedule, x_t: Tensor, t: Tensor, mean: float, var: float) -> Tensor:
+    """E[ε | x_t] cuando x_0 ~ N(mean, var), por regresión lineal exacta."""
+    bar = schedule.alphas_cumprod[t]
+    return (1 - bar).sqrt() * (x_t - bar.sqrt() * mean) / (bar * var + 1 - bar)
+
+
+def reverse_marginals(
+    schedule: Schedule,
+    data: tuple[float, float],
+    start: tuple[float, float],
+    variance: str,
+    prediction: str = "epsilon",
+) -> tuple[Tensor, Tensor]:
+    """Media y varianza de x_{T-1}, …, x_0 en el Algoritmo 2, sin sacar ni una muestra.
+
+    El paso atrás es afín en x_t: evaluado en 0 y en 1 se conoce entero.
+    """
+    t = torch.arange(len(schedule)).flip(0)
+    ends = []
+    for value in (0.0, 1.0):
+        x_t = torch.full(t.shape, value, dtype=torch.float64)
+        epsilon = optimal_epsilon(schedule, x_t, t, *data)
+        output = convert(schedule, epsilon, x_t, t, "epsilon", prediction)
+        step = p_mean_variance(
+            schedule, output, x_t, t, prediction=prediction, variance=variance, clip=False
+        )
+        ends.append(step.mean)
+    added = torch.where(t > 0, step.variance, 0.0)
+    intercepts, slopes = ends[0], ends[1] - ends[0]
+    mean, var = (torch.tensor(value, dtype=torch.float64) for value in start)
+    means, variances = [], []
+    for intercept, slope, noise in zip(intercepts, slopes, added, strict=True):
+        mean, var = intercept + slope * mean, slope**2 * var + noise
+        means.append(mean)
+        variances.append(var)
+    return torch.stack(means), torch.stack(variances)
+
+
+def analytic_marginals(
+    schedule: Schedule, data: tuple[float, float], start: tuple[float, float], variance: str
+) -> tuple[Tensor, Tensor]:
+    """Lo mismo con la ecuación 11 escrita a mano, solo a partir de las betas."""
+    betas = schedule.betas.tolist()
+    bars = [1.0]
+    for beta in betas:
+        bars.append(bars[-1] * (1 - beta))
+    data_mean, data_var = data
+    mean, var = start
+    means, variances = [], []
+    for beta, bar, prev in zip(betas[::-1], bars[:0:-1], bars[-2::-1], strict=True):
+        gain = beta / (bar * data_var + 1 - bar)
+        slope = (1 - gain) / math.sqrt(1 - beta)
+        intercept = gain * math.sqrt(bar) * data_mean / math.sqrt(1 - beta)
+        sigma2 = beta if variance == "fixed_large" else beta * (1 - prev) / (1 - bar)
+        mean, var = intercept + slope * mean, slope**2 * var + (sigma2 if prev < 1 else 0)
+        means.append(mean)
+        variances.append(var)
+    return torch.tensor([means, variances], dtype=torch.float64).unbind()
+
+
+@pytest.mark.equation("backward-paso", "backward-media-epsilon", "backward-sigma")
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("data", [(0.0, 1.0), (0.3, 0.04), (-0.5, 0.25), (0.2, 4.0)])
+def test_gaussian_marginals(
+    schedule: Schedule, variance: str, data: tuple[float, float], agree: Callable[..., None]
+) -> None:
+    means, variances = reverse_marginals(schedule, data, (0.0, 1.0), variance)
+    expected = analytic_marginals(schedule, data, (0.0, 1.0), variance)
+    agree(means, expected[0], rtol=1e-9, atol=1e-9)
+    agree(variances, expected[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.equation("backward-paso", "backward-media-epsilon")
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("data", [(0.3, 0.25), (-0.5, 0.49)])
+def test_thousand_steps_recover_the_data(variance: str, data: tuple[float, float]) -> None:
+    """Con T = 1000 la normal que sale es casi la de los datos; con 20 pasos, peor."""
+    linear = make_schedule("linear", 1000)
+    errors = []
+    for schedule in (linear, respace(linear, spaced_indices(1000, 20))):
+        means, variances = reverse_marginals(schedule, data, (0.0, 1.0), variance)
+        errors.append(abs(variances[-1].item() / data[1] - 1))
+        assert means[-1].item() == pytest.approx(data[0], abs=0.02)
+    assert errors[0] < 0.02
+    assert errors[1] > 5 * errors[0]
+
+
+@pytest.mark.equation("backward-media-epsilon", "backward-v", "backward-x0")
+@pytest.mark.parametrize("prediction", ["x_start", "v", "posterior_mean"])
+def test_gaussian_marginals_do_not_depend_on_the_prediction(
+    short: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    data, start = (0.3, 0.09), (0.0, 1.0)
+    reference = reverse_marginals(short, data, start, "fixed_small")
+    other = reverse_marginals(short, data, start, "fixed_small", prediction)
+    agree(torch.stack(other), torch.stack(reference), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.equation("backward-sigma")
+def test_the_large_variance_is_exact_on_standard_normal_data(
+    schedule: Schedule, agree: Callable[..., None]
+) -> None:
+    """Con datos N(0, I) cada x_t es N(0, I); el último paso, sin ruido, deja 1 - β_1."""
+    means, variances = reverse_marginals(schedule, (0.0, 1.0), (0.0, 1.0), "fixed_large")
+    agree(means, torch.zeros(1000), atol=1e-12)
+    agree(variances[:-1], torch.ones(999), rtol=1e-10)
+    agree(variances[-1], 1 - schedule.betas[0], rtol=1e-10)
+    _, narrower = reverse_marginals(schedule, (0.0, 1.0), (0.0, 1.0), "fixed_small")
+    assert narrower[-2] < 1
+
+
+@pytest.mark.equation("backward-sigma")
+def test_the_small_variance_is_exact_on_a_single_point(
+    schedule: Schedule, agree: Callable[..., None]
+) -> None:
+    """Con un solo dato, y saliendo de q(x_T|x_0), se pasa por todos los q(x_t|x_0)."""
+    point = 0.7
+    bar = schedule.alphas_cumprod
+    start = (bar[-1].sqrt().item() * point, 1 - bar[-1].item())
+    means, variances = reverse_marginals(schedule, (point, 0.0), start, "fixed_small")
+    agree(means[:-1], bar[:-1].flip(0).sqrt() * point, rtol=1e-8)
+    agree(variances[:-1], 1 - bar[:-1].flip(0), rtol=1e-8)
+    assert means[-1].item() == pytest.approx(point, rel=1e-9)
+    assert variances[-1].item() == pytest.approx(0, abs=1e-12)
+    _, wider = reverse_marginals(schedule, (point, 0.0), start, "fixed_large")
+    assert (wider[1:-1] > variances[1:-1]).all()
+
+
+@pytest.mark.equation("backward-sigma", "scheduler-reespaciado")
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+def test_a_single_point_survives_respacing(
+    linear: Schedule, spacing: str, agree: Callable[..., None]
+) -> None:
+    """Al saltarse pasos, los marginales de un solo dato siguen siendo exactos."""
+    walk = respace(linear, spaced_indices(1000, 13, spacing))
+    bar = linear.alphas_cumprod[walk.timesteps]
+    start = (bar[-1].sqrt().item() * 0.7, 1 - bar[-1].item())
+    means, variances = reverse_marginals(walk, (0.7, 0.0), start, "fixed_small")
+    agree(means[:-1], bar[:-1].flip(0).sqrt() * 0.7, rtol=1e-9)
+    agree(variances[:-1], 1 - bar[:-1].flip(0), rtol=1e-9)
+
+
+@pytest.mark.equation("backward-score")
+def test_score_of_a_gaussian(schedule: Schedule, agree: Callable[..., None]) -> None:
+    """-ε*/√(1-ᾱ) es el gradiente del logaritmo de la densidad de x_t, que aquí se conoce."""
+    t = torch.arange(1000)
+    x_t = torch.linspace(-3, 3, 1000, dtype=torch.float64, requires_grad=True)
+    bar = schedule.alphas_cumprod
+    mean, var = 0.3, 0.2
+    marginal = torch.distributions.Normal(bar.sqrt() * mean, (bar * var + 1 - bar).sqrt())
+    (gradient,) = torch.autograd.grad(marginal.log_prob(x_t).sum(), x_t)
+    epsilon = optimal_epsilon(schedule, x_t.detach(), t, mean, var)
+    agree(to_score(schedule, epsilon, t), gradient, rtol=1e-10)
+    image = torch.ones(2, 3, 4, 4)
+    assert to_score(schedule, image, t[:2]).shape == image.shape

@@ -1,0 +1,195 @@
+"""De tensores a ficheros de imagen: se escriben de verdad y se vuelven a leer."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddpm_lit.images import grid, points_image, save_gif, save_mp4, save_png, to_uint8
+
+
+def frames(count: int = 5, size: tuple[int, int] = (20, 16)) -> list[Image.Image]:
+    shades = np.linspace(0, 250, count).astype(np.uint8)
+    return [Image.new("RGB", size, (int(shade), 0, 255 - int(shade))) for shade in shades]
+
+
+def test_to_uint8_is_exact_at_every_level():
+    values = torch.arange(256)
+    assert torch.equal(to_uint8(values / 127.5 - 1), values.to(torch.uint8))
+    assert to_uint8(torch.tensor([-3.0, -1.0, 0.001, 1.0, 7.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_to_uint8_rounds_to_the_nearest_level():
+    digits = torch.arange(17) / 8 - 1
+    expected = [round(255 * level / 16) for level in range(17)]
+    assert to_uint8(digits, levels=17).tolist() == expected
+    assert torch.equal(to_uint8(digits + 0.06, levels=17), to_uint8(digits, levels=17))
+    assert to_uint8(torch.linspace(-1, 1, 1001), levels=2).unique().tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(
+    ("x", "levels", "error", "message"),
+    [
+        (torch.tensor([float("nan")]), None, ValueError, "NaN"),
+        (torch.tensor([1]), None, TypeError, "coma flotante"),
+        (torch.zeros(1), 1, ValueError, "al menos 2"),
+    ],
+)
+def test_to_uint8_refuses_bad_values(x, levels, error, message):
+    with pytest.raises(error, match=message):
+        to_uint8(x, levels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_puts_each_image_in_its_place_and_png_reads_back_equal(tmp_path, channels):
+    images = torch.randint(0, 256, (5, channels, 3, 4), dtype=torch.uint8)
+    picture = grid(images, columns=2, padding=1, scale=3, background=77)
+    assert picture.size == (2 * 13 + 1, 3 * 10 + 1)
+    assert picture.mode == {1: "L", 3: "RGB"}[channels]
+    path = tmp_path / "carpeta nueva" / "cuadrícula.png"
+    save_png(picture, path)
+    with Image.open(path) as opened:
+        pixels = np.asarray(opened)
+    pixels = pixels.reshape(*pixels.shape[:2], channels)
+    assert np.all(pixels[0] == 77)
+    assert np.all(pixels[:, 0] == 77)
+    assert np.all(pixels[21:, 14:] == 77)
+    for index, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+        top, left = 1 + index // 2 * 10, 1 + index % 2 * 13
+        tile = pixels[top : top + 9, left : left + 12]
+        assert np.array_equal(tile, image.repeat(3, axis=0).repeat(3, axis=1))
+
+
+def test_grid_defaults_are_square_and_visible():
+    picture = grid(torch.zeros(9, 1, 8, 8))
+    assert picture.size == (3 * 66 + 2, 3 * 66 + 2)
+    assert grid(torch.zeros(2, 3, 100, 100), padding=0).size == (200, 100)
+    assert grid(torch.zeros(2, 3, 8, 8), columns=10, padding=0, scale=1).size == (16, 8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((8, 8), {}),
+        ((2, 2, 8, 8), {}),
+        ((0, 1, 8, 8), {}),
+        ((2, 1, 8, 8), {"columns": 0}),
+        ((2, 1, 8, 8), {"scale": 0}),
+        ((2, 1, 8, 8), {"padding": -1}),
+        ((2, 1, 8, 8), {"background": 300}),
+    ],
+)
+def test_grid_refuses_bad_input(shape, options):
+    with pytest.raises(ValueError, match=r"forma|columns"):
+        grid(torch.zeros(shape), **options)
+
+
+def test_points_land_where_they_should():
+    corner = points_image(torch.tensor([[0.9, 0.9]]), size=100, limit=1.0, opacity=1.0)
+    dark_rows, dark_columns = np.nonzero(np.asarray(corner)[:, :, 0] < 200)
+    assert dark_columns.mean() == pytest.approx(94.5, abs=1)
+    assert dark_rows.mean() == pytest.approx(4.5, abs=1)
+    assert np.asarray(corner).min() == 0
+
+
+def test_overlapping_points_follow_the_stated_opacity():
+    for count in (1, 3):
+        picture = points_image(
+            torch.zeros(count, 2), size=51, opacity=0.5, radius=3, color=(0, 0, 0)
+        )
+        assert np.asarray(picture)[25, 25, 0] == round(255 * 0.5**count)
+
+
+def test_points_outside_are_left_out_and_bad_points_refused():
+    outside = points_image(torch.tensor([[5.0, 0.0], [0.0, -1.3], [1.2, 1.2]]), radius=0.4)
+    assert np.all(np.asarray(outside) == 255)
+    with pytest.raises(ValueError, match=r"\(N, 2\)"):
+        points_image(torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="finitos"):
+        points_image(torch.full((1, 2), float("inf")))
+    with pytest.raises(ValueError, match="positivos"):
+        points_image(torch.zeros(1, 2), limit=0)
+    assert points_image(torch.zeros(0, 2), size=8).size == (8, 8)
+
+
+def test_gif_has_its_frames_and_times(tmp_path):
+    path = tmp_path / "ruido.gif"
+    save_gif(frames(), path, fps=10, hold_last=2)
+    with Image.open(path) as opened:
+        assert opened.n_frames == 5
+        assert opened.info["loop"] == 0
+        durations = []
+        for index, frame in enumerate(frames()):
+            opened.seek(index)
+            durations.append(opened.info["duration"])
+            assert opened.convert("RGB").getpixel((3, 3)) == frame.getpixel((3, 3))
+    assert durations == [100, 100, 100, 100, 2100]
+
+
+def test_grey_gif(tmp_path):
+    path = tmp_path / "gris.gif"
+    save_gif([grid(torch.full((1, 1, 8, 8), value)) for value in (-1.0, 0.5)], path)
+    with Image.open(path) as opened:
+        assert opened.n_frames == 2
+
+
+def test_mp4_has_its_size_frames_and_colours(tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / "ruido.mp4"
+    save_mp4(frames(size=(65, 47)), path, fps=10, hold_last=0.5)
+    count, seconds = ffmpeg.count_frames_and_secs(str(path))
+    assert count == 10
+    assert seconds == pytest.approx(1.0, abs=0.05)
+    reader = ffmpeg.read_frames(str(path))
+    assert next(reader)["size"] == (66, 48)
+    first = np.frombuffer(next(reader), np.uint8).reshape(48, 66, 3)
+    reader.close()
+    assert np.abs(first.astype(int) - [0, 0, 255]).mean() < 6
+    assert [file.name for file in tmp_path.iterdir()] == ["ruido.mp4"]
+
+
+def test_mp4_without_its_package_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "ddpm_lit\[video\]"'):
+        save_mp4(frames(), tmp_path / "a.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("writer", [save_gif, save_mp4])
+@pytest.mark.parametrize(
+    ("pictures", "options", "message"),
+    [
+        ([], {}, "ningún fotograma"),
+        ([*frames(1), *frames(1, size=(4, 4))], {}, "no son iguales"),
+        (frames(2), {"fps": 0}, "fps = 0"),
+        (frames(2), {"hold_last": -1}, "hold_last = -1"),
+    ],
+)
+def test_bad_animations_are_refused(tmp_path, writer, pictures, options, message):
+    path = tmp_path / "a.gif"
+    with pytest.raises(ValueError, match=message):
+        writer(pictures, path, **options)
+    assert not path.exists()
+
+
+def test_gif_refuses_what_browsers_slow_down(tmp_path):
+    with pytest.raises(ValueError, match="50 como mucho"):
+        save_gif(frames(), tmp_path / "a.gif", fps=60)
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    save_png(frames()[0], path)
+    before = path.read_bytes()
+
+    def fail(self, target, **_):
+        target.write_bytes(b"a medias")
+        raise OSError("disco lleno")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="disco lleno"):
+        save_png(frames()[1], path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
