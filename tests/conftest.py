@@ -1,5 +1,4 @@
-"""Lo que comparten los tests: los schedules, la comparación que deja escrito su error y la marca
-`equation`, que une un test a las ecuaciones del libro que comprueba."""
+"""Lo que comparten los tests: los schedules y la comparación que deja escrito su error."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,12 +10,6 @@ from torch import Tensor
 from ddpm_lit.scheduler import BETAS, Schedule, make_schedule
 
 cached_schedule = cache(make_schedule)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "equation(*labels): etiquetas de las ecuaciones del libro que comprueba el test"
-    )
 
 
 @pytest.fixture(scope="session", params=list(BETAS))

@@ -1,7 +1,7 @@
 """Comparación con una implementación independiente: la de Nichol y Dhariwal (2021).
 
-`fixtures/improved_diffusion.json` guarda lo que dio improved-diffusion, en float32, con datos y una «red»
-definidos por una fórmula. Aquí se calcula lo mismo con `ddpm_lit`.
+`fixtures/improved_diffusion.json` guarda lo que dio su código, improved-diffusion, en float32, con
+datos y una «red» definidos por una fórmula. Aquí se calcula lo mismo con `ddpm_lit`.
 """
 
 import json
@@ -35,6 +35,10 @@ def case_name(case: dict[str, Any]) -> str:
     return f"{case['schedule']}-{case['predicts']}-{case['variance']}-{clip}-{case['t']}"
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Los datos y el ruido, por su fórmula."""
     k = torch.arange(96, dtype=torch.float64)
@@ -60,8 +64,8 @@ def expected(values: list[float]) -> Tensor:
 def test_the_inputs_are_those_of_the_oracle(agree: Callable[..., None]) -> None:
     x_start, noise = inputs(torch.float64)
     assert len(CASES) == 144
-    agree(x_start.flatten(), expected(ORACLE["inputs"]["x0"]), rtol=0, atol=1e-7)
-    agree(noise.flatten(), expected(ORACLE["inputs"]["noise"]), rtol=0, atol=1e-7)
+    agree(x_start.flatten(), expected(ORACLE["inputs"]["x0"]), rtol=0, atol=2e-7)
+    agree(noise.flatten(), expected(ORACLE["inputs"]["noise"]), rtol=0, atol=2e-7)
 
 
 @pytest.mark.equation(
@@ -88,7 +92,7 @@ def test_prior_term(name: str, agree: Callable[..., None]) -> None:
 @pytest.mark.equation(
     "forward-muestra", "backward-paso", "backward-x0", "backward-sigma", "posterior-media"
 )
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
 @pytest.mark.parametrize("case", CASES, ids=case_name)
 def test_reverse_step(case: dict[str, Any], dtype: torch.dtype, agree: Callable[..., None]) -> None:
     schedule = schedule_of(case["schedule"], 1000)
@@ -116,9 +120,17 @@ def test_reverse_step(case: dict[str, Any], dtype: torch.dtype, agree: Callable[
 
 
 @pytest.mark.equation("perdidas-kl", "perdidas-lt", "perdidas-l0", "perdidas-bits")
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("case", CASES, ids=case_name)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case_name(case)}-{dtype_name(dtype)}")
+        for case in CASES
+        for dtype in DTYPES
+        if case["t"] > 0 or dtype == torch.float32
+    ],
+)
 def test_bound_terms(case: dict[str, Any], dtype: torch.dtype, agree: Callable[..., None]) -> None:
+    """En t = 0 solo en float32: en las colas, donde Φ satura, el oráculo es su redondeo."""
     schedule = schedule_of(case["schedule"], 1000)
     x_start, noise = inputs(dtype)
     t = torch.full((2,), case["t"])

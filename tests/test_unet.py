@@ -144,7 +144,7 @@ def test_integer_and_real_times_give_the_same_embedding() -> None:
 
 @pytest.mark.parametrize(("t", "dim"), [(torch.zeros(2, 1), 8), (torch.zeros(2), 7)])
 def test_sinusoidal_embedding_refuses_bad_input(t: Tensor, dim: int) -> None:
-    with pytest.raises(ValueError, match="se esperaba un vector|necesita un número par"):
+    with pytest.raises(ValueError, match=r"se esperaba un vector|necesita un número par"):
         sinusoidal_embedding(t, dim)
 
 
@@ -430,9 +430,12 @@ def test_channels_last_is_kept_by_every_piece_and_changes_no_result() -> None:
     copied = []
 
     def check(module: nn.Module, _args: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4:
-            if not output.is_contiguous(memory_format=torch.channels_last):
-                copied.append(type(module).__name__)
+        if (
+            isinstance(output, Tensor)
+            and output.ndim == 4
+            and not output.is_contiguous(memory_format=torch.channels_last)
+        ):
+            copied.append(type(module).__name__)
 
     for module in model.modules():
         module.register_forward_hook(check)

@@ -4,16 +4,20 @@ Los colores son los de Okabe e Ito, aclarados en el tema oscuro. Cada cantidad d
 tiene siempre el suyo, el mismo que llevan sus símbolos en las fórmulas.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 mpl.use("Agg")
@@ -98,38 +102,43 @@ def themed(palette: Palette) -> Iterator[None]:
         "grid.color": palette.faint,
         "legend.labelcolor": palette.text,
         "legend.frameon": False,
+        "legend.handlelength": 1.7,
+        "legend.columnspacing": 1.4,
         "axes.grid": True,
+        "axes.axisbelow": True,
         "grid.linewidth": 0.6,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.linewidth": 0.8,
-        "axes.titlesize": 10.5,
-        "axes.labelsize": 10,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "legend.fontsize": 9,
-        "lines.linewidth": 1.9,
+        "axes.titlesize": 11.5,
+        "axes.labelsize": 11.5,
+        "axes.titlepad": 8,
+        "xtick.labelsize": 10,
+        "ytick.labelsize": 10,
+        "legend.fontsize": 10.5,
+        "font.size": 10.5,
+        "lines.linewidth": 2.0,
+        "lines.solid_capstyle": "round",
         "font.family": "DejaVu Sans",
         "mathtext.fontset": "cm",
         "axes.prop_cycle": mpl.cycler(color=palette.series),
         "image.cmap": palette.sequence,
         "figure.constrained_layout.use": True,
         "figure.dpi": 120,
-        "savefig.dpi": 160,
+        "savefig.dpi": 200,
         "svg.hashsalt": "ddpm_lit",
         "axes.formatter.use_locale": False,
+        "axes.unicode_minus": True,
     }
     with mpl.rc_context(settings):
         yield
 
 
 def canvas(
-    rows: int = 1, columns: int = 1, *, height: float = 2.9, **options: object
+    rows: int = 1, columns: int = 1, *, height: float = 2.9, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Una figura del ancho de la página y sus ejes, por filas."""
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH, height), squeeze=False, **options
-    )  # type: ignore[call-overload]
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
     return figure, list(axes.flat)
 
 
@@ -143,40 +152,107 @@ def bare(axes: Axes) -> Axes:
     return axes
 
 
-def show_image(axes: Axes, image: Tensor, title: str = "") -> None:
+def comma(value: float, digits: int) -> str:
+    """Un número con coma decimal, para los rótulos."""
+    return f"{value:.{digits}f}".replace(".", ",").replace("-", "\N{MINUS SIGN}")
+
+
+def show_image(axes: Axes, image: Tensor) -> None:
     """Dibuja una imagen (C, H, W) en [-1, 1] con los píxeles nítidos."""
     pixels = ((image.clamp(-1, 1) + 1) / 2).permute(1, 2, 0)
-    bare(axes).imshow(
-        pixels.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-    )
-    if title:
-        axes.set_title(title, fontsize=9.5)
+    bare(axes).imshow(pixels.squeeze(-1), cmap="gray", vmin=0, vmax=1, interpolation="none")
 
 
-def show_points(axes: Axes, points: Tensor, color: str, title: str = "", limit: float = 1.6) -> None:
+def show_points(
+    axes: Axes, points: Tensor, color: str, *, limit: float = 1.6, size: float = 3.0
+) -> None:
     """Dibuja una nube de puntos (N, 2) en el cuadrado [-limit, limit]²."""
     axes.scatter(
-        points[:, 0], points[:, 1], s=2.2, color=color, alpha=0.55, linewidths=0, rasterized=True
+        points[:, 0], points[:, 1], s=size, color=color, alpha=0.6, linewidths=0, rasterized=True
     )
     bare(axes).set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    if title:
-        axes.set_title(title, fontsize=9.5)
 
 
-def image_strip(
-    rows: Sequence[tuple[str, Tensor]], titles: Sequence[str], *, cell: float | None = None
+class Row(NamedTuple):
+    """Una fila de una tabla de imágenes: su rótulo, su color y las imágenes (K, C, H, W)."""
+
+    label: str
+    color: str
+    images: Tensor
+
+
+def image_table(
+    rows: Sequence[Row],
+    titles: Sequence[str],
+    *,
+    label_width: float = 0.5,
+    first_gap: float = 0.0,
+    row_gap: float = 0.07,
+    gap: float = 0.07,
 ) -> Figure:
-    """Una tabla de imágenes: cada fila, su etiqueta y K imágenes (K, C, H, W)."""
+    """Una tabla de imágenes cuadradas que llena el ancho de la página.
+
+    Args:
+        rows: las filas; las imágenes que faltan al final de una se dejan en blanco.
+        titles: el título de cada columna.
+        label_width: pulgadas que se dejan a la izquierda para los rótulos.
+        first_gap: pulgadas más entre la primera columna y las demás.
+        row_gap: separación entre filas, en pulgadas.
+        gap: separación entre columnas, en pulgadas.
+    """
     columns = len(titles)
-    side = cell if cell is not None else WIDTH / columns
-    figure, axes = canvas(len(rows), columns, height=side * len(rows) * 1.06 + 0.3)
-    for r, (label, images) in enumerate(rows):
-        for c in range(columns):
-            panel = axes[r * columns + c]
-            show_image(panel, images[c], titles[c] if r == 0 else "")
-            if c == 0:
-                panel.set_ylabel(label, fontsize=11, rotation=0, ha="right", va="center", labelpad=8)
+    header = 0.28 if any(titles) else 0.0
+    side = (WIDTH - label_width - first_gap - gap * (columns - 1)) / columns
+    height = header + len(rows) * side + (len(rows) - 1) * row_gap
+    figure = plt.figure(figsize=(WIDTH, height), layout="none")
+    for r, row in enumerate(rows):
+        top = header + r * (side + row_gap)
+        if row.label:
+            figure.text(
+                (label_width - 0.1) / WIDTH,
+                1 - (top + side / 2) / height,
+                row.label,
+                color=row.color,
+                fontsize=13 if "$" in row.label else 10.5,
+                ha="right",
+                va="center",
+            )
+        for c, image in enumerate(row.images):
+            left = label_width + c * (side + gap) + (first_gap if c > 0 else 0.0)
+            box = (left / WIDTH, 1 - (top + side) / height, side / WIDTH, side / height)
+            show_image(figure.add_axes(box), image)
+    for c, title in enumerate(titles):
+        left = label_width + c * (side + gap) + (first_gap if c > 0 else 0.0)
+        figure.text(
+            (left + side / 2) / WIDTH,
+            1 - (header - 0.09) / height,
+            title,
+            fontsize=11,
+            ha="center",
+            va="baseline",
+        )
     return figure
+
+
+def frames_of(
+    figure: Figure, palette: Palette, states: Iterable[Any], update: Callable[[Any], None]
+) -> list[Image.Image]:
+    """Los fotogramas de una animación: para cada estado se actualiza la figura y se retrata.
+
+    El vídeo no tiene transparencia, así que el fondo es el de la página.
+    """
+    figure.set_facecolor(palette.background)
+    canvas_agg = FigureCanvasAgg(figure)
+    canvas_agg.draw()
+    # Colocar los ejes una sola vez: los rótulos no bailan y cada fotograma cuesta menos.
+    figure.set_layout_engine("none")
+    frames = []
+    for state in states:
+        update(state)
+        canvas_agg.draw()
+        frames.append(Image.fromarray(np.asarray(canvas_agg.buffer_rgba())[:, :, :3].copy()))
+    plt.close(figure)
+    return frames
 
 
 def save_figure(figure: Figure, path: Path) -> None:

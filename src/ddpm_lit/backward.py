@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ddpm_lit.forward import check_shapes
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule
 
@@ -85,9 +86,11 @@ def to_x_start(
         $\hat x_0$, de forma (B, …), sin recortar.
 
     Raises:
-        ValueError: si la predicción no existe o no tiene sentido con el schedule.
+        ValueError: si la predicción no existe o no tiene sentido con el schedule, o las
+            formas no casan.
     """
     check_prediction(schedule, prediction)
+    check_shapes(t, model_output=model_output, x_t=x_t)
     match prediction:
         case "epsilon":
             return (
@@ -120,6 +123,7 @@ def to_epsilon(schedule: Schedule, x_start: Tensor, x_t: Tensor, t: Tensor) -> T
     Returns:
         $\epsilon$, de forma (B, …).
     """
+    check_shapes(t, x_start=x_start, x_t=x_t)
     signal = schedule.at("sqrt_alphas_cumprod", t, x_t) * x_start
     return (x_t - signal) / schedule.at("sqrt_one_minus_alphas_cumprod", t, x_t)
 
@@ -143,9 +147,11 @@ def from_x_start(
         $\epsilon$, $x_0$, $v$ o $\tilde\mu_t$, de forma (B, …).
 
     Raises:
-        ValueError: si la predicción no existe o no tiene sentido con el schedule.
+        ValueError: si la predicción no existe o no tiene sentido con el schedule, o las
+            formas no casan.
     """
     check_prediction(schedule, prediction)
+    check_shapes(t, x_start=x_start, x_t=x_t)
     match prediction:
         case "epsilon":
             return to_epsilon(schedule, x_start, x_t, t)

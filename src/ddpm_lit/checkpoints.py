@@ -200,8 +200,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
     header, tensors = _read(Path(path))
     if header.kind == "checkpoint":
         tensors = _with_prefix(tensors, "ema.")
-    model = header.recipe.build_model()
-    _load_weights(model, tensors, Path(path))
+    with torch.device("meta"):
+        model = header.recipe.build_model()
+    _load_weights(model, tensors, Path(path), assign=True)
     return Trained(model.to(device).eval(), header.recipe, header.shape, header.provenance)
 
 
@@ -397,7 +398,9 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
     }
 
 
-def _load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _load_weights(
+    model: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool = False
+) -> None:
     expected = model.state_dict()
     problems = [f"falta «{name}»" for name in expected.keys() - tensors.keys()]
     problems += [f"sobra «{name}»" for name in tensors.keys() - expected.keys()]
@@ -411,4 +414,4 @@ def _load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
             f"Los pesos de «{path}» no casan con la red de su receta: {'; '.join(problems[:3])}"
             f"{f' y {len(problems) - 3} diferencias más' if len(problems) > 3 else ''}."
         )
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=assign)

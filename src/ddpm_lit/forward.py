@@ -28,6 +28,34 @@ class Gaussian(NamedTuple):
     log_variance: Tensor
 
 
+def check_shapes(t: Tensor, **tensors: Tensor) -> None:
+    """Rechaza tensores que no se pueden combinar ejemplo a ejemplo.
+
+    Sin esta comprobación, PyTorch repetiría en silencio lo que le pareciera que encaja.
+
+    Args:
+        t: índices de código (B,), o (1,) si valen para todos los ejemplos.
+        **tensors: los tensores, por su nombre; cada uno (B, …), o (1, …) si vale para todos
+            los índices.
+
+    Raises:
+        ValueError: si las formas no coinciden, salvo por repetir un solo ejemplo.
+    """
+    (name, first), *others = tensors.items()
+    for other, tensor in others:
+        if tensor.shape[1:] != first.shape[1:] or tensor.ndim != first.ndim:
+            raise ValueError(
+                f"«{other}» tiene forma {tuple(tensor.shape)} y «{name}» {tuple(first.shape)}: "
+                "deben ser de la misma forma."
+            )
+    sizes = {label: len(tensor) for label, tensor in {"t": t, **tensors}.items() if tensor.ndim}
+    if len(set(sizes.values()) - {1}) > 1:
+        listed = ", ".join(f"{size} en «{label}»" for label, size in sizes.items())
+        raise ValueError(
+            f"El número de ejemplos no coincide: hay {listed}. Hace falta un índice t por ejemplo."
+        )
+
+
 def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     r"""Un paso del proceso: una muestra de $q(x_t|x_{t-1})$ (Ho et al., ec. 2).
 
@@ -41,7 +69,11 @@ def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tens
 
     Returns:
         $x_t$, de forma (B, …).
+
+    Raises:
+        ValueError: si las formas no casan o `t` se sale del schedule.
     """
+    check_shapes(t, x_prev=x_prev, noise=noise)
     signal = schedule.at("sqrt_alphas", t, x_prev)
     return signal * x_prev + schedule.at("sqrt_betas", t, x_prev) * noise
 
@@ -59,7 +91,11 @@ def q_sample(schedule: Schedule, x_start: Tensor, t: Tensor, noise: Tensor) -> T
 
     Returns:
         $x_t$, de forma (B, …).
+
+    Raises:
+        ValueError: si las formas no casan o `t` se sale del schedule.
     """
+    check_shapes(t, x_start=x_start, noise=noise)
     signal = schedule.at("sqrt_alphas_cumprod", t, x_start)
     return signal * x_start + schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start) * noise
 
@@ -75,6 +111,7 @@ def q_mean_variance(schedule: Schedule, x_start: Tensor, t: Tensor) -> Gaussian:
     Returns:
         Media (B, …), varianza y log-varianza (B, 1, …, 1).
     """
+    check_shapes(t, x_start=x_start)
     mean = schedule.at("sqrt_alphas_cumprod", t, x_start) * x_start
     std = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start)
     return Gaussian(mean, std**2, 2 * std.log())

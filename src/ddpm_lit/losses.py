@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import Clip, check_prediction, fixed_variance, p_mean_variance
-from ddpm_lit.forward import q_mean_variance, q_sample
+from ddpm_lit.forward import check_shapes, q_mean_variance, q_sample
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule
 
@@ -47,9 +47,11 @@ def training_target(
         El objetivo, de forma (B, …).
 
     Raises:
-        ValueError: si la predicción no existe o no tiene sentido con el schedule.
+        ValueError: si la predicción no existe o no tiene sentido con el schedule, o las
+            formas no casan.
     """
     check_prediction(schedule, prediction)
+    check_shapes(t, x_start=x_start, noise=noise)
     match prediction:
         case "epsilon":
             return noise
@@ -150,6 +152,11 @@ def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = N
         raise ValueError(
             f"La salida de la red tiene forma {tuple(model_output.shape)} y el objetivo "
             f"{tuple(target.shape)}: deben ser iguales."
+        )
+    if weight is not None and weight.shape != target.shape[:1]:
+        raise ValueError(
+            f"Los pesos tienen forma {tuple(weight.shape)} y se espera ({len(target)},): uno por "
+            "ejemplo."
         )
     errors = _mean_of_each((model_output.float() - target.float()).square())
     return errors if weight is None else errors * weight.to(errors)

@@ -5,7 +5,7 @@ Fuente: Ho et al. 2020 (arXiv:2006.11239), ecuaciones 6 y 7.
 
 from torch import Tensor
 
-from ddpm_lit.forward import Gaussian
+from ddpm_lit.forward import Gaussian, check_shapes
 from ddpm_lit.scheduler import Schedule
 
 
@@ -28,7 +28,11 @@ def q_posterior(schedule: Schedule, x_start: Tensor, x_t: Tensor, t: Tensor) -> 
 
     Returns:
         Media (B, …), varianza y log-varianza (B, 1, …, 1).
+
+    Raises:
+        ValueError: si las formas no casan o `t` se sale del schedule.
     """
+    check_shapes(t, x_start=x_start, x_t=x_t)
     mean = (
         schedule.at("posterior_mean_coef1", t, x_t) * x_start
         + schedule.at("posterior_mean_coef2", t, x_t) * x_t

@@ -126,8 +126,11 @@ def sample(
         Las muestras, (N, *shape), en la CPU.
 
     Raises:
-        ValueError: si una condición no tiene una fila por muestra, o `steps` no es válido.
+        ValueError: si una condición no tiene una fila por muestra, o `steps` o `batch_size`
+            no son válidos.
     """
+    if batch_size < 1:
+        raise ValueError(f"Se pide generar de {batch_size} en {batch_size}: debe ser al menos 1.")
     _check_condition(condition, len(indices))
     short = schedule
     if steps is not None and steps != len(schedule):

@@ -214,7 +214,7 @@ def train(
                 f"{recipe.training.steps}: pide más pasos o entrena en otra carpeta."
             )
         provenance.update(seconds=saved["seconds"], steps=first_step)
-    for leftover in run_dir.glob(f".{Path(CHECKPOINT).stem}.*.tmp*"):
+    for leftover in run_dir.glob(".*.tmp.*"):
         leftover.unlink()
     logger = _Logger(run_dir, first_step, tensorboard)
 
@@ -375,7 +375,7 @@ class _Logger:
 def _logged_step(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
+    except (json.JSONDecodeError, KeyError, TypeError):
         return math.inf
 
 

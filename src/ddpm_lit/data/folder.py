@@ -140,6 +140,9 @@ def _read_image(file: Path, size: int, mode: str) -> NDArray[np.uint8]:
         if image.has_transparency_data:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image.convert("RGBA"))
-        fitted = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.LANCZOS)
-    values = np.asarray(fitted)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        # Se recorta antes de reducir: con `ImageOps.fit`, el filtro mezcla lo de fuera del recorte.
+        square = image.convert(mode).crop((left, top, left + side, top + side))
+        values = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
     return values[None] if mode == "L" else values.transpose(2, 0, 1)

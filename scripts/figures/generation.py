@@ -1,0 +1,2 @@
+INPUTS = ()
+FIGURES = {}

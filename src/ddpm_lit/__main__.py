@@ -1,0 +1,5 @@
+"""`python -m ddpm_lit` es lo mismo que `ddpm-lit`."""
+
+from ddpm_lit.cli import main
+
+main()

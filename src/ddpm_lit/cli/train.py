@@ -1,0 +1,137 @@
+"""`ddpm-lit train`: entrenar una receta."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddpm_lit.cli.info import expectation_lines
+from ddpm_lit.cli.options import DEVICE_HELP, Override, at_least, default_profile
+from ddpm_lit.cli.spanish import duration, integer
+
+if TYPE_CHECKING:
+    from ddpm_lit.ema import EMA
+    from ddpm_lit.recipes import Recipe
+    from ddpm_lit.training import Consumer, TrainStep
+
+
+@click.command("train", short_help="Entrena una receta.", options_metavar="[OPCIONES]")
+@click.argument("recipe", metavar="RECETA")
+@click.option(
+    "--run-dir",
+    metavar="CARPETA",
+    type=click.Path(path_type=Path),
+    help="Dónde se guarda todo; si no se dice, runs/NOMBRE.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    metavar="NOMBRE=VALOR",
+    multiple=True,
+    type=Override(),
+    help="Cambia un valor de la receta, p. ej. training.steps=200; se puede repetir.",
+)
+@click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
+@click.option(
+    "--profile",
+    type=click.Choice(["cpu", "gpu", "smoke"]),
+    help="Variante de la receta; si no se dice, gpu si hay CUDA. smoke solo prueba el camino.",
+)
+@click.option(
+    "--sample-every",
+    metavar="N",
+    type=at_least(0),
+    default=0,
+    help="Dibuja una rejilla de muestras cada N pasos; 0, nunca.",
+)
+@click.option(
+    "--checkpoint-every",
+    metavar="N",
+    type=at_least(1),
+    default=200,
+    help="Guarda un checkpoint cada N pasos.",
+)
+@click.option(
+    "--log-every", metavar="N", type=at_least(1), default=20, help="Apunta la pérdida cada N pasos."
+)
+@click.option("--tensorboard", is_flag=True, help="Escribe también registros de TensorBoard.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Empieza de cero: borra el checkpoint que haya en la carpeta.",
+)
+def train_command(
+    recipe: str,
+    run_dir: Path | None,
+    overrides: tuple[tuple[str, Any], ...],
+    device: str | None,
+    profile: str | None,
+    sample_every: int,
+    checkpoint_every: int,
+    log_every: int,
+    tensorboard: bool,
+    restart: bool,
+) -> None:
+    """Entrena una RECETA: el nombre de una del paquete o un fichero .toml.
+
+    Si en la carpeta hay un checkpoint, continúa desde él. Con Ctrl-C se guarda uno antes
+    de salir, y la misma orden sigue donde se quedó.
+
+    \b
+    Ejemplos:
+      ddpm-lit train digits-class
+      ddpm-lit train digits --set training.steps=200 --run-dir runs/prueba
+      ddpm-lit train mi-receta.toml --device cuda --sample-every 500
+    """
+    from ddpm_lit.checkpoints import read_header
+    from ddpm_lit.recipes import load_recipe
+    from ddpm_lit.training import CHECKPOINT, MODEL, train
+
+    chosen = load_recipe(
+        recipe, profile=profile or default_profile(device), overrides=dict(overrides)
+    )
+    folder = run_dir or Path("runs") / chosen.name
+    checkpoint = folder / CHECKPOINT
+    click.echo(f"{chosen.name}: {chosen.description}")
+    for line in expectation_lines(chosen):
+        click.echo(line)
+    if checkpoint.is_file() and restart:
+        checkpoint.unlink()
+        click.echo(f"Se empieza de cero: se ha borrado «{checkpoint}».")
+    elif checkpoint.is_file():
+        done = read_header(checkpoint).step
+        click.echo(f"Se reanuda desde «{checkpoint}», que lleva {integer(done)} pasos.")
+
+    visible = sys.stderr.isatty()
+    trained = train(
+        chosen,
+        folder,
+        device=device,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+        sample_every=sample_every,
+        tensorboard=tensorboard,
+        progress=visible,
+        consumers=() if visible else (_report(chosen, log_every),),
+    )
+    provenance = trained.provenance
+    model = folder / MODEL
+    click.echo(
+        f"Modelo terminado en «{model}»: {integer(provenance['steps'])} pasos en "
+        f"{duration(provenance['seconds'])} ({provenance['device']})."
+    )
+    click.echo(f"Para generar muestras:\n  ddpm-lit sample {click.format_filename(model)}")
+
+
+def _report(recipe: "Recipe", log_every: int) -> "Consumer":
+    """Sin un terminal delante, una línea cada `log_every` pasos en lugar de la barra."""
+
+    def report(state: "TrainStep", ema: "EMA") -> None:
+        done = state.step + 1
+        if done % log_every == 0 or done == recipe.training.steps:
+            click.echo(
+                f"paso {done} de {recipe.training.steps}: pérdida {float(state.loss):.4f}", err=True
+            )
+
+    return report

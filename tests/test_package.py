@@ -1,0 +1,89 @@
+"""El paquete tal como lo recibe quien hace `pip install`: la rueda, sola, en un entorno vacío."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: object, cwd: Path, timeout: int = 600) -> str:
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel_python(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """El Python de un entorno vacío donde solo se ha instalado la rueda, sin extras."""
+    folder = tmp_path_factory.mktemp("entorno")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    (wheel,) = dist.glob("*.whl")
+    torch_version = torch.__version__.split("+")[0]
+    run(python, "-m", "pip", "install", "-q", f"torch=={torch_version}", wheel, cwd=folder)
+    return python
+
+
+def test_wheel_carries_everything_it_needs(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "src" / "ddpm_lit").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert path.relative_to(ROOT / "src").as_posix() in names
+    assert not any(name.startswith(("tests", "scripts", "docs")) for name in names)
+
+
+def test_sdist_carries_the_sources_and_the_licence(dist: Path) -> None:
+    (sdist,) = dist.glob("*.tar.gz")
+    names = {name.split("/", 1)[-1] for name in tarfile.open(sdist).getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "src/ddpm_lit/scheduler.py"} <= names
+
+
+def test_readme_example_runs_from_the_wheel(wheel_python: Path, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
+    (tmp_path / "ejemplo.py").write_text(example, encoding="utf-8")
+    output = run(wheel_python, "ejemplo.py", cwd=tmp_path)
+    losses = [float(value) for value in re.findall(r"pérdida ([\d.]+)", output)]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    assert "tensor(" in output
+
+
+def test_command_trains_and_samples_from_the_wheel(wheel_python: Path, tmp_path: Path) -> None:
+    command = wheel_python.parent / "ddpm-lit"
+    run(command, "train", "swiss-roll", "--set", "training.steps=5", "--run-dir", "r", cwd=tmp_path)
+    run(
+        *(command, "sample", "r/model.safetensors", "-n", "50", "--steps", "5"),
+        *("--out", "puntos.png", "--animation", "puntos.gif"),
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "puntos.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "puntos.gif").read_bytes().startswith(b"GIF8")
+
+
+def test_missing_extra_is_named(wheel_python: Path, tmp_path: Path) -> None:
+    code = "from ddpm_lit import load_dataset\ntry: load_dataset('digits')\nexcept ModuleNotFoundError as e: print(e)"
+    assert "ddpm_lit[datos]" in run(wheel_python, "-c", code, cwd=tmp_path)

@@ -1,0 +1,64 @@
+"""Recetas diminutas, para que los tests entrenen en décimas de segundo."""
+
+from typing import Any
+
+from ddpm_lit.recipes import Recipe, recipe_from_dict
+
+_DIFFUSION = {"schedule": "cosine", "timesteps": 20, "prediction": "v", "variance": "fixed_small"}
+
+
+def toy_table(**training: Any) -> dict[str, Any]:
+    """Puntos del plano con un MLP, como la tabla de un TOML."""
+    return {
+        "name": "toy",
+        "description": "Puntos para los tests.",
+        "data": {"name": "swiss_roll", "options": {"n": 50}},
+        "model": {"kind": "mlp", "options": {"width": 16, "depth": 1}},
+        "diffusion": _DIFFUSION | {"clip": False},
+        "training": {
+            "steps": 12,
+            "batch_size": 8,
+            "learning_rate": 1e-2,
+            "warmup_steps": 3,
+            "decay": "cosine",
+            "ema_decay": 0.9,
+        }
+        | training,
+    }
+
+
+def toy(**training: Any) -> Recipe:
+    """La receta de `toy_table`."""
+    return recipe_from_dict(toy_table(**training))
+
+
+def digits(**training: Any) -> Recipe:
+    """Dígitos con clase y una U-Net con dropout y atención."""
+    return recipe_from_dict(
+        {
+            "name": "digits-tiny",
+            "description": "Dígitos para los tests.",
+            "data": {"name": "digits", "held_out": 0.9},
+            "model": {
+                "kind": "unet",
+                "options": {
+                    "in_channels": 1,
+                    "block_out_channels": [8, 16],
+                    "layers_per_block": 1,
+                    "attention": [False, True],
+                    "norm_num_groups": 4,
+                    "dropout": 0.2,
+                    "num_classes": 10,
+                },
+            },
+            "diffusion": _DIFFUSION,
+            "training": {
+                "steps": 12,
+                "batch_size": 8,
+                "learning_rate": 1e-2,
+                "decay": "linear",
+                "ema_decay": 0.9,
+            }
+            | training,
+        }
+    )
