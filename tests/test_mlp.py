@@ -106,7 +106,7 @@ def test_it_can_hold_the_noise_of_a_gaussian_mixture() -> None:
         return x_t, t, -(1 - signal).sqrt() * score
 
     model = MLP(MLPConfig(width=64))
-    steps = 600
+    steps = 900
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

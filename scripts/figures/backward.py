@@ -1,2 +1,150 @@
-INPUTS = ()
-FIGURES = {}
+"""Backwards process: el paso atrás que da la red."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from ddpm_lit.backward import to_score
+from ddpm_lit.checkpoints import Trained
+from ddpm_lit.data import load_dataset
+from ddpm_lit.forward import q_sample
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.sampling import algorithm2
+from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from scripts.build import models
+from scripts.figures import mixture
+from scripts.figures.style import Palette, canvas, log_axis, show_image, show_points
+from scripts.site.project import profile
+
+INPUTS = ("swiss-roll", "digits")
+SAMPLES = 16
+STEPS = 20 if profile() == "smokX" else 100
+
+
+def draw_gaussian(palette: Palette) -> Figure:
+    alpha_bar, x_t = 0.35, -0.05
+    x = np.linspace(-1.6, 1.6, 321)
+    figure, axes = canvas(1, 3, height=3.1)
+    for panel, beta in zip(axes, (0.02, 0.3, 0.64), strict=True):
+        # Bayes sin aproximar: q(x_{t-1}|x_t) es proporcional a q(x_t|x_{t-1}) q(x_{t-1}).
+        schedule = Schedule.from_alphas_cumprod([alpha_bar / (1 - beta), alpha_bar])
+        before = mixture.density(x, float(schedule.alphas_cumprod[0]))
+        step = float(schedule.betas[1])
+        exact = before * mixture.normal(x_t, np.sqrt(1 - step) * x, step)
+        exact /= exact.sum() * (x[1] - x[0])
+        mean = (x * exact).sum() * (x[1] - x[0])
+        variance = ((x - mean) ** 2 * exact).sum() * (x[1] - x[0])
+        panel.fill_between(
+            x, exact, color=palette.noisy, alpha=0.3, linewidth=0, label="la verdadera"
+        )
+        panel.plot(
+            x,
+            mixture.normal(x, mean, variance),
+            color=palette.mean,
+            label="la mejor normal",
+        )
+        panel.set_title(rf"$\beta_t = {beta:.2f}$".replace(".", "{,}"), color=palette.schedule)
+        panel.set(xlim=(-1.6, 1.6), ylim=(0, None), xlabel="$x_{t-1}$", xticks=(-1, 0, 1), yticks=[])
+        panel.spines["left"].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def draw_sigmas(palette: Palette) -> Figure:
+    figure, axes = canvas(1, 2, height=3.3, sharey=True)
+    for panel, steps in zip(axes, (1000, 50), strict=True):
+        schedule = make_schedule("linear", steps)
+        t = np.arange(1, steps + 1)
+        large, small = schedule.betas.numpy(), schedule.posterior_variance.clone()
+        small[0] = float("nan")
+        panel.fill_between(t, small, large, color=palette.schedule, alpha=0.18, linewidth=0)
+        panel.plot(t, large, color=palette.schedule, label=r"$\beta_t$ (grande)")
+        panel.plot(
+            t,
+            small,
+            color=palette.schedule,
+            linestyle=(0, (4, 1.6)),
+            label=r"$\tilde\beta_t$ (pequeña)",
+        )
+        log_axis(panel, (1, 10, 100, 1000) if steps == 1000 else (1, 10, 50))
+        panel.set(yscale="log", ylim=(3e-5, 1), xlim=(1, steps), xlabel="$t$", title=f"$T={steps}$")
+    axes[0].legend(loc="upper left", fontsize=11.5)
+    axes[0].set_ylabel(r"$\sigma_t^2$", color=palette.schedule, fontsize=13)
+    return figure
+
+
+def draw_field(palette: Palette) -> Figure:
+    trained = models.load("swiss-roll")
+    schedule = trained.schedule
+    times = (20, 80, 200, 500)
+    x_0 = load_dataset("swiss_roll", n=700, seed=1).x
+    noise = next(sampling_noise(0, range(len(x_0)), (2,)))
+    figure, axes = canvas(2, 2, height=7.3)
+    for panel, time in zip(axes, times, strict=True):
+        limit = 1.4 if time < 150 else 2.2
+        ticks = torch.linspace(-0.92 * limit, 0.92 * limit, 17)
+        x = torch.cartesian_prod(ticks, ticks)
+        t = torch.tensor([time - 1])
+        with torch.no_grad():
+            epsilon = trained.model(x, t.expand(len(x)))
+        score = to_score(schedule, epsilon, t.expand(len(x)))
+        lengths = score.norm(dim=1, keepdim=True)
+        # La longitud se comprime: cerca de los datos el campo es decenas de veces menor.
+        arrows = score / lengths * (lengths / lengths.max()).sqrt()
+        show_points(
+            panel, q_sample(schedule, x_0, t, noise), palette.noisy, limit=limit, alpha=0.4
+        )
+        panel.quiver(
+            *x.T, *arrows.T, color=palette.text, pivot="mid", width=0.0042, scale=17, zorder=3
+        )
+        panel.set_title(f"$t={time}$", pad=4)
+    return figure
+
+
+@cache
+def walk(clip: bool) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Los $t$, los extremos de $\hat x_0$ sin recortar en cada paso y las muestras."""
+    trained: Trained = models.load("digits")
+    schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), STEPS))
+    noises = sampling_noise(0, range(SAMPLES), trained.shape)
+    x_T = next(noises)
+    seen: list[Tensor] = []
+
+    def watch(x_start: Tensor) -> Tensor:
+        seen.append(torch.quantile(x_start, torch.tensor([0.0, 1.0])))
+        return x_start.clamp(-1, 1) if clip else x_start
+
+    options = trained.options() | {"clip": watch}
+    states = list(algorithm2(trained.model, schedule, x_T, noises, **options))
+    return schedule.timesteps.flip(0) + 1, torch.stack(seen), states[-1].x_t
+
+
+def draw_clipping(palette: Palette) -> Figure:
+    figure, axes = canvas(1, 2, height=3.5, sharey=True)
+    top = max(float(walk(clip)[1].abs().max()) for clip in (False, True))
+    for panel, clip in zip(axes, (False, True), strict=True):
+        times, extremes, x = walk(clip)
+        panel.fill_between(times, *extremes.T, color=palette.data, alpha=0.3, linewidth=0)
+        panel.plot(times, extremes, color=palette.data, linewidth=1.4)
+        panel.axhspan(-1, 1, color=palette.mean, alpha=0.25, linewidth=0)
+        panel.set_yscale("symlog", linthresh=1)
+        panel.set(xlim=(1000, 0), ylim=(-1.6 * top, 30 * top), xlabel="$t$", xticks=(1000, 500, 0))
+        panel.set_yticks((-100, -10, -1, 0, 1, 10, 100))
+        panel.minorticks_off()
+        panel.set_title(r"Recortando $\hat x_0$ en cada paso" if clip else "Sin recortar")
+        for k in range(5):
+            inner = panel.inset_axes((0.045 + 0.185 * k, 0.76, 0.17, 0.22))
+            show_image(inner, x[k])
+    axes[0].set_ylabel(r"extremos de $\hat x_0$", color=palette.data)
+    return figure
+
+
+FIGURES = {
+    "backward-gaussiana": draw_gaussian,
+    "backward-sigmas": draw_sigmas,
+    "backward-campo": draw_field,
+    "backward-recorte": draw_clipping,
+}

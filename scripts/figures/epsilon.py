@@ -1,2 +1,109 @@
-INPUTS = ()
-FIGURES = {}
+"""¿Por qué estamos prediciendo ε? Lo que la red ve, predice y estima."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ddpm_lit.backward import p_mean_variance, to_x_start
+from ddpm_lit.forward import q_sample
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.scheduler import make_schedule
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from scripts.build import models
+from scripts.figures.style import Palette, Row, canvas, image_table
+
+INPUTS = ("digits",)
+TIMES = (50, 150, 300, 450, 600, 850)
+CLASSES = (2, 5, 8)
+NOISE_CONTRAST = 0.45
+
+
+class OneShot(NamedTuple):
+    r"""Un dígito apartado en los instantes `TIMES`: $x_0$ (1, …) y lo demás (K, …)."""
+
+    x_0: Tensor
+    x_t: Tensor
+    noise: Tensor
+    predicted: Tensor
+    x_start: Tensor
+
+
+@cache
+def one_shot(label: int) -> OneShot:
+    """Lo que la red de dígitos dice, de una vez, del primer dígito apartado de una clase."""
+    trained = models.load("digits")
+    data = models.digits_split()[1]
+    assert data.labels is not None
+    x_0 = data.x[data.labels == label][:1]
+    noise = next(sampling_noise(label, [0], trained.shape))
+    t = torch.tensor(TIMES) - 1
+    x_t = q_sample(trained.schedule, x_0, t, noise)
+    with torch.no_grad():
+        output = trained.model(x_t, t)
+    step = p_mean_variance(trained.schedule, output, x_t, t, **trained.options())
+    return OneShot(x_0, x_t, noise.expand_as(x_t), output, step.x_start)
+
+
+def draw_predictions(palette: Palette) -> Figure:
+    seen = one_shot(CLASSES[0])
+    rows = [
+        Row("$x_t$", palette.noisy, seen.x_t),
+        Row(r"$\epsilon$", palette.noise, NOISE_CONTRAST * seen.noise),
+        Row(r"$\epsilon_\theta$", palette.noise, NOISE_CONTRAST * seen.predicted),
+        Row(r"$\hat x_0$", palette.data, seen.x_start),
+    ]
+    return image_table(rows, [f"$t={time}$" for time in TIMES])
+
+
+def draw_one_shot(palette: Palette) -> Figure:
+    rows = []
+    for label in CLASSES:
+        seen = one_shot(label)
+        rows.append(Row("", palette.data, torch.cat([seen.x_0, seen.x_start])))
+    titles = ["$x_0$", *(f"$t={time}$" for time in TIMES)]
+    figure = image_table(rows, titles, label_width=0.0, first_gap=0.22)
+    for text in figure.texts:
+        if text.get_text() == "$x_0$":
+            text.set(color=palette.data, fontsize=13)
+    return figure
+
+
+def draw_amplification(palette: Palette) -> Figure:
+    curves = (
+        ("epsilon", r"$\epsilon$", palette.noise, "-"),
+        ("v", "$v$", palette.noisy, (0, (5, 2))),
+        ("x_start", "$x_0$", palette.data, (0, (1, 1.2))),
+    )
+    figure, axes = canvas(1, 2, height=3.4, sharey=True)
+    for panel, (name, title) in zip(
+        axes, (("linear", "Lineal"), ("cosine", "Coseno")), strict=True
+    ):
+        schedule = make_schedule(name, 1000)
+        t = torch.arange(len(schedule))
+        x_t = torch.zeros(len(t), 1, dtype=torch.float64)
+        for prediction, label, color, dash in curves:
+            right, wrong = (
+                to_x_start(schedule, prediction, x_t + error, x_t, t) for error in (0, 1)
+            )
+            panel.plot(
+                np.arange(1, 1001),
+                (wrong - right).abs()[:, 0],
+                color=color,
+                linestyle=dash,
+                label=f"la red predice {label}",
+            )
+        panel.set(yscale="log", xlim=(0, 1000), ylim=(5e-3, 1e3), xlabel="$t$", title=title)
+        panel.set(xticks=(0, 500, 1000))
+    axes[0].set_ylabel(r"error en $\hat x_0$", color=palette.data)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+FIGURES = {
+    "epsilon-predicciones": draw_predictions,
+    "epsilon-amplificacion": draw_amplification,
+    "epsilon-x0": draw_one_shot,
+}

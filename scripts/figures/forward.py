@@ -17,6 +17,7 @@ from scripts.figures.style import (
     canvas,
     comma,
     frames_of,
+    halo,
     image_table,
     show_points,
 )
@@ -24,8 +25,10 @@ from scripts.figures.style import (
 INPUTS = ()
 SCHEDULE = make_schedule("linear", 1000)
 DIGIT = 3
-PATHS = 60
+PATHS = 40
 FRAMES = 120
+PAUSE = 10
+POINTS = 240
 
 
 def digit() -> Tensor:
@@ -39,7 +42,7 @@ def roll(count: int) -> Tensor:
 
 
 def draw_digit(palette: Palette) -> Figure:
-    times = (50, 100, 200, 300, 450, 1000)
+    times = (50, 150, 250, 350, 500, 1000)
     x_0 = digit()
     t = torch.tensor(times) - 1
     x_t = q_sample(SCHEDULE, x_0, t, next(sampling_noise(0, [0], x_0.shape[1:])))
@@ -52,24 +55,24 @@ def draw_digit(palette: Palette) -> Figure:
 
 
 def draw_points(palette: Palette) -> Figure:
-    times = (0, 30, 100, 200, 350, 1000)
+    times = (0, 20, 60, 120, 250, 1000)
     x_0 = roll(1200)
     noise = next(sampling_noise(0, range(len(x_0)), (2,)))
-    figure, axes = canvas(2, 3, height=4.75)
+    figure, axes = canvas(2, 3, height=5.2)
     for panel, time in zip(axes, times, strict=True):
         if time == 0:
-            show_points(panel, x_0, palette.data, limit=2.4)
+            show_points(panel, x_0, palette.data, limit=2.0)
             panel.set_title("$x_0$", color=palette.data, fontsize=13, pad=3)
             continue
         x_t = q_sample(SCHEDULE, x_0, torch.tensor([time - 1]), noise)
-        show_points(panel, x_t, palette.noisy, limit=2.4)
+        show_points(panel, x_t, palette.noisy, limit=2.0)
         panel.set_title(f"$t={time}$", pad=3)
     return figure
 
 
 def draw_density(palette: Palette) -> Figure:
     times = (0, 50, 150, 300, 500, 1000)
-    x = np.linspace(-3, 3, 601)
+    x = np.linspace(-3, 3, 301)
     figure, axes = canvas(2, 3, height=3.9, sharex=True, sharey=True)
     for panel, time in zip(axes, times, strict=True):
         alpha_bar = float(SCHEDULE.alphas_cumprod[time - 1]) if time else 1.0
@@ -117,14 +120,18 @@ def draw_variance(palette: Palette) -> Figure:
     for panel, (title, paths, variance) in zip(axes, panels, strict=True):
         values = torch.stack(paths)[:, :, 0].numpy()
         panel.plot(
-            steps, values, color=palette.noisy, linewidth=0.6, alpha=0.45, rasterized=True
+            steps, values, color=palette.noisy, linewidth=0.6, alpha=0.4, rasterized=True
         )
         for sign in (-1, 1):
             panel.plot(
-                steps, sign * np.sqrt(variance), color=palette.schedule, linestyle=(0, (4, 2))
+                steps,
+                sign * np.sqrt(variance),
+                color=palette.schedule,
+                linewidth=2.4,
+                path_effects=halo(palette),
             )
         panel.set_title(title)
-        panel.set(xlim=(0, 1000), ylim=(-8.5, 8.5), xlabel="$t$", xticks=(0, 250, 500, 750, 1000))
+        panel.set(xlim=(0, 1000), ylim=(-8.8, 8.8), yticks=(-8, -4, 0, 4, 8), xlabel="$t$", xticks=(0, 500, 1000))
         panel.text(
             0.04,
             0.95,
@@ -132,43 +139,44 @@ def draw_variance(palette: Palette) -> Figure:
             transform=panel.transAxes,
             color=palette.schedule,
             va="top",
+            path_effects=halo(palette),
         )
     axes[0].set_ylabel("$x_t$", color=palette.noisy)
     return figure
 
 
 def animate(palette: Palette) -> list[Image.Image]:
-    x_0 = roll(700)
+    x_0 = roll(POINTS)
     noises = sampling_noise(0, range(len(x_0)), (2,))
     next(noises)
     states = [x_0]
     for index in range(len(SCHEDULE)):
         states.append(q_step(SCHEDULE, states[-1], torch.tensor([index]), next(noises)))
-    # La mitad del destrozo ocurre en el primer cuarto: los fotogramas van más despacio ahí.
-    shown = [round(1000 * (i / (FRAMES - 1)) ** 1.6) for i in range(FRAMES)]
+    # La espiral se deshace en el primer cuarto del proceso: ahí el tiempo va más despacio.
+    shown = [0] * PAUSE + [round(1000 * (i / (FRAMES - PAUSE)) ** 2) for i in range(1, FRAMES - PAUSE + 1)]
 
-    figure, axes = canvas(1, 2, height=3.6, width_ratios=(1.25, 1))
-    cloud, curves = axes
-    show_points(cloud, x_0, palette.data, limit=2.6, size=7)
-    dots = cloud.collections[0]
+    figure, (cloud, curves) = canvas(1, 2, height=3.6, width_ratios=(1, 1.05))
+    dots = show_points(cloud, x_0, palette.data, limit=2.3, size=9, alpha=0.75)
+    title = cloud.set_title("$t = 1000$", fontsize=15)
     steps = np.arange(1, 1001)
-    curves.plot(steps, SCHEDULE.sqrt_alphas_cumprod, color=palette.data)
-    curves.plot(steps, SCHEDULE.sqrt_one_minus_alphas_cumprod, color=palette.noise)
-    curves.text(120, 1.05, r"$\sqrt{\bar\alpha_t}$", color=palette.data, fontsize=14)
-    curves.text(760, 1.05, r"$\sqrt{1-\bar\alpha_t}$", color=palette.noise, fontsize=14)
-    curves.set(xlim=(0, 1000), ylim=(0, 1.2), xlabel="$t$", xticks=(0, 500, 1000), yticks=(0, 0.5, 1))
-    line = curves.axvline(0, color=palette.noisy, linewidth=1.6)
-    title = cloud.set_title("$t = 1000$", fontsize=14, color=palette.noisy)
+    for name, label, color, x in (
+        ("sqrt_alphas_cumprod", r"$\sqrt{\bar\alpha_t}$", palette.data, 90),
+        ("sqrt_one_minus_alphas_cumprod", r"$\sqrt{1-\bar\alpha_t}$", palette.noise, 640),
+    ):
+        curves.plot(steps, getattr(SCHEDULE, name), color=color)
+        curves.text(x, 1.06, label, color=color, fontsize=15)
+    curves.set(xlim=(0, 1000), ylim=(0, 1.25), xticks=(0, 500, 1000), yticks=(0, 0.5, 1))
+    curves.set_xlabel("$t$", fontsize=14)
+    now = curves.axvline(0, color=palette.noisy)
 
     def update(time: int) -> None:
-        dots.set_offsets(states[time].numpy())
-        dots.set_color(palette.noisy if time else palette.data)
-        line.set_xdata([time, time])
-        title.set_text(f"$t = {time}$" if time else "$x_0$")
-        title.set_color(palette.noisy if time else palette.data)
+        color = palette.noisy if time else palette.data
+        dots.set(offsets=states[time].numpy(), color=color)
+        title.set(text=f"$t = {time}$" if time else "$x_0$", color=color)
+        now.set_xdata([time, time])
 
     figure.set_dpi(100)
-    return frames_of(figure, palette, shown, update)
+    return frames_of(figure, palette, [dots, title, now], shown, update)
 
 
 FIGURES = {
@@ -178,3 +186,4 @@ FIGURES = {
     "forward-varianza": draw_variance,
 }
 ANIMATIONS = {"forward-animacion": animate}
+POSTERS = {"forward-animacion": 35}

@@ -4,19 +4,23 @@ Los colores son los de Okabe e Ito, aclarados en el tema oscuro. Cada cantidad d
 tiene siempre el suyo, el mismo que llevan sus símbolos en las fórmulas.
 """
 
+import base64
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from PIL import Image
 from torch import Tensor
 
@@ -139,6 +143,8 @@ def canvas(
 ) -> tuple[Figure, list[Axes]]:
     """Una figura del ancho de la página y sus ejes, por filas."""
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
+    # Aire entre paneles, para que no se toquen los números de los ejes vecinos.
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
     return figure, list(axes.flat)
 
 
@@ -164,13 +170,34 @@ def show_image(axes: Axes, image: Tensor) -> None:
 
 
 def show_points(
-    axes: Axes, points: Tensor, color: str, *, limit: float = 1.6, size: float = 3.0
-) -> None:
-    """Dibuja una nube de puntos (N, 2) en el cuadrado [-limit, limit]²."""
-    axes.scatter(
-        points[:, 0], points[:, 1], s=size, color=color, alpha=0.6, linewidths=0, rasterized=True
+    axes: Axes,
+    points: Tensor,
+    color: str,
+    *,
+    limit: float = 1.3,
+    size: float = 3.0,
+    alpha: float = 0.6,
+) -> Artist:
+    """Dibuja una nube de puntos (N, 2) en la ventana [-limit, limit]²."""
+    cloud = axes.scatter(
+        points[:, 0], points[:, 1], s=size, color=color, alpha=alpha, linewidths=0, rasterized=True
     )
     bare(axes).set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=mpl.rcParams["grid.color"])
+    return cloud
+
+
+def log_axis(axes: Axes, ticks: Sequence[int]) -> None:
+    """Eje horizontal logarítmico con los números escritos tal cual."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+
+
+def halo(palette: Palette, width: float = 4.0) -> list[AbstractPathEffect]:
+    """Un borde del color del fondo, para que una línea o un rótulo se lea encima de otras cosas."""
+    return [withStroke(linewidth=width, foreground=palette.background)]
 
 
 class Row(NamedTuple):
@@ -235,22 +262,36 @@ def image_table(
 
 
 def frames_of(
-    figure: Figure, palette: Palette, states: Iterable[Any], update: Callable[[Any], None]
+    figure: Figure,
+    palette: Palette,
+    artists: Sequence[Artist],
+    states: Iterable[Any],
+    update: Callable[[Any], None],
 ) -> list[Image.Image]:
-    """Los fotogramas de una animación: para cada estado se actualiza la figura y se retrata.
+    """Los fotogramas de una animación: para cada estado, se actualiza la figura y se retrata.
 
-    El vídeo no tiene transparencia, así que el fondo es el de la página.
+    Args:
+        figure: la figura ya dibujada.
+        palette: de aquí sale el fondo: el vídeo no tiene transparencia.
+        artists: lo que cambia de un fotograma a otro; el resto se dibuja una sola vez.
+        states: los estados.
+        update: pone los `artists` como deben estar en un estado.
     """
     figure.set_facecolor(palette.background)
-    canvas_agg = FigureCanvasAgg(figure)
-    canvas_agg.draw()
-    # Colocar los ejes una sola vez: los rótulos no bailan y cada fotograma cuesta menos.
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
     figure.set_layout_engine("none")
+    for artist in artists:
+        artist.set_animated(True)
+    agg.draw()
+    still = agg.copy_from_bbox(figure.bbox)
     frames = []
     for state in states:
         update(state)
-        canvas_agg.draw()
-        frames.append(Image.fromarray(np.asarray(canvas_agg.buffer_rgba())[:, :, :3].copy()))
+        agg.restore_region(still)
+        for artist in artists:
+            figure.draw_artist(artist)
+        frames.append(Image.fromarray(np.asarray(agg.buffer_rgba())[:, :, :3].copy()))
     plt.close(figure)
     return frames
 
@@ -258,8 +299,25 @@ def frames_of(
 def save_figure(figure: Figure, path: Path) -> None:
     """Guarda una figura como SVG sin fecha (dos construcciones iguales dan el mismo fichero)."""
     buffer = StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(
+        buffer,
+        format="svg",
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
     plt.close(figure)
     text = buffer.getvalue()
+    text = re.sub(r"(?<=data:image/png;base64,)[^\"]+", _lighter, text[text.index("<svg") :])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text[text.index("<svg") :], encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+
+
+def _lighter(encoded: re.Match[str]) -> str:
+    """Las nubes de puntos van como imagen: con una paleta de 256 colores ocupan la tercera parte."""
+    original = base64.b64decode(encoded[0])
+    image = Image.open(BytesIO(original))
+    buffer = BytesIO()
+    image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        buffer, format="PNG", optimize=True
+    )
+    content = buffer.getvalue()
+    return base64.b64encode(content if len(content) < len(original) else original).decode()

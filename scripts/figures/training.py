@@ -1,2 +1,149 @@
-INPUTS = ()
-FIGURES = {}
+"""Entrenamiento: la pérdida, lo que se aprende y la media móvil de los pesos."""
+
+import copy
+from functools import cache
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from ddpm_lit.ema import EMA
+from ddpm_lit.recipes import load_recipe
+from ddpm_lit.sampling import sample
+from ddpm_lit.training import TrainStep, train
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scripts.build import models
+from scripts.figures.style import Palette, canvas, comma, halo, log_axis, show_points
+from scripts.site.project import profile
+
+INPUTS = models.MODELS
+SMOKE = profile() == "smoke"
+MOMENTS = (5, 10, 15) if SMOKE else (40, 80, 150, 300, 700, 2000)
+BATCH_SIZE = 16 if SMOKE else 128
+POINTS = 50 if SMOKE else 800
+STEPS = 10 if SMOKE else 125
+UPDATES = 10_000
+DECAYS = (0.9999, 0.995)
+
+
+def draw_curves(palette: Palette) -> Figure:
+    figure, (panel,) = canvas(1, 1, height=3.6)
+    for name, color in zip(models.MODELS, palette.series, strict=False):
+        log = models.metrics(name)
+        steps = np.array([line["step"] for line in log])
+        losses = np.array([line["loss"] for line in log])
+        panel.plot(steps, losses, color=color, linewidth=1.6)
+        panel.plot(steps[-1:], losses[-1:], "o", color=color, markersize=6, zorder=5)
+        panel.annotate(
+            name,
+            (steps[-1], losses[-1]),
+            (0, 8),
+            textcoords="offset points",
+            ha="right",
+            color=color,
+            path_effects=halo(palette),
+        )
+    panel.set(yscale="log", xlabel="paso", ylabel="pérdida", xlim=(0, None))
+    return figure
+
+
+@cache
+def learning() -> list[Tensor]:
+    """Puntos generados en cada uno de los `MOMENTS` de un mismo entrenamiento, (POINTS, 2)."""
+    recipe = load_recipe(
+        "swiss-roll",
+        overrides={"training.steps": MOMENTS[-1], "training.batch_size": BATCH_SIZE},
+    )
+    networks: list[nn.Module] = []
+
+    def keep(state: TrainStep, ema: EMA) -> None:
+        if state.step + 1 in MOMENTS:
+            networks.append(copy.deepcopy(ema.model))
+
+    with TemporaryDirectory() as folder:
+        train(
+            recipe,
+            folder,
+            device="cpu",
+            checkpoint_every=MOMENTS[-1],
+            progress=False,
+            consumers=[keep],
+        )
+    return [
+        sample(
+            network,
+            recipe.schedule(),
+            (2,),
+            indices=range(POINTS),
+            steps=STEPS,
+            batch_size=POINTS,
+            variance=recipe.diffusion.variance,
+            clip=recipe.diffusion.clip,
+        )
+        for network in networks
+    ]
+
+
+def draw_learning(palette: Palette) -> Figure:
+    figure, axes = canvas(-(-len(MOMENTS) // 3), 3, height=5.2)
+    for panel, moment, points in zip(axes, MOMENTS, learning(), strict=True):
+        show_points(panel, points, palette.data, limit=1.6)
+        panel.set_title(f"{moment} pasos", pad=4)
+    return figure
+
+
+def remaining(decay: float) -> NDArray[np.float64]:
+    """Lo que queda de los pesos iniciales en la media tras 0, 1, …, UPDATES actualizaciones."""
+    model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.ones_(model.weight)
+    ema = EMA(model, decay)
+    nn.init.zeros_(model.weight)
+    left = [1.0]
+    for _ in range(UPDATES):
+        ema.update(model)
+        (weight,) = ema.model.parameters()
+        left.append(float(weight))
+    return np.array(left)
+
+
+def draw_ema(palette: Palette) -> Figure:
+    n = np.arange(1, UPDATES + 1)
+    figure, (decays, weights) = canvas(1, 2, height=4.1)
+    # Las dos curvas con rampa coinciden al principio: una va ancha y la otra fina, encima.
+    for decay, color, width in zip(DECAYS, palette.series, (4.2, 1.8), strict=False):
+        left = remaining(decay)
+        name = f"$d$ = {comma(decay, 4).rstrip('0')}"
+        for panel, ramp, flat in (
+            (decays, 1 - left[1:] / left[:-1], np.full(UPDATES, 1 - decay)),
+            (weights, left[1:], decay**n),
+        ):
+            panel.plot(n, ramp, color=color, linewidth=width, label=f"{name}, con rampa")
+            panel.plot(
+                n,
+                flat,
+                color=color,
+                linestyle=(0, (4, 2)),
+                linewidth=1.5,
+                label=f"{name}, sin rampa",
+            )
+    # En escala logarítmica de 1 - d_n se distingue 0,99 de 0,9999.
+    nines = (0.0, 0.9, 0.99, 0.999, 0.9999)
+    decays.set(yscale="log", ylim=(1.5, 5e-5), title="Decaimiento efectivo $d_n$")
+    decays.set_yticks([1 - d for d in nines], [f"{d:g}".replace(".", ",") for d in nines])
+    weights.set(yscale="log", ylim=(1e-12, 5), title="Parte que aún es inicial")
+    weights.set_yticks([1, 1e-3, 1e-6, 1e-9, 1e-12])
+    for panel in (decays, weights):
+        log_axis(panel, (1, 10, 100, 1000, UPDATES))
+        panel.set(xlim=(1, UPDATES), xlabel="paso")
+        panel.minorticks_off()
+    figure.legend(*decays.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+FIGURES = {
+    "entrenamiento-curva": draw_curves,
+    "entrenamiento-score": draw_learning,
+    "entrenamiento-ema": draw_ema,
+}

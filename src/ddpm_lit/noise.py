@@ -77,7 +77,7 @@ def training_draws(
     for row, index in enumerate(indices):
         generator = keyed_generator(seed, Stream.TRAINING, index, step)
         t[row] = generator.integers(timesteps)
-        generator.standard_normal(dtype=np.float32, out=noise[row])
+        generator.standard_normal(dtype=np.float32, out=noise[row, ...])
     return torch.from_numpy(t), torch.from_numpy(noise)
 
 
@@ -102,7 +102,7 @@ def sampling_noise(
     while True:
         noise = np.empty((len(generators), *shape), dtype=np.float32)
         for row, generator in enumerate(generators):
-            generator.standard_normal(dtype=np.float32, out=noise[row])
+            generator.standard_normal(dtype=np.float32, out=noise[row, ...])
         yield torch.from_numpy(noise).to(device)
 
 

@@ -76,8 +76,16 @@ def scaled_linear_betas(
 
     Returns:
         Betas en float64, de forma (T,).
+
+    Raises:
+        ValueError: si los extremos no están entre 0 y 1.
     """
     _check_timesteps(timesteps)
+    if not (0 < beta_start < 1 and 0 < beta_end < 1):
+        raise ValueError(
+            f"Han llegado beta_start = {beta_start} y beta_end = {beta_end}, y son varianzas: "
+            "deben estar entre 0 y 1."
+        )
     roots = torch.linspace(
         math.sqrt(beta_start), math.sqrt(beta_end), timesteps, dtype=torch.float64
     )

@@ -666,8 +666,8 @@ def check_images(x: Tensor, config: UNetConfig) -> None:
     height, width = x.shape[2:]
     if height % factor or width % factor or not height or not width:
         below, above = (
-            "×".join(str(max(1, side // factor + step) * factor) for side in (height, width))
-            for step in (0, 1)
+            "×".join(str(max(1, rounded(side / factor)) * factor) for side in (height, width))
+            for rounded in (math.floor, math.ceil)
         )
         raise ValueError(
             f"La imagen mide {height}×{width} y esta U-Net la reduce {factor} veces: alto y "

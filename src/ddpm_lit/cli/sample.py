@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 IMAGES, POINTS = 16, 2000
 FRAMES, FRAMES_PER_SECOND = 60, 20
-POINTS_LIMIT = 2.0
 
 
 @click.command(
@@ -135,7 +134,7 @@ def sample_command(
     )
     if animation is not None:
         save = save_gif if animation.suffix.lower() == ".gif" else save_mp4
-        frames = [_draw(state, columns, limit=POINTS_LIMIT) for state in film.states()]
+        frames = [_draw(state, columns, size=384, limit=2.0) for state in film.states()]
         save(frames, animation, fps=FRAMES_PER_SECOND)
         click.echo(f"{animation}: {len(frames)} fotogramas, de x_T a x_0.")
     if tensors is not None:
@@ -158,11 +157,13 @@ def _default_count(trained: "Trained", classes: int) -> int:
     return math.ceil(IMAGES / classes) * classes if classes else IMAGES
 
 
-def _draw(samples: "Tensor", columns: int | None, limit: float = 1.2) -> "Image":
+def _draw(
+    samples: "Tensor", columns: int | None, *, size: int = 512, limit: float = 1.2
+) -> "Image":
     from ddpm_lit.images import grid, points_image
 
     if samples.ndim == 2:
-        return points_image(samples, size=512, limit=limit)
+        return points_image(samples, size=size, limit=limit)
     return grid(samples, columns=columns)
 
 

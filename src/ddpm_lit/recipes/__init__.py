@@ -8,6 +8,7 @@ se puede cambiar cualquier valor (`{"training.steps": 200}`).
 import dataclasses
 import difflib
 import math
+import re
 import tomllib
 import types
 import typing
@@ -142,6 +143,7 @@ class Recipe:
     def __post_init__(self) -> None:
         training = self.training
         _check(self.model.kind in ("unet", "mlp"), "model.kind", self.model.kind, "unet o mlp")
+        schedule = self.schedule()
         self.network_config()
         _check(
             self.diffusion.variance in VARIANCES,
@@ -179,7 +181,7 @@ class Recipe:
             "una lista de dos números de 0 a 1, sin el 1",
         )
         loss_weight(
-            self.schedule(),
+            schedule,
             torch.zeros(1, dtype=torch.int64),
             weighting=self.diffusion.weighting,
             prediction=self.diffusion.prediction,
@@ -241,7 +243,12 @@ def load_recipe(
     if path.suffix == ".toml":
         if not path.is_file():
             raise FileNotFoundError(f"No existe el fichero de receta «{path}».")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"El fichero de receta «{path}» no es texto UTF-8: guárdalo con esa codificación."
+            ) from error
     elif str(source) in recipe_names():
         text = (resources.files(__name__) / f"{source}.toml").read_text(encoding="utf-8")
     else:
@@ -252,7 +259,11 @@ def load_recipe(
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"La receta «{source}» no es TOML válido: {error}.") from error
+        place = re.search(r"line (\d+), column (\d+)", str(error))
+        where = f"en la línea {place[1]}, columna {place[2]}" if place else "al final"
+        raise ValueError(
+            f"La receta «{source}» no es TOML válido: hay algo que no se entiende {where}."
+        ) from error
     profiles = table.pop("profile", {})
     if profile not in PROFILES:
         raise ValueError(f"No hay ningún perfil «{profile}». Los que hay: {', '.join(PROFILES)}.")

@@ -1,0 +1,64 @@
+"""Cuadrículas de muchas imágenes pequeñas dibujadas de una vez, con los huecos transparentes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from ddpm_lit.images import grid
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scripts.figures.style import bare
+
+SCALE = 4
+GAP = 4
+
+
+def mosaic(images: Tensor, columns: int) -> NDArray[np.uint8]:
+    """Las imágenes (N, 1, H, W), por filas, como una sola imagen RGBA."""
+    pixels = grid(images, columns, padding=GAP, scale=SCALE)
+    covered = torch.ones_like(images)
+    mask = grid(covered, columns, padding=GAP, scale=SCALE, background=0)
+    pixels = pixels.convert("RGBA")
+    pixels.putalpha(mask)
+    return np.asarray(pixels)
+
+
+def show_mosaic(
+    axes: Axes,
+    images: Tensor,
+    columns: int,
+    *,
+    top: Sequence[str] = (),
+    bottom: Sequence[str] = (),
+    left: Sequence[str] = (),
+) -> AxesImage:
+    """Dibuja una cuadrícula en la que cada imagen ocupa una unidad de los ejes.
+
+    Args:
+        axes: los ejes.
+        images: las imágenes, (N, 1, H, W), por filas.
+        columns: cuántas columnas tiene.
+        top: el rótulo de cada columna, encima.
+        bottom: el rótulo de cada columna, debajo.
+        left: el rótulo de cada fila.
+    """
+    rows = -(-len(images) // columns)
+    margin = GAP / 2 / (images.shape[-1] * SCALE + GAP)
+    shown = bare(axes).imshow(
+        mosaic(images, columns),
+        extent=(-margin, columns + margin, rows + margin, -margin),
+        interpolation="none",
+    )
+    for labels, ticks, axis, side in (
+        (top, columns, axes.xaxis, "top"),
+        (bottom, columns, axes.xaxis, "bottom"),
+        (left, rows, axes.yaxis, "left"),
+    ):
+        if labels:
+            axis.set_ticks([i + 0.5 for i in range(ticks)], labels)
+            axis.set_ticks_position(side)
+            axis.set_tick_params(length=0, pad=2)
+    return shown

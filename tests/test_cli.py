@@ -1,0 +1,507 @@
+"""La línea de órdenes, de principio a fin y toda en español."""
+
+import gettext
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import babel.messages.extract
+import babel.messages.mofile
+import babel.messages.pofile
+import click
+import pytest
+import torch
+from PIL import Image, ImageChops
+from safetensors.torch import load_file
+
+import ddpm_lit
+from ddpm_lit.checkpoints import load_model, read_header, save_model
+from ddpm_lit.cli import main
+from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
+from ddpm_lit.data import DATASETS
+from ddpm_lit.recipes import recipe_from_dict, recipe_names
+from ddpm_lit.training import CHECKPOINT, METRICS, MODEL
+
+CATALOGUE = LOCALE / "es" / "LC_MESSAGES" / f"{DOMAIN}.po"
+ENGLISH = re.compile(
+    r"\b(usage|options|commands|show|this|message|exit|error:.*\b(no such|missing|invalid)|"
+    r"try|help for|default|required|does not|is not|argument)\b",
+    re.IGNORECASE,
+)
+
+TOY = """
+name = "toy"
+description = "Puntos para los tests."
+[data]
+name = "swiss_roll"
+options = { n = 50 }
+[model]
+kind = "mlp"
+options = { width = 16, depth = 1 }
+[diffusion]
+schedule = "cosine"
+timesteps = 20
+prediction = "v"
+clip = false
+[training]
+steps = 6
+batch_size = 8
+[profile.smoke.training]
+steps = 2
+[expect.cpu]
+loss = 0.5
+seconds = 75
+source = "medido en dos núcleos"
+"""
+
+IMAGES = {
+    "name": "imágenes",
+    "description": "Imágenes para los tests.",
+    "data": {"name": "digits"},
+    "model": {
+        "kind": "unet",
+        "options": {
+            "in_channels": 1,
+            "block_out_channels": [4, 4],
+            "layers_per_block": 1,
+            "attention": [False, False],
+            "norm_num_groups": 2,
+            "num_classes": 10,
+        },
+    },
+    "diffusion": {"schedule": "cosine", "timesteps": 12, "prediction": "v"},
+    "training": {"steps": 1},
+}
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Result]]:
+    """Ejecuta una orden en una carpeta vacía donde está `toy.toml`."""
+    (tmp_path / "toy.toml").write_text(TOY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def invoke(*words: str) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        captured = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Result(stop.value.code, captured.out, captured.err)
+
+    yield invoke
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    """Un modelo de imágenes con clases, sin entrenar."""
+    recipe = recipe_from_dict(IMAGES)
+    torch.manual_seed(0)
+    path = tmp_path / "imagenes.safetensors"
+    save_model(path, recipe.build_model(), recipe, (1, 8, 8), {"steps": 1, "seconds": 2.0})
+    return str(path)
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def test_train_leaves_a_model_and_says_how_to_sample_from_it(run: Callable[..., Result]) -> None:
+    done = run("train", "toy.toml", "--log-every", "3", "--sample-every", "6")
+    assert done.code == 0
+    assert "toy: Puntos para los tests." in done.out
+    assert "Cabe esperar (cpu): pérdida 0.5, 1 min 15 s, medido en dos núcleos." in done.out
+    assert re.search(r"Modelo terminado en «runs/toy/model\.safetensors»: 6 pasos en", done.out)
+    assert done.err.count("pérdida") == 2
+    folder = Path("runs/toy")
+    names = {CHECKPOINT, METRICS, MODEL, "samples"}
+    assert {file.name for file in folder.iterdir()} == names
+    command = done.out.strip().splitlines()[-1].split()
+    assert command[0] == "ddpm-lit"
+    sampled = run(*command[1:], "-n", "5")
+    assert sampled.code == 0
+    assert Path("muestras.png").is_file()
+
+
+def test_train_overrides_any_value(run: Callable[..., Result]) -> None:
+    done = run(
+        "train",
+        "toy.toml",
+        "--run-dir",
+        "otra",
+        "--set",
+        "training.steps=3",
+        "--set",
+        "diffusion.prediction=epsilon",
+        "--set",
+        "training.learning_rate=1e-3",
+        "--set",
+        'model.options={width = 8, depth = 2}',
+        "--set",
+        "training.betas=[0.5, 0.9]",
+        "--set",
+        'description="Otra cosa."',
+        "--set",
+        "training.amp=false",
+    )
+    assert done.code == 0
+    recipe = read_header(Path("otra") / MODEL).recipe
+    assert recipe.training.steps == 3
+    assert recipe.diffusion.prediction == "epsilon"
+    assert recipe.training.learning_rate == 1e-3
+    assert recipe.model.options == {"width": 8, "depth": 2}
+    assert recipe.training.betas == (0.5, 0.9)
+    assert recipe.description == "Otra cosa."
+    assert recipe.training.amp is False
+
+
+def test_train_takes_the_profile(run: Callable[..., Result]) -> None:
+    assert run("train", "toy.toml", "--profile", "smoke").code == 0
+    assert read_header(Path("runs/toy") / MODEL).step == 2
+
+
+def test_ctrl_c_says_so_and_the_same_command_goes_on(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ddpm_lit.ema import EMA
+
+    update = EMA.update
+
+    def interrupt(self: EMA, model: Any) -> None:
+        update(self, model)
+        if self.updates == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(EMA, "update", interrupt)
+    stopped = run("train", "toy.toml")
+    assert stopped.code == 130
+    assert "Entrenamiento detenido tras el paso 2" in stopped.err
+    assert "Se reanuda con la misma orden" in stopped.err
+    assert "Traceback" not in stopped.err
+    monkeypatch.setattr(EMA, "update", update)
+    resumed = run("train", "toy.toml")
+    assert resumed.code == 0
+    assert "Se reanuda desde «runs/toy/checkpoint.safetensors», que lleva 2 pasos." in resumed.out
+
+    whole = run("train", "toy.toml", "--run-dir", "entera")
+    assert whole.code == 0
+    one, other = (load_file(Path(folder) / MODEL) for folder in ("runs/toy", "entera"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_ctrl_c_before_the_first_step(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("ddpm_lit.training.load_dataset", interrupt)
+    stopped = run("train", "toy.toml")
+    assert (stopped.code, stopped.err.strip()) == (130, "Interrumpido.")
+
+
+def test_restart_forgets_the_checkpoint(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml")
+    refused = run("train", "toy.toml", "--set", "seed=1")
+    assert refused.code == 1
+    assert "otra receta: difieren seed" in refused.err
+    again = run("train", "toy.toml", "--set", "seed=1", "--restart")
+    assert again.code == 0
+    assert "Se empieza de cero" in again.out
+    assert read_header(Path("runs/toy") / MODEL).recipe.seed == 1
+
+
+# --- sample -------------------------------------------------------------------------------------
+
+
+def test_sample_draws_a_grid_of_enlarged_images(run: Callable[..., Result], images: str) -> None:
+    done = run("sample", images, "-n", "4", "--class", "3", "--out", "treses.png")
+    assert done.code == 0
+    assert done.out.startswith("treses.png: 4 muestras en 12 pasos")
+    with Image.open("treses.png") as image:
+        assert min(image.size) >= 2 * 64
+        # Ampliada sin suavizar: los colores son los de los píxeles de 8×8.
+        tile = image.crop((2, 2, 66, 66))
+        small = tile.resize((8, 8), Image.Resampling.NEAREST)
+        assert small.resize((64, 64), Image.Resampling.NEAREST).tobytes() == tile.tobytes()
+
+
+def test_sample_writes_the_tensors_of_the_library(run: Callable[..., Result], images: str) -> None:
+    done = run(
+        "sample", images, "-n", "5", "--seed", "7", "--class", "2,4", "--tensors", "t.safetensors"
+    )
+    assert done.code == 0
+    assert "t.safetensors: tensor «samples» de forma (5, 1, 8, 8)." in done.out
+    written = load_file("t.safetensors")
+    assert written["class_labels"].tolist() == [2, 4, 2, 4, 2]
+    expected = load_model(images).sample(5, seed=7, class_labels=[2, 4, 2, 4, 2])
+    assert torch.equal(written["samples"], expected)
+
+
+def test_without_classes_it_goes_through_all_of_them(
+    run: Callable[..., Result], images: str
+) -> None:
+    done = run("sample", images, "--steps", "3", "--tensors", "t.safetensors")
+    assert "20 muestras en 3 pasos" in done.out
+    assert load_file("t.safetensors")["class_labels"].tolist() == [*range(10)] * 2
+    run("sample", images, "--steps", "3", "--class", "0-9", "--tensors", "u.safetensors")
+    one, other = load_file("t.safetensors"), load_file("u.safetensors")
+    assert torch.equal(one["samples"], other["samples"])
+
+
+def test_classes_may_be_repeated(run: Callable[..., Result], images: str) -> None:
+    run("sample", images, "--class", "9", "--class", "0-1,5", "-n", "4", "--tensors", "t.safetensors")
+    assert load_file("t.safetensors")["class_labels"].tolist() == [9, 0, 1, 5]
+
+
+@pytest.mark.parametrize("batch", ["128", "2"])
+def test_the_animation_goes_from_noise_to_the_samples(
+    run: Callable[..., Result], images: str, batch: str
+) -> None:
+    words = ("--class", "1", "-n", "5", "--batch-size", batch)
+    done = run("sample", images, *words, "--animation", "a.gif")
+    assert done.code == 0
+    assert "a.gif: 13 fotogramas, de x_T a x_0." in done.out
+    with Image.open("a.gif") as film, Image.open("muestras.png") as still:
+        assert film.n_frames == 13
+        assert film.size == still.size
+        film.seek(12)
+        low, high = ImageChops.difference(film.convert("L"), still.convert("L")).getextrema()
+        assert (low, high) <= (0, 2)
+        film.seek(0)
+        assert film.convert("L").tobytes() != still.convert("L").tobytes()
+
+
+def test_the_animation_can_be_a_video(run: Callable[..., Result], images: str) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    done = run("sample", images, "-n", "2", "--steps", "4", "--animation", "a.mp4")
+    assert done.code == 0
+    assert Path("a.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_long_process_is_shown_in_sixty_frames(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml", "--set", "training.steps=1", "--set", "diffusion.timesteps=200")
+    done = run("sample", "runs/toy", "-n", "10", "--animation", "a.gif")
+    assert "a.gif: 61 fotogramas" in done.out
+
+
+def test_a_single_step(run: Callable[..., Result], images: str) -> None:
+    done = run("sample", images, "-n", "1", "--steps", "1", "--animation", "a.gif")
+    assert done.code == 0
+    assert "a.gif: 2 fotogramas" in done.out
+
+
+def test_points_are_drawn_as_a_cloud(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml")
+    done = run("sample", "runs/toy", "--tensors", "t.safetensors", "--animation", "a.gif")
+    assert "2 000 muestras en 20 pasos" in done.out
+    assert load_file("t.safetensors")["samples"].shape == (2000, 2)
+    with Image.open("muestras.png") as image:
+        assert image.mode == "RGB"
+
+
+def test_a_folder_gives_its_most_advanced_weights(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml", "--set", "training.steps=2")
+    assert "pasos        2 de 2" in run("info", "runs/toy").out
+    Path("runs/toy", MODEL).rename("viejo.safetensors")
+    run("train", "toy.toml")
+    Path("viejo.safetensors").replace(Path("runs/toy", MODEL))
+    assert "checkpoint de un entrenamiento" in run("info", "runs/toy").out
+    assert run("sample", "runs/toy", "-n", "3").code == 0
+
+
+# --- info ---------------------------------------------------------------------------------------
+
+
+def test_info_lists_everything(run: Callable[..., Result]) -> None:
+    done = run("info")
+    assert done.code == 0
+    assert f"ddpm_lit {ddpm_lit.__version__}" in done.out
+    assert f"PyTorch {torch.__version__}" in done.out
+    assert "Dispositivo:" in done.out
+    assert re.search("Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no)", done.out)
+    for name in (*recipe_names(), *DATASETS):
+        assert re.search(rf"^  {name} +\S", done.out, re.MULTILINE)
+    assert "$" not in done.out
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_info_knows_every_shipped_recipe(run: Callable[..., Result], name: str) -> None:
+    done = run("info", name)
+    assert done.code == 0
+    assert done.out.startswith(f"{name}: ")
+    assert "T = 1000" in done.out
+
+
+def test_info_of_a_file_of_ones_own(run: Callable[..., Result]) -> None:
+    done = run("info", "toy.toml")
+    assert re.search(r"parámetros +1 442\n", done.out), done.out
+    assert "cosine, T = 20" in done.out
+    assert "Cabe esperar (cpu): pérdida 0.5, 1 min 15 s" in done.out
+
+
+def test_info_of_a_model_and_of_a_run(run: Callable[..., Result], images: str) -> None:
+    done = run("info", images)
+    assert "imagenes.safetensors: modelo, 0." in done.out
+    assert "tensor de forma (1, 8, 8)" in done.out
+    assert "tiempo       2.0 s" in done.out
+    assert "imágenes: Imágenes para los tests." in done.out
+    run("train", "toy.toml")
+    done = run("info", "runs/toy")
+    assert re.match(r"runs/toy: última pérdida \d\.\d{4}, en el paso 6", done.out)
+    assert "dispositivo  cpu" in done.out
+
+
+# --- En español ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("-h",), ("train", "--help"), ("sample", "--help"), ("info", "--help"), ()],
+    ids=" ".join,
+)
+def test_the_help_has_no_english(run: Callable[..., Result], words: tuple[str, ...]) -> None:
+    done = run(*words)
+    text = done.out + done.err
+    assert "Uso: ddpm-lit" in text
+    assert "Opciones:" in text
+    assert "Enseña esta ayuda y termina." in text
+    assert not ENGLISH.search(text.replace("--help", "").replace("-h", ""))
+
+
+def test_the_version(run: Callable[..., Result]) -> None:
+    assert run("--version").out.strip() == f"ddpm-lit {ddpm_lit.__version__}"
+
+
+def test_gettext_is_left_as_it_was(run: Callable[..., Result]) -> None:
+    before = gettext.textdomain(), os.environ.get("LANGUAGE")
+    run("--help")
+    assert (gettext.textdomain(), os.environ.get("LANGUAGE")) == before
+    assert gettext.gettext("Options") == "Options"
+
+
+def test_the_compiled_catalogue_is_the_one_of_the_text() -> None:
+    with CATALOGUE.open("rb") as file:
+        catalogue = babel.messages.pofile.read_po(file, abort_invalid=True)
+    compiled = io.BytesIO()
+    babel.messages.mofile.write_mo(compiled, catalogue)
+    expected = gettext.GNUTranslations(io.BytesIO(compiled.getvalue()))
+    with CATALOGUE.with_suffix(".mo").open("rb") as file:
+        shipped = gettext.GNUTranslations(file)
+    one, other = shipped._catalog, expected._catalog  # type: ignore[attr-defined]
+    assert {k: v for k, v in one.items() if k} == {k: v for k, v in other.items() if k}, (
+        "Compila el catálogo: pybabel compile -d src/ddpm_lit/locale -D ddpm_lit"
+    )
+
+
+def test_every_phrase_keeps_its_placeholders() -> None:
+    with CATALOGUE.open("rb") as file:
+        catalogue = babel.messages.pofile.read_po(file)
+    for message in catalogue:
+        if not message.id:
+            continue
+        ids = [message.id] if isinstance(message.id, str) else list(message.id)
+        texts = [message.string] if isinstance(message.string, str) else list(message.string)
+        for original, text in zip(ids, texts, strict=True):
+            assert text, original
+            fields = set(re.findall(r"\{.*?\}|%\(\w+\)s", text))
+            assert fields <= set(re.findall(r"\{.*?\}|%\(\w+\)s", original)), text
+
+
+def test_what_click_says_to_a_user_is_translated() -> None:
+    """Las frases de los módulos de click que ve quien escribe mal una orden."""
+    with CATALOGUE.open("rb") as file:
+        known = {
+            text
+            for message in babel.messages.pofile.read_po(file)
+            for text in ([message.id] if isinstance(message.id, str) else message.id)
+        }
+    folder = Path(click.__file__).parent
+    for name in ("exceptions", "parser", "types"):
+        with (folder / f"{name}.py").open("rb") as file:
+            for _, found, _, _ in babel.messages.extract.extract("python", file):
+                for text in [found] if isinstance(found, str) else filter(None, found):
+                    # Lo que solo puede decir un programa mal escrito no hace falta.
+                    if "Invalid start character" not in text and "Choice(" not in text:
+                        assert text in known, f"click ({name}) dice: {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (4.26, "4.3 s"),
+        (42.4, "42 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (5430, "1 h 30 min"),
+    ],
+)
+def test_durations_are_said_as_a_person_would(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_integers_are_grouped() -> None:
+    assert integer(35746307).split() == ["35", "746", "307"]
+
+
+# --- Ligera al arrancar -------------------------------------------------------------------------
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def test_importing_the_package_is_fast_and_does_not_import_torch() -> None:
+    code = (
+        "import sys, time; t = time.process_time(); import ddpm_lit; dir(ddpm_lit)\n"
+        "print(time.process_time() - t); import ddpm_lit.cli; assert 'torch' not in sys.modules"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.1
+
+
+def test_help_needs_no_torch_nor_utf8() -> None:
+    """Como `python -m ddpm_lit --help` en un terminal sin UTF-8 y con el sistema en inglés."""
+    code = (
+        "import runpy, sys; sys.argv = ['ddpm-lit', 'train', '--help']\n"
+        "try:\n    runpy.run_module('ddpm_lit', run_name='__main__')\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = python(
+        code, PYTHONIOENCODING="ascii:strict", LANGUAGE="en", LANG="en_US.UTF-8", PYTHONUTF8="0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Uso: ddpm-lit train [OPCIONES] RECETA" in done.stdout
+
+
+def test_everything_that_is_promised_can_be_imported() -> None:
+    for name in ddpm_lit.__all__:
+        assert getattr(ddpm_lit, name) is not None
+    with pytest.raises(AttributeError, match="no tiene nada que se llame «nada»"):
+        ddpm_lit.nada  # noqa: B018

@@ -1,0 +1,260 @@
+"""Las recetas: las que trae el paquete, las propias y los cambios sobre ellas."""
+
+import dataclasses
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from ddpm_lit.data import DATASETS, load_dataset
+from ddpm_lit.mlp import MLP, MLPConfig
+from ddpm_lit.recipes import (
+    PROFILES,
+    Recipe,
+    TrainingConfig,
+    load_recipe,
+    recipe_from_dict,
+    recipe_names,
+)
+from ddpm_lit.unet import UNet
+
+SHIPPED = recipe_names()
+
+
+# --- Las del paquete ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_builds(name: str, profile: str) -> None:
+    recipe = load_recipe(name, profile=profile)
+    assert recipe.name == name
+    assert recipe.description.endswith(".")
+    assert recipe.data.name in DATASETS
+    assert len(recipe.schedule()) == recipe.diffusion.timesteps
+    with torch.device("meta"):
+        model = recipe.build_model()
+    assert sum(p.numel() for p in model.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_network_of_every_shipped_recipe_takes_its_data(name: str) -> None:
+    recipe = load_recipe(name, profile="smoke")
+    options = dict(recipe.data.options)
+    if "n" in options:
+        options["n"] = 20
+    data = load_dataset(recipe.data.name, **options)
+    batch = data.batch(range(2))
+    if recipe.model.options.get("num_classes") is None:
+        batch.pop("class_labels", None)
+    else:
+        assert recipe.model.options["num_classes"] == data.num_classes
+    model, x = recipe.build_model(), batch.pop("x")
+    assert model(x, torch.tensor([0, recipe.diffusion.timesteps - 1]), **batch).shape == x.shape
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_say_everything_that_matters(name: str) -> None:
+    """Quien lee el TOML ve el schedule, la predicción, la varianza y toda la optimización."""
+    text = (resources.files("ddpm_lit.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    assert {"name", "description", "seed", "data", "model", "diffusion", "training"} <= set(table)
+    assert {"schedule", "timesteps", "prediction", "variance"} <= set(table["diffusion"])
+    assert {"steps", "batch_size", "learning_rate", "ema_decay"} <= set(table["training"])
+    assert set(table.get("profile", {})) <= set(PROFILES)
+    assert "smoke" in table["profile"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_smoke_profile_takes_seconds(name: str) -> None:
+    recipe = load_recipe(name, profile="smoke")
+    assert recipe.training.steps <= 100
+    assert recipe.training.steps < load_recipe(name).training.steps
+
+
+def test_the_digits_recipe_is_the_one_of_the_paper_in_small() -> None:
+    recipe = load_recipe("digits")
+    assert (recipe.diffusion.schedule, recipe.diffusion.timesteps) == ("linear", 1000)
+    assert recipe.diffusion.prediction == "epsilon"
+    assert recipe.diffusion.weighting == "uniform"
+    assert recipe.model.options.get("num_classes") is None
+    assert isinstance(recipe.build_model(), UNet)
+
+
+def test_names_are_sorted_and_known() -> None:
+    assert sorted(SHIPPED) == SHIPPED
+    assert {"digits", "digits-class", "swiss-roll"} <= set(SHIPPED)
+
+
+# --- Cambiar valores ----------------------------------------------------------------------------
+
+
+def test_overrides_win_over_the_profile_and_the_profile_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(
+        'name = "r"\ndescription = "D."\n[data]\nname = "moons"\n[model]\nkind = "mlp"\n'
+        "[diffusion]\n[training]\nsteps = 1\nbatch_size = 2\nlearning_rate = 1\n"
+        "[profile.gpu.training]\nsteps = 10\nbatch_size = 20\n",
+        encoding="utf-8",
+    )
+    training = load_recipe(path, profile="gpu", overrides={"training.steps": 100}).training
+    assert (training.steps, training.batch_size, training.learning_rate) == (100, 20, 1.0)
+    training = load_recipe(path).training
+    assert (training.steps, training.batch_size) == (1, 2)
+
+
+def test_overrides_reach_any_depth() -> None:
+    recipe = load_recipe(
+        "digits-class",
+        overrides={
+            "seed": 7,
+            "diffusion.options.s": 0.01,
+            "model.options.block_out_channels": [32, 64],
+            "training.betas": [0.5, 0.9],
+            "training.learning_rate": 1,
+        },
+    )
+    assert recipe.seed == 7
+    assert recipe.diffusion.options == {"s": 0.01}
+    assert recipe.model.options["block_out_channels"] == [32, 64]
+    assert recipe.training.betas == (0.5, 0.9)
+    assert isinstance(recipe.training.learning_rate, float)
+
+
+def test_a_recipe_survives_json_and_a_toml_of_ones_own(tmp_path: Path) -> None:
+    for recipe in (tiny.toy(), tiny.digits(), *map(load_recipe, SHIPPED)):
+        assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    table = tiny.toy_table()
+    table["training"] = {"steps": 5}
+    table["diffusion"] = {}
+    recipe = recipe_from_dict(table)
+    assert recipe.training == TrainingConfig(steps=5)
+    assert recipe.training.batch_size == 128
+    assert recipe.training.ema_decay == 0.9999
+    assert recipe.diffusion.schedule == "linear"
+    assert recipe.diffusion.variance == "fixed_large"
+    assert recipe.seed == 0
+    assert recipe.data.held_out == 0.0
+
+
+def test_the_mlp_knows_the_length_of_the_process() -> None:
+    config = tiny.toy().network_config()
+    assert isinstance(config, MLPConfig)
+    assert config.timesteps == 20
+    table = tiny.toy_table()
+    table["model"]["options"]["timesteps"] = 7
+    explicit = recipe_from_dict(table).build_model()
+    assert isinstance(explicit, MLP)
+    assert explicit.config.timesteps == 7
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiny.toy().seed = 3  # type: ignore[misc]
+
+
+# --- Lo que no vale -----------------------------------------------------------------------------
+
+
+def changed(**values: Any) -> Recipe:
+    """La receta diminuta con otros valores: `training__steps=…` es `training.steps`."""
+    table = tiny.toy_table()
+    for name, value in values.items():
+        *path, last = name.split("__")
+        inner = table
+        for key in path:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    return recipe_from_dict(table)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"color": 1}, "No existe el valor «color».*Los que hay: name, description"),
+        ({"training__step": 1}, r"«training\.step».*¿Querías decir «training\.steps»|«steps»"),
+        ({"training__steps": "muchos"}, r"«training\.steps» debe ser un número entero.*'muchos'"),
+        ({"training__steps": True}, r"«training\.steps» debe ser un número entero.*True"),
+        ({"training__steps": 1.5}, r"«training\.steps» debe ser un número entero.*1\.5"),
+        ({"training__learning_rate": "a"}, r"«training\.learning_rate» debe ser un número"),
+        ({"training__amp": 1}, r"«training\.amp» debe ser true o false"),
+        ({"training__betas": 0.9}, r"«training\.betas» debe ser una lista"),
+        ({"training__betas": [0.9, "b"]}, r"«training\.betas\[1\]» debe ser un número"),
+        ({"training": 3}, "«training» debe ser una tabla"),
+        ({"data__options": [1]}, r"«data\.options» debe ser una tabla"),
+        ({"name": 3}, "«name» debe ser un texto"),
+        ({"training__steps": 0}, r"«training\.steps».*0.*un número positivo"),
+        ({"training__learning_rate": float("nan")}, "nan.*un número positivo"),
+        ({"training__learning_rate": float("inf")}, "inf.*un número positivo"),
+        ({"training__warmup_steps": -1}, r"«training\.warmup_steps».*-1.*0 o un número positivo"),
+        ({"training__grad_clip": -1.0}, r"«training\.grad_clip».*0 o un número positivo"),
+        ({"training__ema_decay": 1.0}, r"«training\.ema_decay».*sin el 1"),
+        ({"training__betas": [0.9]}, r"«training\.betas».*dos números"),
+        ({"training__decay": "steps"}, r"«training\.decay».*constant, cosine o linear"),
+        ({"data__held_out": 1.0}, r"«data\.held_out».*sin el 1"),
+        ({"seed": -1}, "«seed».*-1.*entre 0 y 2"),
+        ({"model__kind": "gan"}, r"«model\.kind».*'gan'.*unet o mlp"),
+        ({"model__options": {"ancho": 3}}, r"«model\.options\.ancho»"),
+        ({"model__options": {"width": 7}}, "width vale 7.*par"),
+        ({"model__options": {"depth": 0}}, "depth vale 0"),
+        ({"diffusion__schedule": "lineal"}, "No hay ningún schedule «lineal»"),
+        ({"diffusion__timesteps": 0}, "T debe ser un entero positivo"),
+        ({"diffusion__options": {"beta": 1}}, "cosine.*no admite las opciones.*beta"),
+        ({"diffusion__prediction": "ruido"}, "no puede predecir «ruido».*epsilon"),
+        ({"diffusion__variance": "aprendida"}, "«diffusion.variance».*fixed_small"),
+        ({"diffusion__weighting": "p2"}, "«diffusion.weighting».*uniform, vlb, min_snr"),
+        (
+            {"diffusion__weighting": "min_snr", "diffusion__prediction": "posterior_mean"},
+            "min-SNR está definido para ε, x₀ y v",
+        ),
+        (
+            {"diffusion__options": {"zero_terminal_snr": True}, "diffusion__prediction": "epsilon"},
+            "no se puede predecir ε.*«v» o «x_start»",
+        ),
+    ],
+    ids=str,
+)
+def test_values_that_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        changed(**values)
+
+
+@pytest.mark.parametrize("name", ["name", "data", "model", "diffusion", "training"])
+def test_nothing_essential_may_be_missing(name: str) -> None:
+    table = tiny.toy_table()
+    del table[name]
+    with pytest.raises(ValueError, match=f"A la receta le falta el valor «{name}»"):
+        recipe_from_dict(table)
+
+
+def test_unknown_names_come_with_a_suggestion() -> None:
+    with pytest.raises(FileNotFoundError, match="¿Querías decir «digits»") as error:
+        load_recipe("digit")
+    assert all(name in str(error.value) for name in SHIPPED)
+    with pytest.raises(FileNotFoundError, match=r"No existe el fichero de receta «nada\.toml»"):
+        load_recipe("nada.toml")
+    with pytest.raises(ValueError, match="ningún perfil «tpu».*smoke, cpu, gpu"):
+        load_recipe("digits", profile="tpu")
+
+
+def test_files_that_are_not_toml(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("name = \n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no es TOML válido.*línea 1"):
+        load_recipe(path)
+    path.write_bytes(b'name = "\xff"\n')
+    with pytest.raises(ValueError, match="no es texto UTF-8"):
+        load_recipe(path)
+
+
+def test_an_override_inside_a_value_that_is_no_table() -> None:
+    with pytest.raises(ValueError, match=r"«training\.steps\.x»: «steps» no es una tabla"):
+        load_recipe("digits", overrides={"training.steps.x": 1})

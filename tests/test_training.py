@@ -1,0 +1,463 @@
+"""El entrenamiento: el Algoritmo 1 y lo que `train` hace a su alrededor."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ddpm_lit.checkpoints import load_model, read_header
+from ddpm_lit.data import Dataset, load_dataset
+from ddpm_lit.ema import EMA
+from ddpm_lit.forward import q_sample
+from ddpm_lit.noise import Stream, batch_indices, keyed_generator, training_draws
+from ddpm_lit.recipes import Recipe, TrainingConfig
+from ddpm_lit.scheduler import make_schedule
+from ddpm_lit.training import (
+    CHECKPOINT,
+    METRICS,
+    MODEL,
+    TrainStep,
+    algorithm1,
+    learning_rate,
+    train,
+    training_data,
+)
+
+RECIPES = {"toy": tiny.toy, "digits": tiny.digits}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(recipe: Recipe, folder: Path, **options: Any) -> Any:
+    return train(recipe, folder, device="cpu", progress=False, **options)
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    """Bit a bit: la red, el EMA y el optimizador."""
+    for name in (MODEL, CHECKPOINT):
+        expected, actual = load_file(one / name), load_file(other / name)
+        assert actual.keys() == expected.keys()
+        different = [key for key in expected if not torch.equal(actual[key], expected[key])]
+        assert not different, f"{name}: {different[:3]}"
+    assert read_header(one / CHECKPOINT).ema_updates == read_header(other / CHECKPOINT).ema_updates
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+# --- El Algoritmo 1 -----------------------------------------------------------------------------
+
+
+def linear_model() -> nn.Module:
+    torch.manual_seed(0)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.layer(torch.cat([x, t[:, None] / 100], dim=1))
+
+    return Model()
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x_start"])
+def test_one_step_is_the_gradient_of_the_simple_loss(prediction: str) -> None:
+    schedule = make_schedule("linear", 100)
+    x_0 = torch.rand(6, 2) * 2 - 1
+    model, twin = linear_model(), linear_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    (step,) = algorithm1(
+        model, schedule, [{"x": x_0}], optimizer, prediction=prediction, seed=7, first_step=5
+    )
+
+    t, noise = training_draws(7, 5, range(6), (2,), 100)
+    wanted = {"epsilon": noise, "x_start": x_0}[prediction]
+    loss = (twin(q_sample(schedule, x_0, t, noise), t) - wanted).square().mean()
+    loss.backward()
+    assert step.step == 5
+    assert torch.allclose(step.loss, loss.detach(), rtol=1e-6)
+    norm = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm()
+    assert torch.allclose(step.grad_norm, norm, rtol=1e-5)
+    for trained, parameter in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(trained, parameter - 0.1 * parameter.grad, atol=1e-7)
+
+
+def test_it_yields_one_step_per_batch_and_the_caller_can_stop() -> None:
+    schedule = make_schedule("linear", 100)
+    model = linear_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def batches() -> Any:
+        while True:
+            yield {"x": torch.zeros(4, 2)}
+
+    steps = algorithm1(model, schedule, batches(), optimizer)
+    assert [next(steps).step for _ in range(3)] == [0, 1, 2]
+
+
+def test_the_gradient_is_clipped_to_the_norm_that_is_asked() -> None:
+    schedule = make_schedule("linear", 100)
+    model = linear_model()
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    batch = {"x": torch.ones(4, 2)}
+    (step,) = algorithm1(model, schedule, [batch], optimizer, grad_clip=1e-3)
+    moved = torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)])
+    assert step.grad_norm > 1e-2
+    assert math.isclose(float(moved.norm().detach()), 1e-3, rel_tol=1e-2)
+
+
+def test_the_network_receives_the_original_time_and_the_condition() -> None:
+    schedule = make_schedule("cosine", 50)
+    layer = nn.Linear(2, 2)
+    seen: dict[str, Tensor] = {}
+
+    def model(x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        seen.update(condition, t=t)
+        return layer(x)
+
+    labels = torch.arange(5)
+    batch = {"x": torch.zeros(5, 2), "class_labels": labels}
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    list(algorithm1(model, schedule, [batch], optimizer, seed=3))
+    assert torch.equal(seen["class_labels"], labels)
+    assert torch.equal(seen["t"], training_draws(3, 0, range(5), (2,), 50)[0])
+
+
+def test_dropout_depends_on_the_seed_and_the_step_only() -> None:
+    schedule = make_schedule("cosine", 50)
+
+    def losses(first_step: int, disturb: bool) -> list[float]:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(2, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        found = []
+        for state in algorithm1(
+            lambda x, t: model(x),
+            schedule,
+            [{"x": torch.ones(4, 2)}] * 3,
+            optimizer,
+            first_step=first_step,
+        ):
+            found.append(float(state.loss))
+            if disturb:
+                torch.rand(5)
+        return found
+
+    assert losses(0, disturb=False) == losses(0, disturb=True)
+    assert losses(0, disturb=False)[1:] == losses(1, disturb=False)[:2]
+
+
+# --- La tasa de aprendizaje ---------------------------------------------------------------------
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    def rates(decay: str) -> list[float]:
+        config = TrainingConfig(steps=12, learning_rate=8.0, warmup_steps=4, decay=decay)
+        return [learning_rate(step, config) for step in range(12)]
+
+    for decay in ("constant", "linear", "cosine"):
+        assert rates(decay)[:5] == [2.0, 4.0, 6.0, 8.0, 8.0]
+    assert rates("constant")[5:] == [8.0] * 7
+    assert rates("linear")[5:] == [8.0 * (8 - k) / 8 for k in range(1, 8)]
+    expected = [4.0 * (1 + math.cos(math.pi * k / 8)) for k in range(1, 8)]
+    assert rates("cosine")[5:] == pytest.approx(expected)
+
+
+def test_learning_rate_without_warm_up_starts_at_its_value() -> None:
+    assert learning_rate(0, TrainingConfig(steps=5, learning_rate=3.0)) == 3.0
+
+
+# --- Lo que train deja en la carpeta ------------------------------------------------------------
+
+
+def test_what_a_training_leaves(tmp_path: Path) -> None:
+    trained = run(tiny.toy(), tmp_path / "a", checkpoint_every=5, log_every=4)
+    assert {file.name for file in (tmp_path / "a").iterdir()} == {CHECKPOINT, METRICS, MODEL}
+    lines = metrics(tmp_path / "a")
+    assert [line["step"] for line in lines] == [4, 5, 8, 10, 12]
+    assert lines[0].keys() == {
+        "step",
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "images_per_second",
+        "seconds",
+    }
+    assert lines[-1]["learning_rate"] == pytest.approx(learning_rate(11, tiny.toy().training))
+    assert trained.provenance["steps"] == 12
+    assert trained.shape == (2,)
+    assert not trained.model.training
+    reloaded = load_model(tmp_path / "a" / MODEL)
+    assert reloaded.recipe == tiny.toy()
+    assert torch.equal(reloaded.sample(3), trained.sample(3))
+
+
+def test_the_logged_loss_is_the_mean_since_the_last_line(tmp_path: Path) -> None:
+    losses: list[float] = []
+    run(
+        tiny.toy(),
+        tmp_path,
+        log_every=4,
+        consumers=[lambda state, ema: losses.append(float(state.loss))],
+    )
+    for index, line in enumerate(metrics(tmp_path)):
+        assert line["loss"] == pytest.approx(sum(losses[4 * index : 4 * index + 4]) / 4, rel=1e-5)
+
+
+def test_the_loss_goes_down(tmp_path: Path) -> None:
+    run(tiny.toy(steps=300, learning_rate=5e-3, batch_size=64), tmp_path, log_every=10)
+    lines = metrics(tmp_path)
+    assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
+
+
+def test_neither_logs_nor_samples_nor_checkpoints_change_the_result(tmp_path: Path) -> None:
+    run(tiny.digits(steps=5), tmp_path / "a")
+    run(
+        tiny.digits(steps=5),
+        tmp_path / "b",
+        checkpoint_every=1,
+        log_every=1,
+        sample_every=2,
+        tensorboard=True,
+    )
+    assert_same_files(tmp_path / "a", tmp_path / "b")
+    for step in (2, 4):
+        with Image.open(tmp_path / "b" / "samples" / f"{step:07d}.png") as image:
+            assert min(image.size) >= 5 * 64
+    assert list((tmp_path / "b" / "tensorboard").glob("events*"))
+
+
+def test_points_are_drawn_as_a_cloud(tmp_path: Path) -> None:
+    run(tiny.toy(steps=2), tmp_path, sample_every=2)
+    with Image.open(tmp_path / "samples" / "0000002.png") as image:
+        assert image.mode == "RGB"
+
+
+def test_the_data_are_taken_in_the_order_of_the_seed(tmp_path: Path) -> None:
+    """Reproduce a mano los dos primeros pasos, con los lotes que dice `batch_indices`."""
+    recipe = tiny.toy(steps=2)
+    data = training_data(recipe)
+    seen: list[Tensor] = []
+    run(recipe, tmp_path, consumers=[lambda state, ema: seen.append(state.loss)])
+
+    torch.manual_seed(recipe.seed)
+    model = recipe.build_model()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
+
+    def batches() -> Any:
+        for step in range(2):
+            optimizer.param_groups[0]["lr"] = learning_rate(step, recipe.training)
+            yield data.batch(batch_indices(len(data), 8, recipe.seed, step))
+
+    expected = [
+        state.loss
+        for state in algorithm1(
+            model, recipe.schedule(), batches(), optimizer, prediction="v", grad_clip=1.0
+        )
+    ]
+    assert torch.allclose(torch.stack(seen), torch.stack(expected), rtol=1e-6)
+
+
+def test_a_dataset_of_ones_own(tmp_path: Path) -> None:
+    data = Dataset(x=torch.rand(20, 2) * 2 - 1)
+    assert run(tiny.toy(steps=2), tmp_path, dataset=data).shape == (2,)
+
+
+def test_the_held_out_part_is_not_trained_on() -> None:
+    whole = load_dataset("digits")
+    part = training_data(tiny.digits())
+    assert len(part) == len(whole) - round(0.9 * len(whole))
+
+
+def test_classes_that_the_network_does_not_know_are_not_passed(tmp_path: Path) -> None:
+    data = load_dataset("moons", n=20)
+    run(tiny.toy(steps=1), tmp_path, dataset=data)
+
+
+# --- Parar y reanudar ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_killed_ten_times_it_ends_bit_for_bit_the_same(kind: str, tmp_path: Path) -> None:
+    """SIGKILL tras un paso, a mitad de escribir, al renombrar y en un momento cualquiera."""
+    worker = Path(__file__).with_name("killed_training.py")
+    finished = subprocess.run(
+        [sys.executable, str(worker), kind, str(tmp_path), "20200619"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    history = json.loads(finished.stdout)["history"]
+    assert len(history) == 10
+    steps = [step for _, step in history]
+    assert steps == sorted(steps)
+    assert 0 < steps[-1] < 90
+    assert_same_files(tmp_path / "entera", tmp_path / "matada")
+    # El registro tampoco tiene huecos, repeticiones ni líneas partidas.
+    whole = {line["step"]: line["loss"] for line in metrics(tmp_path / "entera")}
+    killed = [line["step"] for line in metrics(tmp_path / "matada")]
+    assert killed == sorted(set(killed))
+    assert set(whole) <= set(killed)
+    leftovers = [file.name for file in (tmp_path / "matada").iterdir() if ".tmp" in file.name]
+    assert leftovers == []
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(step: int) -> Callable[[TrainStep, EMA], None]:
+    def consumer(state: TrainStep, ema: EMA) -> None:
+        if state.step + 1 == step:
+            raise Stop
+
+    return consumer
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(kind: str, tmp_path: Path) -> None:
+    recipe = RECIPES[kind](steps=7)
+    run(recipe, tmp_path / "entera")
+
+    def interrupt(state: TrainStep, ema: EMA) -> None:
+        if state.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="tras el paso 3.*misma orden.*checkpoint"):
+        run(recipe, tmp_path / "parada", consumers=[interrupt])
+    assert read_header(tmp_path / "parada" / CHECKPOINT).step == 3
+    assert not (tmp_path / "parada" / MODEL).exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run(recipe, tmp_path / "parada")
+    assert_same_files(tmp_path / "entera", tmp_path / "parada")
+
+
+def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    def interrupt(state: TrainStep, ema: EMA) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(tiny.toy(), tmp_path, consumers=[interrupt])
+    assert str(caught.value) == ""
+    assert not (tmp_path / CHECKPOINT).exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_lines_after_the_checkpoint_are_dropped_when_resuming(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        run(
+            tiny.toy(), tmp_path, checkpoint_every=4, log_every=2, consumers=[stop_after(7)]
+        )
+    assert [line["step"] for line in metrics(tmp_path)] == [2, 4, 6]
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 7, "lo')
+    run(tiny.toy(), tmp_path, log_every=6)
+    assert [line["step"] for line in metrics(tmp_path)] == [2, 4, 6, 12]
+
+
+def test_running_a_finished_training_again_changes_nothing(tmp_path: Path) -> None:
+    first = run(tiny.toy(), tmp_path)
+    model = load_file(tmp_path / MODEL)
+    again = run(tiny.toy(), tmp_path)
+    assert again.provenance["steps"] == 12
+    assert again.provenance["seconds"] == first.provenance["seconds"]
+    assert all(torch.equal(value, model[name]) for name, value in load_file(tmp_path / MODEL).items())
+    assert [line["step"] for line in metrics(tmp_path)] == [12]
+
+
+def test_a_training_can_be_extended_but_not_shortened(tmp_path: Path) -> None:
+    run(tiny.toy(decay="constant"), tmp_path / "corta")
+    run(tiny.toy(decay="constant", steps=20), tmp_path / "corta")
+    run(tiny.toy(decay="constant", steps=20), tmp_path / "larga")
+    assert_same_files(tmp_path / "larga", tmp_path / "corta")
+    with pytest.raises(ValueError, match="ya lleva 20 pasos y la receta pide 12"):
+        run(tiny.toy(decay="constant"), tmp_path / "corta")
+
+
+def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    run(tiny.toy(steps=1), tmp_path)
+    with pytest.raises(ValueError, match=r"otra receta: difieren training\.learning_rate"):
+        run(tiny.toy(learning_rate=0.5), tmp_path)
+
+
+# --- Lo que va mal ------------------------------------------------------------------------------
+
+
+def poisoned(step: int, data: Dataset) -> Dataset:
+    """Los mismos datos, con un infinito en el lote de ese paso y solo en él."""
+    x = data.x.clone()
+    earlier = {i for s in range(step) for i in batch_indices(len(data), 8, 0, s)}
+    index = next(i for i in batch_indices(len(data), 8, 0, step) if i not in earlier)
+    result = Dataset(x=x)
+    x[index] = math.inf
+    return result
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path,
+) -> None:
+    recipe = tiny.toy()
+    data = poisoned(4, training_data(recipe))
+    with pytest.raises(FloatingPointError, match=r"La pérdida del paso 5 .*learning_rate") as error:
+        run(recipe, tmp_path, dataset=data, checkpoint_every=3, log_every=20)
+    assert str(tmp_path / CHECKPOINT) in str(error.value)
+    assert read_header(tmp_path / CHECKPOINT).step == 3
+    assert all(value.isfinite().all() for value in load_file(tmp_path / CHECKPOINT).values())
+    assert not (tmp_path / MODEL).exists()
+
+
+def test_a_gradient_that_is_not_finite_is_never_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """La pérdida del último paso es finita, pero los pesos que deja ya no sirven."""
+    import ddpm_lit.training
+
+    def broken(parameters: Any, max_norm: float) -> Tensor:
+        for parameter in parameters:
+            parameter.grad.fill_(math.nan)
+        return torch.tensor(math.nan)
+
+    monkeypatch.setattr(ddpm_lit.training.nn.utils, "clip_grad_norm_", broken)
+    with pytest.raises(FloatingPointError, match="El gradiente del paso 1 .*ningún checkpoint"):
+        run(tiny.toy(), tmp_path, checkpoint_every=1)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_without_tensorboard_the_message_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "ddpm_lit\[tensorboard\]"'):
+        run(tiny.toy(), tmp_path, tensorboard=True)
+
+
+def test_layers_have_a_stream_of_their_own() -> None:
+    """La semilla del dropout de un paso no es la del ruido de ese paso."""
+    layers = keyed_generator(0, Stream.LAYERS, 3).integers(2**63)
+    assert layers != keyed_generator(0, Stream.TRAINING, 3).integers(2**63)
