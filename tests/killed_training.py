@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tiny
 import torch
 
+import tiny
 from ddpm_lit.checkpoints import load_model
 from ddpm_lit.training import CHECKPOINT, train, training_data
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from PIL import Image
 from torch import nn
 
+import tiny
 from ddpm_lit.backward import (
     convert,
     fixed_variance,
@@ -608,7 +608,11 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         "«n» debe ser un número entero y ha llegado 'muchos'",
     ),
     "un dispositivo que no hay": ("train swiss-roll --device tpu", 1, "«tpu» no es un dispositivo"),
-    "un modelo que no existe": ("sample nada.safetensors", 1, "No existe el modelo.*ddpm-lit train"),
+    "un modelo que no existe": (
+        "sample nada.safetensors",
+        1,
+        "No existe el modelo.*ddpm-lit train",
+    ),
     "una carpeta sin modelo": ("sample vacia", 1, "no hay ni model.safetensors ni"),
     "un fichero que no es un modelo": (
         "sample roto.safetensors",
@@ -694,17 +698,13 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(
     assert re.match(r"Error: (La pérdida|El gradiente) del paso \d+ .*learning_rate", last)
 
 
-def test_the_traceback_is_there_for_who_asks(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_traceback_is_there_for_who_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(FileNotFoundError, match="No existe el modelo"):
         main(["--traceback", "sample", "nada.safetensors"])
 
 
-def test_a_bug_of_the_program_is_not_hidden(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_of_the_program_is_not_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import tiny
 from ddpm_lit.checkpoints import (
     FORMAT_VERSION,
     load_checkpoint,
@@ -272,7 +272,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     recipe, shape = RECIPES["toy"]
     path = tmp_path / "m.safetensors"
     save_model(path, nn.Linear(2, 2), recipe, shape)
-    with pytest.raises(ValueError, match="no casan con la red.*falta «.*y 13 diferencias más"):
+    with pytest.raises(ValueError, match=r"no casan con la red.*falta «.*y 13 diferencias más"):
         load_model(path)
     wide = tiny.toy_table()
     wide["model"] = {"kind": "mlp", "options": {"width": 32, "depth": 1}}

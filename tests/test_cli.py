@@ -151,7 +151,7 @@ def test_train_overrides_any_value(run: Callable[..., Result]) -> None:
         "--set",
         "training.learning_rate=1e-3",
         "--set",
-        'model.options={width = 8, depth = 2}',
+        "model.options={width = 8, depth = 2}",
         "--set",
         "training.betas=[0.5, 0.9]",
         "--set",
@@ -265,7 +265,18 @@ def test_without_classes_it_goes_through_all_of_them(
 
 
 def test_classes_may_be_repeated(run: Callable[..., Result], images: str) -> None:
-    run("sample", images, "--class", "9", "--class", "0-1,5", "-n", "4", "--tensors", "t.safetensors")
+    run(
+        "sample",
+        images,
+        "--class",
+        "9",
+        "--class",
+        "0-1,5",
+        "-n",
+        "4",
+        "--tensors",
+        "t.safetensors",
+    )
     assert load_file("t.safetensors")["class_labels"].tolist() == [9, 0, 1, 5]
 
 
@@ -334,7 +345,9 @@ def test_info_lists_everything(run: Callable[..., Result]) -> None:
     assert f"ddpm_lit {ddpm_lit.__version__}" in done.out
     assert f"PyTorch {torch.__version__}" in done.out
     assert "Dispositivo:" in done.out
-    assert re.search("Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no)", done.out)
+    assert re.search(
+        "Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no)", done.out
+    )
     for name in (*recipe_names(), *DATASETS):
         assert re.search(rf"^  {name} +\S", done.out, re.MULTILINE)
     assert "$" not in done.out

@@ -168,4 +168,3 @@ def test_these_numbers_are_the_same_everywhere() -> None:
         [0.01556, -1.164438, -0.262472, 0.194317, 0.47084, 0.86818], abs=1e-6
     )
     assert batch_indices(10, 5, 0, 0) == [1, 4, 8, 7, 9]
-

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from ddpm_lit.data import DATASETS, load_dataset
 from ddpm_lit.mlp import MLP, MLPConfig
 from ddpm_lit.recipes import (
@@ -241,14 +241,14 @@ def test_unknown_names_come_with_a_suggestion() -> None:
     assert all(name in str(error.value) for name in SHIPPED)
     with pytest.raises(FileNotFoundError, match=r"No existe el fichero de receta «nada\.toml»"):
         load_recipe("nada.toml")
-    with pytest.raises(ValueError, match="ningún perfil «tpu».*smoke, cpu, gpu"):
+    with pytest.raises(ValueError, match=r"ningún perfil «tpu».*smoke, cpu, gpu"):
         load_recipe("digits", profile="tpu")
 
 
 def test_files_that_are_not_toml(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text("name = \n", encoding="utf-8")
-    with pytest.raises(ValueError, match="no es TOML válido.*línea 1"):
+    with pytest.raises(ValueError, match=r"no es TOML válido.*línea 1"):
         load_recipe(path)
     path.write_bytes(b'name = "\xff"\n')
     with pytest.raises(ValueError, match="no es texto UTF-8"):

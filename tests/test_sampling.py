@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from torch import Tensor
 
+import tiny
 from ddpm_lit.backward import p_mean_variance
 from ddpm_lit.checkpoints import Trained
 from ddpm_lit.noise import sampling_noise

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import tiny
 from ddpm_lit.checkpoints import load_model, read_header
 from ddpm_lit.data import Dataset, load_dataset
 from ddpm_lit.ema import EMA
@@ -348,7 +348,7 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(kind: str, tmp_path: P
         if state.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="tras el paso 3.*misma orden.*checkpoint"):
+    with pytest.raises(KeyboardInterrupt, match=r"tras el paso 3.*misma orden.*checkpoint"):
         run(recipe, tmp_path / "parada", consumers=[interrupt])
     assert read_header(tmp_path / "parada" / CHECKPOINT).step == 3
     assert not (tmp_path / "parada" / MODEL).exists()
@@ -371,9 +371,7 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 def test_lines_after_the_checkpoint_are_dropped_when_resuming(tmp_path: Path) -> None:
     with pytest.raises(Stop):
-        run(
-            tiny.toy(), tmp_path, checkpoint_every=4, log_every=2, consumers=[stop_after(7)]
-        )
+        run(tiny.toy(), tmp_path, checkpoint_every=4, log_every=2, consumers=[stop_after(7)])
     assert [line["step"] for line in metrics(tmp_path)] == [2, 4, 6]
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 7, "lo')
@@ -387,7 +385,9 @@ def test_running_a_finished_training_again_changes_nothing(tmp_path: Path) -> No
     again = run(tiny.toy(), tmp_path)
     assert again.provenance["steps"] == 12
     assert again.provenance["seconds"] == first.provenance["seconds"]
-    assert all(torch.equal(value, model[name]) for name, value in load_file(tmp_path / MODEL).items())
+    assert all(
+        torch.equal(value, model[name]) for name, value in load_file(tmp_path / MODEL).items()
+    )
     assert [line["step"] for line in metrics(tmp_path)] == [12]
 
 
@@ -444,7 +444,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
         return torch.tensor(math.nan)
 
     monkeypatch.setattr(ddpm_lit.training.nn.utils, "clip_grad_norm_", broken)
-    with pytest.raises(FloatingPointError, match="El gradiente del paso 1 .*ningún checkpoint"):
+    with pytest.raises(FloatingPointError, match=r"El gradiente del paso 1 .*ningún checkpoint"):
         run(tiny.toy(), tmp_path, checkpoint_every=1)
     assert not (tmp_path / CHECKPOINT).exists()
 

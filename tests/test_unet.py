@@ -542,7 +542,7 @@ def test_impossible_configurations_are_refused(
 @pytest.mark.parametrize(
     ("x", "t", "labels", "error", "message"),
     [
-        ((1, 1, 9, 8), 1, None, ValueError, "9×8.*múltiplos de 2.*8×8 y 10×10"),
+        ((1, 1, 9, 8), 1, None, ValueError, "9×8.*múltiplos de 2.*8×8 y 10×8"),
         ((1, 1, 1, 1), 1, None, ValueError, "son 2×2"),
         ((1, 3, 8, 8), 1, None, ValueError, r"\(1, 3, 8, 8\).*\(B, 1, alto, ancho\)"),
         ((1, 8, 8), 1, None, ValueError, r"espera \(B, 1, alto, ancho\)"),

@@ -21,7 +21,7 @@ from scripts.site.project import profile
 
 INPUTS = ("swiss-roll", "digits")
 SAMPLES = 16
-STEPS = 20 if profile() == "smokX" else 100
+STEPS = 20 if profile() == "smoke" else 100
 
 
 def draw_gaussian(palette: Palette) -> Figure:

@@ -17,8 +17,8 @@ from scripts.figures.style import Palette, canvas, comma, log_axis
 from scripts.site.project import profile
 
 INPUTS = ("digits",)
-HELD_OUT = 16 if profile() == "smokX" else 120
-INSTANTS = 8 if profile() == "smokX" else 36
+HELD_OUT = 16 if profile() == "smoke" else 120
+INSTANTS = 8 if profile() == "smoke" else 36
 
 
 class Errors(NamedTuple):

@@ -249,7 +249,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: str | Path, *, model: nn.Module, ema: EMA, optimizer: torch.optim.Optimizer, recipe: Recipe
+    path: str | Path,
+    *,
+    model: nn.Module,
+    ema: EMA,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
 ) -> tuple[int, dict[str, Any]]:
     """Deja la red, el EMA y el optimizador como estaban al guardar el checkpoint.
 

@@ -39,7 +39,7 @@ class EMA:
     def update(self, model: nn.Module) -> None:
         """Acerca la media a los pesos de `model` y copia sus buffers."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages = list(self.model.parameters())
+        averages: list[torch.Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averages, list(model.parameters()), 1 - decay)
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

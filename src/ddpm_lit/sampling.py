@@ -145,9 +145,7 @@ def sample(
             noises = sampling_noise(seed, indices[rows], shape, device)
             part = {name: value[rows].to(device) for name, value in (condition or {}).items()}
             state = None
-            for state in algorithm2(
-                model, short, next(noises), noises, condition=part, **options
-            ):
+            for state in algorithm2(model, short, next(noises), noises, condition=part, **options):
                 bar.update()
                 if callback is not None:
                     callback(state)

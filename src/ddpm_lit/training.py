@@ -387,7 +387,7 @@ def _tensorboard_writer(run_dir: Path, first_step: int) -> Any:
             "Para escribir registros de TensorBoard falta instalarlo: "
             'pip install "ddpm_lit[tensorboard]".'
         ) from error
-    return SummaryWriter(run_dir / "tensorboard", purge_step=first_step)  # type: ignore[no-untyped-call]
+    return SummaryWriter(run_dir / "tensorboard", purge_step=first_step)
 
 
 def _check_classes(recipe: Recipe, data: Dataset) -> None:

@@ -99,7 +99,9 @@ def _overview() -> Iterator[str]:
     yield ""
     yield "Datos (data.name en una receta):"
     documented = {name: loader.__doc__ or "" for name, loader in DATASETS.items()}
-    yield from _columns({name: text.splitlines()[0].replace("$", "") for name, text in documented.items()})
+    yield from _columns(
+        {name: text.splitlines()[0].replace("$", "") for name, text in documented.items()}
+    )
 
 
 def _recipe_lines(recipe: "Recipe") -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Los tipos de las opciones y cómo se lee cada una."""
+"""Cómo se lee cada opción, y qué se responde si está mal escrita."""
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,72 +18,64 @@ def at_least(minimum: int) -> click.IntRange:
     return kind
 
 
-class Override(click.ParamType):
-    """`camino.al.valor=VALOR`, donde VALOR se escribe como en TOML (una palabra, sin comillas)."""
+def overrides(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """Los cambios `camino.al.valor=VALOR`, donde VALOR es de TOML o una palabra sin comillas.
 
-    name = "cambio"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
-        """De `"training.steps=200"` a `("training.steps", 200)`."""
-        name, equals, text = str(value).partition("=")
+    De `("training.steps=200",)` a `{"training.steps": 200}`.
+    """
+    changes: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
         if not equals or not name.strip():
-            self.fail(f"«{value}» debe ser NOMBRE=VALOR, p. ej. training.steps=200.", param, ctx)
-        if re.fullmatch(r"[A-Za-z_][\w-]*", text) and text not in ("true", "false", "inf", "nan"):
-            return name.strip(), text
-        try:
-            table = tomllib.loads(f"value = {text}")
-        except tomllib.TOMLDecodeError:
-            table = {}
-        if list(table) != ["value"]:
-            self.fail(
-                f"«{text}» no es un valor de TOML: escribe 200, 1e-3, true, \"texto\" o [64, 128].",
-                param,
-                ctx,
+            raise click.BadParameter(f"«{value}» debe ser NOMBRE=VALOR, p. ej. training.steps=200.")
+        changes[name.strip()] = _toml_value(text)
+    return changes
+
+
+def _toml_value(text: str) -> Any:
+    if re.fullmatch(r"[A-Za-z_][\w-]*", text) and text not in ("true", "false", "inf", "nan"):
+        return text
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        table = {}
+    if list(table) != ["value"]:
+        raise click.BadParameter(
+            f'«{text}» no es un valor de TOML: escribe 200, 1e-3, true, "texto" o [64, 128].'
+        )
+    return table["value"]
+
+
+def classes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[int]:
+    """Las clases que se piden, en orden: de `("0-2,7", "5")` a `[0, 1, 2, 7, 5]`."""
+    chosen: list[int] = []
+    for part in ",".join(values).split(",") if values else []:
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise click.BadParameter(
+                f"«{part}» no dice qué clases: escribe una (3), varias (1,4,7) o un intervalo "
+                "(0-9)."
             )
-        return name.strip(), table["value"]
+        chosen += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return chosen
 
 
-class Classes(click.ParamType):
-    """Una clase, varias o un intervalo: `3`, `1,4,7`, `0-9`."""
+def ending_in(
+    *suffixes: str,
+) -> Callable[[click.Context, click.Parameter, str | None], Path | None]:
+    """Comprueba que un fichero que se va a escribir acaba en una de estas extensiones."""
 
-    name = "clases"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[int]:
-        """De `"0-2,7"` a `[0, 1, 2, 7]`."""
-        chosen: list[int] = []
-        for part in str(value).split(","):
-            match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
-            if match is None or (match[2] and int(match[2]) < int(match[1])):
-                self.fail(
-                    f"«{value}» no dice qué clases: escribe una (3), varias (1,4,7) o un "
-                    "intervalo (0-9).",
-                    param,
-                    ctx,
-                )
-            chosen += range(int(match[1]), int(match[2] or match[1]) + 1)
-        return chosen
-
-
-class Destination(click.ParamType):
-    """Un fichero que se va a escribir, con una de varias extensiones."""
-
-    name = "fichero"
-
-    def __init__(self, *suffixes: str) -> None:
-        self.suffixes = suffixes
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path:
-        """De `"muestras.png"` a su ruta, si la extensión es de las buenas."""
+    def check(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+        if value is None:
+            return None
         path = Path(value)
-        if path.suffix.lower() not in self.suffixes:
-            self.fail(f"«{value}» debe acabar en {' o '.join(self.suffixes)}.", param, ctx)
+        if path.suffix.lower() not in suffixes:
+            raise click.BadParameter(f"«{value}» debe acabar en {' o '.join(suffixes)}.")
         return path
+
+    return check
 
 
 def find_weights(source: str) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddpm_lit.cli.options import DEVICE_HELP, Classes, Destination, at_least, find_weights
+from ddpm_lit.cli.options import DEVICE_HELP, at_least, classes, ending_in, find_weights
 from ddpm_lit.cli.spanish import duration, integer
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ FRAMES, FRAMES_PER_SECOND = 60, 20
 @click.option("--seed", metavar="N", type=at_least(0), default=0, help="Semilla del ruido.")
 @click.option(
     "--class",
-    "classes",
+    "wanted",
     metavar="CLASES",
-    type=Classes(),
     multiple=True,
+    callback=classes,
     help="Qué clase se pide: 3, 1,4,7 o 0-9; se puede repetir. Con varias se recorren por turno, "
     "y si no se dice, todas las que el modelo conoce.",
 )
@@ -49,34 +49,32 @@ FRAMES, FRAMES_PER_SECOND = 60, 20
     type=at_least(1),
     help="Pasos de la generación; si no se dice, los T del proceso.",
 )
-@click.option(
-    "--batch-size", metavar="N", type=at_least(1), default=128, help="Muestras a la vez."
-)
+@click.option("--batch-size", metavar="N", type=at_least(1), default=128, help="Muestras a la vez.")
 @click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
 @click.option(
     "--out",
     metavar="PNG",
-    type=Destination(".png"),
+    callback=ending_in(".png"),
     default="muestras.png",
     help="Imagen con las muestras.",
 )
 @click.option(
     "--animation",
     metavar="GIF|MP4",
-    type=Destination(".gif", ".mp4"),
+    callback=ending_in(".gif", ".mp4"),
     help="Animación de cómo se va el ruido.",
 )
 @click.option(
     "--tensors",
     metavar="SAFETENSORS",
-    type=Destination(".safetensors"),
+    callback=ending_in(".safetensors"),
     help="Las muestras como tensores, para seguir con ellas en otro programa.",
 )
 def sample_command(
     model: str,
     count: int | None,
     seed: int,
-    classes: tuple[list[int], ...],
+    wanted: list[int],
     steps: int | None,
     batch_size: int,
     device: str | None,
@@ -101,13 +99,10 @@ def sample_command(
     if animation is not None and animation.suffix.lower() == ".mp4":
         from ddpm_lit.data.extras import require
 
-        require(
-            "imageio_ffmpeg", package="imageio-ffmpeg", extra="video", purpose="Guardar en MP4"
-        )
+        require("imageio_ffmpeg", package="imageio-ffmpeg", extra="video", purpose="Guardar en MP4")
     where = choose_device(device)
     trained = load_model(find_weights(model), where)
     _check_drawable(trained)
-    wanted = [label for group in classes for label in group]
     if not wanted and trained.num_classes is not None:
         wanted = list(range(trained.num_classes))
     total = count or _default_count(trained, len(wanted))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpm_lit.cli.info import expectation_lines
-from ddpm_lit.cli.options import DEVICE_HELP, Override, at_least, default_profile
+from ddpm_lit.cli.options import DEVICE_HELP, at_least, default_profile, overrides
 from ddpm_lit.cli.spanish import duration, integer
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--set",
-    "overrides",
+    "changes",
     metavar="NOMBRE=VALOR",
     multiple=True,
-    type=Override(),
+    callback=overrides,
     help="Cambia un valor de la receta, p. ej. training.steps=200; se puede repetir.",
 )
 @click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 def train_command(
     recipe: str,
     run_dir: Path | None,
-    overrides: tuple[tuple[str, Any], ...],
+    changes: dict[str, Any],
     device: str | None,
     profile: str | None,
     sample_every: int,
@@ -88,9 +88,7 @@ def train_command(
     from ddpm_lit.recipes import load_recipe
     from ddpm_lit.training import CHECKPOINT, MODEL, train
 
-    chosen = load_recipe(
-        recipe, profile=profile or default_profile(device), overrides=dict(overrides)
-    )
+    chosen = load_recipe(recipe, profile=profile or default_profile(device), overrides=changes)
     folder = run_dir or Path("runs") / chosen.name
     checkpoint = folder / CHECKPOINT
     click.echo(f"{chosen.name}: {chosen.description}")

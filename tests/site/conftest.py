@@ -1,0 +1,53 @@
+"""Lo que comparten los tests de la web: la web construida y un navegador que la mira."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from scripts.site.browser import ARGUMENTS, find_chromium, serve  # noqa: E402
+
+
+def skip_or_fail(reason: str) -> None:
+    """Sin navegador o sin web se salta el test; en la integración continua eso es un fallo."""
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"En la integración continua no se salta nada: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def site_dir() -> Path:
+    """Web construida: la de `DDPM_SITE_DIR`, o `site/`."""
+    folder = ROOT / os.environ.get("DDPM_SITE_DIR", "site")
+    if not (folder / "index.html").is_file():
+        skip_or_fail(f"no hay web construida en {folder}; ejecuta `make site`.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address(site_dir: Path) -> Iterator[str]:
+    """Dirección local de la web mientras duran los tests."""
+    with serve(site_dir) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Arranca el Chromium del sistema o el de Playwright."""
+    chromium = find_chromium()
+    if chromium is None:
+        skip_or_fail("no hay Chromium; instálalo (apt install chromium) o `playwright install`.")
+    return {**browser_type_launch_args, "executable_path": chromium, "args": list(ARGUMENTS)}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """Navegador en español y sin animaciones."""
+    return {**browser_context_args, "locale": "es-ES", "reduced_motion": "reduce"}

@@ -1,0 +1,260 @@
+"""La web construida, mirada con un navegador: en claro y oscuro, ancha y estrecha."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Page
+from scripts.site.browser import pages
+
+WITH_MATHS = (
+    "componentes/forward.html",
+    "componentes/posterior.html",
+    "componentes/backward.html",
+    "componentes/scheduler.html",
+    "componentes/perdidas.html",
+    "componentes/por-que-epsilon.html",
+    "algoritmos/entrenamiento.html",
+    "algoritmos/generacion.html",
+    "cuadernos/primer-ddpm.html",
+    "api/forward.html",
+)
+
+# Lo que se lee en la página, sin el código ni las fórmulas ya dibujadas.
+VISIBLE_TEXT = """() => {
+  const copy = document.querySelector("body").cloneNode(true);
+  copy.querySelectorAll("pre, code, script, style, .katex, .highlight").forEach(e => e.remove());
+  return copy.textContent;
+}"""
+OVERFLOWING = """() => {
+  const wide = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= wide) return [];
+  const clipped = e => {
+    for (let p = e.parentElement; p; p = p.parentElement)
+      if (getComputedStyle(p).overflowX !== "visible") return true;
+    return false;
+  };
+  return [...document.querySelectorAll("article *")]
+    .filter(e => e.getBoundingClientRect().right > wide + 1 && !clipped(e))
+    .map(e => e.tagName + "." + e.className).slice(0, 5).concat(["se sale de la pantalla"]);
+}"""
+IMAGES = """() => {
+  const problems = [];
+  for (const image of document.querySelectorAll("article img")) {
+    if (!(image.getAttribute("alt") || "").trim())
+      problems.push("sin alt: " + image.src.slice(0, 90));
+    if (getComputedStyle(image).display !== "none" && image.complete && !image.naturalWidth)
+      problems.push("no carga: " + image.src.slice(0, 90));
+  }
+  for (const drawing of document.querySelectorAll("article .dl-figura svg[role=img]"))
+    if (!(drawing.getAttribute("aria-label") || "").trim()) problems.push("svg sin aria-label");
+  return problems;
+}"""
+
+View = Callable[[str, int], tuple[Page, list[str]]]
+
+
+@pytest.fixture
+def view(new_context: Callable[..., Any], address: str) -> Iterator[View]:
+    """Abre una pestaña en un modo y una anchura, y apunta todo lo que vaya mal en ella."""
+
+    def open_view(scheme: str, width: int) -> tuple[Page, list[str]]:
+        context = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        problems: list[str] = []
+        host = urlsplit(address).netloc
+
+        def on_request(request: Any) -> None:
+            parts = urlsplit(request.url)
+            if parts.scheme in {"http", "https", "ws", "wss"} and parts.netloc != host:
+                problems.append(f"{page.url} pide {request.url}")
+
+        def on_console(message: Any) -> None:
+            if message.type == "error" and not message.location.get("url", "").endswith(
+                "favicon.ico"
+            ):
+                problems.append(f"{page.url}, consola: {message.text}")
+
+        page.on("request", on_request)
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+        page.on(
+            "response",
+            lambda r: (
+                problems.append(f"{page.url}: {r.status} {r.url}") if r.status >= 400 else None
+            ),
+        )
+        return page, problems
+
+    yield open_view
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 360), ("dark", 360), ("light", 1280), ("dark", 1280)]
+)
+def test_every_page(view: View, address: str, site_dir: Path, scheme: str, width: int) -> None:
+    page, problems = view(scheme, width)
+    expected = {"light": "claro", "dark": "slate"}[scheme]
+    for name in pages(site_dir):
+        page.goto(address + name, wait_until="load")
+        page.wait_for_function("document.fonts.status === 'loaded'")
+        if page.evaluate("document.body.dataset.mdColorScheme") != expected:
+            problems.append(f"{name}: no está en modo {expected}")
+        text = page.evaluate(VISIBLE_TEXT)
+        for raw in (
+            r"\(",
+            r"\[",
+            "$$",
+            r"\label",
+            r"\eqref",
+            r"\figref",
+            "@[",
+            "]@",
+            "¿?",
+            "In [1]:",
+            "Copied!",
+        ):
+            if raw in text:
+                at = text.index(raw)
+                problems.append(f"{name}: se lee «{raw}» en «…{text[max(0, at - 40) : at + 40]}…»")
+        problems += [f"{name}: {problem}" for problem in page.evaluate(OVERFLOWING)]
+        problems += [f"{name}: {problem}" for problem in page.evaluate(IMAGES)]
+        if page.locator(".dl-falta").count():
+            problems.append(f"{name}: falta un artefacto o una fórmula no se entiende")
+        if page.locator("h1").count() != 1:
+            problems.append(f"{name}: {page.locator('h1').count()} títulos de primer nivel")
+    assert not problems, "\n".join(problems)
+
+
+def test_maths_is_drawn_without_scripts(view: View, address: str) -> None:
+    page, problems = view("light", 1280)
+    for name in WITH_MATHS:
+        page.goto(address + name)
+        page.wait_for_function("document.fonts.status === 'loaded'")
+        if not page.locator(".katex .katex-html").count():
+            problems.append(f"{name}: no hay fórmulas dibujadas")
+        if not page.locator(".katex math annotation").count():
+            problems.append(f"{name}: las fórmulas no llevan MathML")
+        if not page.evaluate("document.fonts.check('16px KaTeX_Main')"):
+            problems.append(f"{name}: no se ha cargado la letra de KaTeX")
+        scripts = page.evaluate(
+            "[...document.scripts].map(s => s.src).filter(s => /katex|mathjax/i.test(s))"
+        )
+        problems += [f"{name}: carga {script}" for script in scripts]
+    assert not problems, "\n".join(problems)
+
+
+def test_equation_links_lead_to_their_equation(view: View, address: str, site_dir: Path) -> None:
+    page, problems = view("light", 1280)
+    links = 0
+    for name in pages(site_dir):
+        source = (site_dir / name).read_text(encoding="utf-8")
+        for href in re.findall(r'class="dl-ref" href="([^"]*)"', source):
+            links += 1
+            path, _, anchor = href.partition("#")
+            target = (site_dir / name).parent / path if path else site_dir / name
+            if f'id="{anchor}"' not in target.read_text(encoding="utf-8"):
+                problems.append(f"{name}: {href} no existe")
+    if not links:
+        problems.append("ninguna página enlaza con una ecuación")
+    page.goto(address + "componentes/forward.html")
+    number = page.locator(".dl-eq__numero").first
+    assert re.fullmatch(r"\(\d+\.\d+\)", number.inner_text().strip())
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("query", ["difusión", "difusion", "DIFUSIÓN", "ruído", "pequeña"])
+def test_search(view: View, address: str, query: str) -> None:
+    page, problems = view("light", 1280)
+    page.goto(address + "index.html")
+    assert found(page, query), f"la búsqueda de «{query}» no encuentra nada"
+    assert not problems, "\n".join(problems)
+
+
+def found(page: Page, query: str) -> list[str]:
+    box = page.locator("[data-md-component=search-query]")
+    box.click()
+    box.fill("")
+    box.press_sequentially(query)
+    page.wait_for_function(
+        "!/Inicializando|Teclee/.test(document.querySelector('.md-search-result__meta').textContent)"
+    )
+    return page.locator(".md-search-result__item h1").all_inner_texts()
+
+
+def test_search_keeps_accents_in_titles_and_the_letter_enye(view: View, address: str) -> None:
+    page, _ = view("light", 1280)
+    page.goto(address + "index.html")
+    assert any("Función" in title for title in found(page, "funcion de perdidas"))
+    assert not found(page, "pequena")
+
+
+def test_search_works_from_disk(new_context: Callable[..., Any], site_dir: Path) -> None:
+    page = new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto((site_dir / "index.html").resolve().as_uri())
+    assert found(page, "difusion")
+
+
+def test_banner_only_in_smoke_profile(site_dir: Path) -> None:
+    profile = re.search(
+        r'<meta name="ddpm-perfil" content="(\w+)">',
+        (site_dir / "index.html").read_text(encoding="utf-8"),
+    )
+    assert profile, "la portada no dice con qué perfil se ha construido"
+    assert profile[1] == os.environ.get("DDPM_PROFILE", profile[1])
+    wrong = [
+        name
+        for name in pages(site_dir)
+        if ('data-perfil="smoke"' in (site_dir / name).read_text(encoding="utf-8"))
+        != (profile[1] == "smoke")
+    ]
+    assert not wrong, f"el aviso del perfil smoke está mal en {wrong}"
+
+
+def test_external_video_loads_only_on_click(view: View, address: str) -> None:
+    page, problems = view("light", 1280)
+    page.route(
+        "https://www.youtube-nocookie.com/**", lambda route: route.fulfill(body="<p>vídeo</p>")
+    )
+    page.goto(address + "fuentes.html")
+    assert page.locator("iframe").count() == 0
+    assert not problems
+    button = page.locator(".dl-externo__boton").first
+    button.focus()
+    page.keyboard.press("Enter")
+    frame = page.locator(".dl-externo iframe").first
+    frame.wait_for()
+    assert str(frame.get_attribute("src")).startswith("https://www.youtube-nocookie.com/embed/")
+    assert frame.get_attribute("title")
+
+
+def test_instant_navigation_keeps_maths(view: View, address: str) -> None:
+    page, problems = view("light", 1280)
+    page.goto(address + "componentes/forward.html")
+    page.locator(".md-footer__link--next").click()
+    page.wait_for_url("**/posterior.html")
+    page.locator("h1 .katex-html").first.wait_for()
+    assert "Posterior" in page.title()
+    assert not problems, "\n".join(problems)
+
+
+def test_not_found_page_is_in_spanish(site_dir: Path) -> None:
+    text = (site_dir / "404.html").read_text(encoding="utf-8")
+    assert "Aquí solo hay ruido" in text
+    assert "Not found" not in text
+
+
+@pytest.mark.parametrize("name", ["index.html", "componentes/forward.html"])
+def test_link_preview(site_dir: Path, name: str) -> None:
+    text = (site_dir / name).read_text(encoding="utf-8")
+    for tag in ("og:title", "og:description", "twitter:card", 'name="description"', "theme-color"):
+        assert tag in text, f"{name} no lleva {tag}"
+    assert r"\(" not in re.findall(r"<title>(.*?)</title>", text, re.S)[0]

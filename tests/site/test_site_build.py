@@ -1,0 +1,175 @@
+"""Webs pequeñas construidas de verdad con la configuración del libro, en otro proceso."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs")
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, logging, sys
+logging.basicConfig(level=logging.WARNING)
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+options = json.loads(sys.argv[1])
+build(load_config("mkdocs.yml", **options))
+"""
+GOOD = {
+    "index.md": "# Portada\n\nVéase \\eqref{uno}.\n",
+    "introduccion/a.md": """# Paso $q(x_t|x_{t-1})$ y difusión
+
+Texto con $\\xt$.
+
+$$
+\\xt = \\sqrt{\\abt}\\,\\xo
+\\label{comprobada:uno}
+$$
+
+@[ fuente("ddpm_lit.forward.q_sample") ]@
+
+```python exec="1" source="above" session="s"
+print("una celda")
+```
+""",
+    "api/forward.md": "::: ddpm_lit.forward\n",
+    "introduccion/b.md": """# Otra
+
+!!! note "Nota"
+
+    $$ a = b \\label{derivada:dos} $$
+
+    Como en \\eqref{uno} y \\eqref{dos}.
+""",
+}
+
+
+def build(
+    folder: Path, pages: dict[str, str], profile: str = "cpu", strict: bool = True
+) -> subprocess.CompletedProcess[str]:
+    docs = folder / "docs"
+    for name, text in pages.items():
+        path = docs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for asset in ("sitio.css", "sitio.js", "logo.svg"):
+        (docs / "assets").mkdir(parents=True, exist_ok=True)
+        (docs / "assets" / asset).write_bytes((ROOT / "docs" / "assets" / asset).read_bytes())
+    options = {
+        "docs_dir": str(docs),
+        "site_dir": str(folder / "site"),
+        "nav": list(pages),
+        "strict": strict,
+    }
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(options)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DDPM_CACHE": str(folder / "cache"),
+            "DDPM_PROFILE": profile,
+            "NO_MKDOCS_2_WARNING": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_good_site_passes_strict_and_reads_well(tmp_path: Path) -> None:
+    run = build(tmp_path, GOOD)
+    assert run.returncode == 0, run.stderr
+    site = tmp_path / "site"
+    page = (site / "introduccion" / "a.html").read_text(encoding="utf-8")
+    assert 'id="eq-uno" data-kind="comprobada"' in page
+    assert ">(1.1)</a>" in page and "Capítulo 1" in page
+    assert "una celda" in page
+    assert 'title="Enlace permanente"' in page
+    assert re.search(r"<title>Paso q\(xₜ\|xₜ₋₁\) y difusión - ddpm_lit</title>", page)
+    assert r"\(" not in re.sub(r"<annotation.*?</annotation>", "", page, flags=re.S)
+    assert 'href="introduccion/a.html#eq-uno">(1.1)</a>' in (site / "index.html").read_text("utf-8")
+    other = (site / "introduccion" / "b.html").read_text("utf-8")
+    assert 'href="a.html#eq-uno">(1.1)</a>' in other and 'href="#eq-dos">(2.1)</a>' in other
+    assert "Perfil smoke" not in page
+    index = json.loads((site / "search" / "search_index.json").read_text("utf-8"))
+    assert any(entry["title"] == "Paso q(xₜ|xₜ₋₁) y difusión" for entry in index["docs"])
+    assert "https://" not in " ".join(re.findall(r'(?:src|<link[^>]*href)="([^"]*)"', page))
+
+
+def test_every_kind_of_mistake_is_a_warning_that_stops_strict(tmp_path: Path) -> None:
+    mistakes = {
+        "index.md": "# Portada\n",
+        "introduccion/a.md": """# Errores
+
+$$ x = 1 $$
+
+$$ x \\label{nada:b} $$
+
+$$ \\frac{a}{b \\label{citada:mala} $$
+
+Una \\eqref{desconocida}, un [enlace](no-existe.md), un [ancla](../index.md#no) y $\\noexiste$.
+
+@[ figura("no-hay", alt="a", pie="b") ]@
+
+@[ fuente("ddpm_lit.forward.no_hay") ]@
+
+```python exec="1"
+raise ValueError("celda rota")
+```
+
+```python exec="1"
+import matplotlib.pyplot as plt
+plt.subplots()
+```
+""",
+    }
+    run = build(tmp_path, mistakes)
+    assert run.returncode != 0
+    for message in (
+        "tiene 0 etiquetas",
+        "clase conocida",
+        "Unexpected end of input",
+        r"\noexiste",
+        r"\eqref{desconocida} no se refiere a nada",
+        "no-existe.md",
+        "#no",
+        "falta el artefacto «no-hay»",
+        "«ddpm_lit.forward.no_hay» no está en",
+        "ValueError: celda rota",
+        "figura sin texto alternativo",
+    ):
+        assert message in run.stderr, f"no avisa de «{message}»:\n{run.stderr}"
+
+
+def test_smoke_profile_says_so_on_every_page(tmp_path: Path) -> None:
+    run = build(tmp_path, GOOD, profile="smoke")
+    assert run.returncode == 0, run.stderr
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert "Perfil smoke: modelos entrenados unos segundos; no publicar" in page.read_text(
+            "utf-8"
+        )
+
+
+def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
+    run = build(tmp_path, GOOD, profile="otro")
+    assert run.returncode != 0
+    assert "DDPM_PROFILE vale «otro»" in run.stderr
+
+
+def test_a_second_build_executes_no_cell(tmp_path: Path) -> None:
+    pages = {name: GOOD[name] for name in ("index.md", "introduccion/a.md", "api/forward.md")}
+    code = 'print("una celda")'
+    counted = code + f'\nopen({str(tmp_path / "veces")!r}, "a").write("x")'
+    pages["introduccion/a.md"] = pages["introduccion/a.md"].replace(code, counted)
+    assert build(tmp_path, pages).returncode == 0
+    pages["introduccion/a.md"] += "\nUna frase más.\n"
+    assert build(tmp_path, pages).returncode == 0
+    assert (tmp_path / "veces").read_text() == "x"
+    pages["introduccion/a.md"] = pages["introduccion/a.md"].replace("una celda", "otra celda")
+    assert build(tmp_path, pages).returncode == 0
+    assert (tmp_path / "veces").read_text() == "xx"
