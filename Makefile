@@ -20,7 +20,7 @@ serve: $(READY) ## Sirve el sitio mientras se escribe; no entrena nada
 test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de perfil smoke)
 	DDPM_PROFILE=smoke $(BIN)/doit -f scripts/build/dodo.py
 	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
-	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest
+	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 	DDPM_SITE_DIR=site $(BIN)/pytest tests/site
@@ -30,11 +30,10 @@ lint: $(READY) ## ruff y mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(READY): requirements.lock pyproject.toml package-lock.json
+$(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	$(BIN)/python -m scripts.site.assets
 	touch $@
 
 clean: ## Borra lo construido; los modelos habrá que volver a entrenarlos

@@ -547,8 +547,8 @@ def test_the_library_explains(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 # La orden (en una carpeta con `toy.safetensors` y `roto.safetensors`), el código y las palabras.
 COMMANDS: dict[str, tuple[str, int, str]] = {
-    "una orden que no existe": ("trian digits", 2, "No existe la orden 'trian'.*'train'"),
-    "una opción que no existe": ("train digits --pasos 3", 2, "No existe la opción '--pasos'"),
+    "una orden que no existe": ("trian digits", 2, "No existe la orden 'trian'"),
+    "una opción que no existe": ("train digits --pasos 3", 2, "No existe la opción '?--pasos"),
     "sin receta": ("train", 2, "Falta el argumento 'RECETA'"),
     "una opción sin su valor": ("sample toy.safetensors -n", 2, "'-n' necesita un valor"),
     "un argumento de más": ("info a b", 2, r"Sobra un argumento \(b\)"),

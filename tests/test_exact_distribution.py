@@ -39,11 +39,15 @@ def exact_epsilon(schedule: Schedule):
     return model
 
 
-def true_samples(seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    component = torch.multinomial(MIXTURE.weights, N, replacement=True, generator=generator)
-    noise = torch.randn(N, 2, generator=generator, dtype=torch.float64)
+def mixture_samples(count: int, generator: torch.Generator) -> Tensor:
+    """Muestras verdaderas de la mezcla, float64 (count, 2)."""
+    component = torch.multinomial(MIXTURE.weights, count, replacement=True, generator=generator)
+    noise = torch.randn(count, 2, generator=generator, dtype=torch.float64)
     return MIXTURE.means[component] + MIXTURE.stds[component, None] * noise
+
+
+def true_samples(seed: int) -> Tensor:
+    return mixture_samples(N, torch.Generator().manual_seed(seed))
 
 
 def generated_samples(schedule: Schedule, score_schedule: Schedule, seed: int) -> Tensor:

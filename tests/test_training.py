@@ -169,6 +169,20 @@ def test_dropout_depends_on_the_seed_and_the_step_only() -> None:
     assert losses(0, disturb=False)[1:] == losses(1, disturb=False)[:2]
 
 
+def test_every_step_has_a_dropout_of_its_own() -> None:
+    layer = nn.Linear(2, 2)
+    masks = []
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        masks.append(nn.functional.dropout(torch.ones(40), 0.5))
+        return layer(x)
+
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    batches = [{"x": torch.ones(4, 2)}] * 3
+    list(algorithm1(model, make_schedule("cosine", 50), batches, optimizer))
+    assert len({tuple(mask.tolist()) for mask in masks}) == 3
+
+
 # --- La tasa de aprendizaje ---------------------------------------------------------------------
 
 

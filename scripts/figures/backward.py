@@ -11,24 +11,25 @@ from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from scripts.build import models
 from scripts.figures import mixture
-from scripts.figures.style import Palette, canvas, log_axis, show_image, show_points
+from scripts.figures.style import WIDTH, Palette, canvas, log_axis, show_image, show_points
 from scripts.site.project import profile
 
 INPUTS = ("swiss-roll", "digits")
-SAMPLES = 16
-STEPS = 20 if profile() == "smoke" else 100
+SAMPLES = 4
+STEPS = 20 if profile() == "smoke" else 60
 
 
 def draw_gaussian(palette: Palette) -> Figure:
     alpha_bar, x_t = 0.35, -0.05
     x = np.linspace(-1.6, 1.6, 321)
     figure, axes = canvas(1, 3, height=3.1)
-    for panel, beta in zip(axes, (0.02, 0.3, 0.64), strict=True):
+    for panel, beta in zip(axes, (0.02, 0.4, 0.64), strict=True):
         # Bayes sin aproximar: q(x_{t-1}|x_t) es proporcional a q(x_t|x_{t-1}) q(x_{t-1}).
         schedule = Schedule.from_alphas_cumprod([alpha_bar / (1 - beta), alpha_bar])
         before = mixture.density(x, float(schedule.alphas_cumprod[0]))
@@ -79,26 +80,25 @@ def draw_sigmas(palette: Palette) -> Figure:
 def draw_field(palette: Palette) -> Figure:
     trained = models.load("swiss-roll")
     schedule = trained.schedule
-    times = (20, 80, 200, 500)
+    times = (5, 40, 150, 500)
     x_0 = load_dataset("swiss_roll", n=700, seed=1).x
     noise = next(sampling_noise(0, range(len(x_0)), (2,)))
     figure, axes = canvas(2, 2, height=7.3)
     for panel, time in zip(axes, times, strict=True):
-        limit = 1.4 if time < 150 else 2.2
+        limit = 1.15 if time < 100 else 2.1
         ticks = torch.linspace(-0.92 * limit, 0.92 * limit, 17)
         x = torch.cartesian_prod(ticks, ticks)
         t = torch.tensor([time - 1])
         with torch.no_grad():
             epsilon = trained.model(x, t.expand(len(x)))
         score = to_score(schedule, epsilon, t.expand(len(x)))
-        lengths = score.norm(dim=1, keepdim=True)
-        # La longitud se comprime: cerca de los datos el campo es decenas de veces menor.
-        arrows = score / lengths * (lengths / lengths.max()).sqrt()
+        # Todas las flechas miden lo mismo: cerca de los datos el campo es mil veces menor.
+        arrows = score / score.norm(dim=1, keepdim=True).clamp(min=1e-9)
         show_points(
-            panel, q_sample(schedule, x_0, t, noise), palette.noisy, limit=limit, alpha=0.4
+            panel, q_sample(schedule, x_0, t, noise), palette.noisy, limit=limit, size=5
         )
         panel.quiver(
-            *x.T, *arrows.T, color=palette.text, pivot="mid", width=0.0042, scale=17, zorder=3
+            *x.T, *arrows.T, color=palette.text, pivot="mid", width=0.0042, scale=24, zorder=3
         )
         panel.set_title(f"$t={time}$", pad=4)
     return figure
@@ -106,39 +106,54 @@ def draw_field(palette: Palette) -> Figure:
 
 @cache
 def walk(clip: bool) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Los $t$, los extremos de $\hat x_0$ sin recortar en cada paso y las muestras."""
+    r"""Los $t$, los extremos de $\hat x_0$ antes de recortar en cada paso y las muestras.
+
+    La red de dígitos se entrenó con el schedule lineal; aquí recorre el coseno, y en cada paso
+    se le dice el instante del lineal que tiene el mismo nivel de ruido.
+    """
     trained: Trained = models.load("digits")
-    schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), STEPS))
+    cosine = make_schedule("cosine", 1000)
+    same_noise = torch.searchsorted(-trained.schedule.log_snr, -cosine.log_snr).clamp(max=999)
+    schedule = respace(cosine, spaced_indices(1000, STEPS))
     noises = sampling_noise(0, range(SAMPLES), trained.shape)
     x_T = next(noises)
     seen: list[Tensor] = []
 
+    def model(x_t: Tensor, t: Tensor) -> Tensor:
+        output: Tensor = trained.model(x_t, same_noise[t])
+        return output
+
     def watch(x_start: Tensor) -> Tensor:
-        seen.append(torch.quantile(x_start, torch.tensor([0.0, 1.0])))
+        seen.append(torch.stack(list(x_start.aminmax())))
         return x_start.clamp(-1, 1) if clip else x_start
 
     options = trained.options() | {"clip": watch}
-    states = list(algorithm2(trained.model, schedule, x_T, noises, **options))
+    states = list(algorithm2(model, schedule, x_T, noises, **options))
     return schedule.timesteps.flip(0) + 1, torch.stack(seen), states[-1].x_t
 
 
 def draw_clipping(palette: Palette) -> Figure:
-    figure, axes = canvas(1, 2, height=3.5, sharey=True)
-    top = max(float(walk(clip)[1].abs().max()) for clip in (False, True))
-    for panel, clip in zip(axes, (False, True), strict=True):
+    figure = plt.figure(figsize=(WIDTH, 4.0))
+    rows = figure.subfigures(1, 2)
+    for column, clip in zip(rows, (False, True), strict=True):
         times, extremes, x = walk(clip)
+        axes = column.subplots(2, SAMPLES, height_ratios=(3.4, 1))
+        spec = axes[0, 0].get_gridspec()
+        for unused in axes[0]:
+            unused.remove()
+        panel = column.add_subplot(spec[0, :])
         panel.fill_between(times, *extremes.T, color=palette.data, alpha=0.3, linewidth=0)
         panel.plot(times, extremes, color=palette.data, linewidth=1.4)
-        panel.axhspan(-1, 1, color=palette.mean, alpha=0.25, linewidth=0)
+        panel.axhspan(-1, 1, color=palette.mean, alpha=0.3, linewidth=0)
         panel.set_yscale("symlog", linthresh=1)
-        panel.set(xlim=(1000, 0), ylim=(-1.6 * top, 30 * top), xlabel="$t$", xticks=(1000, 500, 0))
-        panel.set_yticks((-100, -10, -1, 0, 1, 10, 100))
+        panel.set(xlim=(1000, 0), ylim=(-1e5, 1e5), xlabel="$t$", xticks=(1000, 500, 0))
+        panel.set_yticks((-1e4, -1e2, -1, 1, 1e2, 1e4))
         panel.minorticks_off()
-        panel.set_title(r"Recortando $\hat x_0$ en cada paso" if clip else "Sin recortar")
-        for k in range(5):
-            inner = panel.inset_axes((0.045 + 0.185 * k, 0.76, 0.17, 0.22))
-            show_image(inner, x[k])
-    axes[0].set_ylabel(r"extremos de $\hat x_0$", color=palette.data)
+        panel.set_title("Recortando en cada paso" if clip else "Sin recortar")
+        if not clip:
+            panel.set_ylabel(r"extremos de $\hat x_0$", color=palette.data)
+        for cell, image in zip(axes[1], x, strict=True):
+            show_image(cell, image)
     return figure
 
 

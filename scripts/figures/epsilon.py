@@ -17,7 +17,7 @@ from scripts.figures.style import Palette, Row, canvas, image_table
 
 INPUTS = ("digits",)
 TIMES = (50, 150, 300, 450, 600, 850)
-CLASSES = (2, 5, 8)
+CLASSES = (0, 3, 6)
 NOISE_CONTRAST = 0.45
 
 

@@ -14,7 +14,7 @@ from scripts.figures.style import Palette, canvas, comma, show_points
 INPUTS = ("samples-swiss-roll", "samples-digits", "samples-digits-class")
 SHOWN = 100
 SIDE = 10
-BINS = np.arange(0, 6.01, 0.2)
+BINS = np.arange(0, 5.01, 0.2)
 
 
 def draw_digits(palette: Palette) -> Figure:
@@ -32,7 +32,7 @@ def draw_digits(palette: Palette) -> Figure:
 def draw_classes(palette: Palette) -> Figure:
     digits = samples.load("digits-class")
     labels = [str(label) for label in digits["labels"][:SIDE].tolist()]
-    figure, (panel,) = canvas(height=5.6)
+    figure, (panel,) = canvas(height=6.3)
     show_mosaic(panel, digits["x"][:SHOWN], SIDE, top=labels)
     panel.tick_params(axis="x", labelsize=14, pad=3)
     panel.set_xlabel("La cifra que se pide", labelpad=8)
@@ -59,6 +59,14 @@ def draw_neighbours(palette: Palette) -> Figure:
         )
         panel.set_title(title)
         panel.tick_params(axis="x", labelsize=11)
+        panel.annotate(
+            "distancia $L_2$",
+            (0, 2),
+            (-6, -11),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+        )
         for label, color in zip(
             panel.get_yticklabels(), (palette.noisy, palette.data), strict=True
         ):
@@ -75,7 +83,12 @@ def draw_distances(palette: Palette) -> Figure:
     groups = (
         ("reales que no se usaron para entrenar", held_out.x, palette.series[0], "-"),
         ("generadas sin condición", samples.load("digits")["x"], palette.series[1], "-"),
-        ("generadas con su clase", samples.load("digits-class")["x"], palette.series[2], (0, (4, 2))),
+        (
+            "generadas con su clase",
+            samples.load("digits-class")["x"],
+            palette.series[2],
+            (0, (4, 2)),
+        ),
     )
     figure, (panel,) = canvas(height=3.7)
     for index, (label, x, color, dashes) in enumerate(groups):
@@ -92,8 +105,12 @@ def draw_distances(palette: Palette) -> Figure:
         )
         if index == 0:
             panel.stairs(share, BINS, color=color, fill=True, alpha=0.22)
-    panel.axvline(0, color=palette.text, linewidth=1.2)
-    panel.text(0.08, panel.get_ylim()[1] * 0.5, "aquí estaría\nuna copia", va="center")
+    panel.annotate(
+        "una copia exacta\nestaría aquí",
+        (0, 0),
+        (0.12, 0.1),
+        arrowprops={"arrowstyle": "->", "color": palette.text, "shrinkB": 0},
+    )
     panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     panel.set(
         xlim=(0, BINS[-1]),

@@ -15,7 +15,6 @@ from torch import Tensor
 from scripts.build import models, samples
 from scripts.figures.mosaic import mosaic, show_mosaic
 from scripts.figures.style import (
-    WIDTH,
     Palette,
     Row,
     canvas,
@@ -29,9 +28,10 @@ INPUTS = ("swiss-roll", "samples-swiss-roll", "samples-digits", "samples-digits-
 DIGIT = 0
 FEW_STEPS = 50
 CLOUD = 1000
-MOVING = 500
-FRAMES = 110
-LIMIT = 2.0
+MOVING = 350
+FRAMES = 84
+HELD = 2
+LIMIT = 1.6
 
 
 def closest(times: Tensor, fractions: list[float]) -> list[int]:
@@ -69,7 +69,9 @@ def draw_classes(palette: Palette) -> Figure:
         len(chosen),
         top=[f"$t={times[0]}$", *(f"${time}$" for time in times[1:-1]), "$x_0$"],
         left=[str(label) for label in labels],
+        gap=7,
     )
+    panel.get_xticklabels()[-1].set(color=palette.data, fontsize=13)
     panel.tick_params(axis="y", labelsize=13, pad=5)
     panel.set_ylabel("La cifra que se pide", labelpad=6)
     return figure
@@ -77,8 +79,8 @@ def draw_classes(palette: Palette) -> Figure:
 
 def draw_points(palette: Palette) -> Figure:
     roll = samples.load("swiss-roll")
-    chosen = closest(roll["times"], [1, 0.25, 0.12, 0.06, 0])
-    figure, axes = canvas(2, len(chosen), height=3.3)
+    chosen = closest(roll["times"], [1, 0.2, 0.1, 0.04, 0])
+    figure, axes = canvas(2, len(chosen), height=2.95)
     for column, index in enumerate(chosen):
         above, below = axes[column], axes[column + len(chosen)]
         time = int(roll["times"][index])
@@ -127,23 +129,31 @@ def draw_noise(palette: Palette) -> Figure:
         "Sin sumar $z$ nunca",
         "Sumando $z$ hasta al final",
     )
+    last = comma(sigma, 2).replace(",", "{,}")
     notes = (
-        "$z$ en todos los pasos\nmenos en el último",
+        f"$z$ en todos los pasos ({FEW_STEPS})\nmenos en el último",
         "cada paso se queda\nen la media",
-        f"queda un ruido de\n$\\sigma_1 = {comma(sigma, 2)}$ que nadie quita".replace(",", "{,}", 1),
+        f"queda un ruido de\n$\\sigma_1 = {last}$ que nadie quita",
     )
     colors = (palette.data, palette.mean, palette.noise)
     figure, axes = canvas(1, 3, height=3.2)
-    for panel, cloud, title, note, color in zip(axes, clouds, titles, notes, colors, strict=True):
-        show_points(panel, cloud, color, limit=1.15, size=4.0, alpha=0.7)
+    sizes = (4.0, 14.0, 4.0)
+    for panel, cloud, title, note, color, size in zip(
+        axes, clouds, titles, notes, colors, sizes, strict=True
+    ):
+        show_points(panel, cloud, color, limit=1.15, size=size, alpha=0.7)
         panel.set_title(title)
         panel.set_xlabel(note, color=color, fontsize=10.5, labelpad=6)
     return figure
 
 
 def easing(times: Tensor) -> list[int]:
-    """Qué estado enseña cada fotograma: hacia el final, donde se decide todo, va más despacio."""
-    return closest(times, [(1 - i / (FRAMES - 1)) ** 1.6 for i in range(FRAMES)])
+    """Qué estado enseña cada fotograma: hacia el final, donde se decide todo, va más despacio.
+
+    Cada estado dura dos fotogramas: el ruido que cambia en todos ocupa el doble y no se ve mejor.
+    """
+    held = [i - i % HELD for i in range(FRAMES)]
+    return closest(times, [(1 - i / held[-1]) ** 1.6 for i in held])
 
 
 def time_label(time: int) -> str:
@@ -153,7 +163,7 @@ def time_label(time: int) -> str:
 def animate_digits(palette: Palette) -> list[Image.Image]:
     digits = samples.load("digits")
     columns = digits["x_t"].shape[1]
-    figure, (panel,) = canvas(height=1.95)
+    figure, (panel,) = canvas(height=1.82)
     pairs = torch.cat([digits["x_t"], digits["x_start"]], dim=1)
     shown = show_mosaic(panel, pairs[0], columns, left=["$x_t$", r"$\hat{x}_0$"])
     panel.tick_params(axis="y", labelsize=15, pad=5)
@@ -166,14 +176,13 @@ def animate_digits(palette: Palette) -> list[Image.Image]:
         shown.set_data(mosaic(pairs[index], columns))
         title.set(text=time_label(time), color=palette.noisy if time else palette.data)
 
-    figure.set_dpi(120)
+    figure.set_dpi(100)
     return frames_of(figure, palette, [shown, title], easing(digits["times"]), update)
 
 
 def animate_points(palette: Palette) -> list[Image.Image]:
     roll = samples.load("swiss-roll")
-    figure, axes = canvas(1, 2, height=3.9)
-    figure.set_size_inches(WIDTH, 3.95)
+    figure, axes = canvas(1, 2, height=3.95)
     clouds, titles = [], []
     for panel, states, color, start in (
         (axes[0], roll["x_t"], palette.noisy, "$t = 1000$"),
@@ -205,4 +214,4 @@ ANIMATIONS = {
     "generacion-animacion": animate_digits,
     "generacion-puntos-animacion": animate_points,
 }
-POSTERS = {"generacion-animacion": 75, "generacion-puntos-animacion": 70}
+POSTERS = {"generacion-animacion": 56, "generacion-puntos-animacion": 73}

@@ -6,27 +6,28 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from ddpm_lit.forward import q_sample
-from ddpm_lit.losses import loss_weight, vb_term, weighted_mse
+from ddpm_lit.losses import loss_weight, prior_term, vb_term, weighted_mse
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import make_schedule
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from scripts.build import models
-from scripts.figures.style import Palette, canvas, comma, log_axis
+from scripts.figures.style import Palette, canvas, log_axis
 from scripts.site.project import profile
 
 INPUTS = ("digits",)
-HELD_OUT = 16 if profile() == "smoke" else 120
-INSTANTS = 8 if profile() == "smoke" else 36
+HELD_OUT = 16 if profile() == "smoke" else 64
+INSTANTS = 8 if profile() == "smoke" else 32
 
 
 class Errors(NamedTuple):
-    """Lo que se mide en cada t (índice de código): (K, B) errores y términos de la cota."""
+    """Lo que se mide en cada t (índice de código): errores y términos de la cota, (K, B)."""
 
     t: Tensor
     squared: Tensor
     terms: Tensor
+    prior: Tensor
 
 
 @cache
@@ -49,7 +50,7 @@ def held_out_errors() -> Errors:
         terms.append(
             vb_term(schedule, output, x_0, x_t, t, levels=data.levels or 256, **options)
         )
-    return Errors(torch.from_numpy(indices), torch.stack(squared), torch.stack(terms))
+    return Errors(torch.from_numpy(indices), torch.stack(squared), torch.stack(terms), prior_term(schedule, x_0))
 
 
 def draw_by_time(palette: Palette) -> Figure:
@@ -74,15 +75,22 @@ def draw_bound(palette: Palette) -> Figure:
     terms = errors.terms.mean(dim=1).numpy()
     figure, (panel,) = canvas(1, 1, height=3.2)
     panel.plot(t[1:], terms[1:], color=palette.mean)
-    panel.plot(t[:1], terms[:1], "o", color=palette.data, markersize=8, clip_on=False, zorder=5)
-    panel.annotate(
-        f"$L_0$: {comma(float(terms[0]), 2)}",
-        (t[0], terms[0]),
-        (12, 0),
-        textcoords="offset points",
-        va="center",
-        color=palette.data,
+    ends = (
+        ("$L_0$", 1, float(terms[0]), palette.data, "left"),
+        ("$L_T$", 1000, float(errors.prior.mean()), palette.noise, "right"),
     )
+    for name, x, y, color, side in ends:
+        panel.plot(x, y, "o", color=color, markersize=8, clip_on=False, zorder=5)
+        panel.annotate(
+            name,
+            (x, y),
+            (12 if side == "left" else -12, 0),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            color=color,
+            fontsize=13,
+        )
     panel.annotate(
         "$L_{t-1}$",
         (t[len(t) // 2], terms[len(t) // 2]),

@@ -16,11 +16,11 @@ SCALE = 4
 GAP = 4
 
 
-def mosaic(images: Tensor, columns: int) -> NDArray[np.uint8]:
+def mosaic(images: Tensor, columns: int, gap: int = GAP) -> NDArray[np.uint8]:
     """Las imágenes (N, 1, H, W), por filas, como una sola imagen RGBA."""
-    pixels = grid(images, columns, padding=GAP, scale=SCALE)
+    pixels = grid(images, columns, padding=gap, scale=SCALE)
     covered = torch.ones_like(images)
-    mask = grid(covered, columns, padding=GAP, scale=SCALE, background=0)
+    mask = grid(covered, columns, padding=gap, scale=SCALE, background=0)
     pixels = pixels.convert("RGBA")
     pixels.putalpha(mask)
     return np.asarray(pixels)
@@ -31,6 +31,7 @@ def show_mosaic(
     images: Tensor,
     columns: int,
     *,
+    gap: int = GAP,
     top: Sequence[str] = (),
     bottom: Sequence[str] = (),
     left: Sequence[str] = (),
@@ -41,14 +42,15 @@ def show_mosaic(
         axes: los ejes.
         images: las imágenes, (N, 1, H, W), por filas.
         columns: cuántas columnas tiene.
+        gap: separación, en las unidades en que un píxel mide `SCALE`.
         top: el rótulo de cada columna, encima.
         bottom: el rótulo de cada columna, debajo.
         left: el rótulo de cada fila.
     """
     rows = -(-len(images) // columns)
-    margin = GAP / 2 / (images.shape[-1] * SCALE + GAP)
+    margin = gap / 2 / (images.shape[-1] * SCALE + gap)
     shown = bare(axes).imshow(
-        mosaic(images, columns),
+        mosaic(images, columns, gap),
         extent=(-margin, columns + margin, rows + margin, -margin),
         interpolation="none",
     )

@@ -306,6 +306,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     )
     plt.close(figure)
     text = buffer.getvalue()
+    # Con centésimas de punto basta, y los ficheros se quedan en la mitad.
+    text = re.sub(r'(?<= d=")[^"]+', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r"(?<=data:image/png;base64,)[^\"]+", _lighter, text[text.index("<svg") :])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

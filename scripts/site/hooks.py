@@ -2,6 +2,7 @@
 
 import html
 import logging
+import os
 import posixpath
 import re
 import shutil
@@ -50,6 +51,7 @@ class State:
     chapters: dict[str, int] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     notebooks: dict[str, Path] = field(default_factory=dict)
+    ledger: notebook.Ledger | None = None
     dressed: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, tuple[str, int]] = field(default_factory=dict)
     signature: str = ""
@@ -86,17 +88,30 @@ def on_config(config: Any) -> Any:
     config.extra["perfil"] = project.profile()
     config.mdx_configs.setdefault("toc", {})["slugify"] = plaintext.slugify
     config.plugins["macros"].register_macros(macros.bind(state.context))
-    jupyter = config.plugins["mkdocs-jupyter"].config
-    jupyter["cache_dir"] = str(project.CACHE / "cuadernos" / project.profile())
-    jupyter["highlight_extra_classes"] = (
-        f"fuente-{project.digest(state.code, manifest_digest)[:16]}"
-    )
+    _configure_notebooks(config, project.digest(state.code, manifest_digest))
     for fence in config.mdx_configs["pymdownx.superfences"]["custom_fences"]:
         if fence["name"] == "python":
             fence["format"] = format_python
     if state.serving:
         state.pages.remember_search(config.plugins["material/search"].search_index)
     return config
+
+
+def _configure_notebooks(config: Any, signature: str) -> None:
+    """El cuaderno se ejecuta una vez por contenido; al servir no se ejecuta: se enseña sin salidas.
+
+    Las salidas de una ejecución anterior solo se enseñan si nada de lo que las decide ha cambiado.
+    """
+    jupyter = config.plugins["mkdocs-jupyter"].config
+    folder = project.CACHE / "cuadernos" / project.profile()
+    sources = sorted((Path(config.docs_dir) / "cuadernos").glob("*.py"))
+    state.ledger = notebook.Ledger(
+        folder / "ejecutados.txt", project.files_digest(sources) + signature
+    )
+    quick = state.serving or bool(os.environ.get("DDPM_SIN_CUADERNO"))
+    jupyter["execute"] = not quick or state.ledger.matches()
+    jupyter["cache_dir"] = str(folder if jupyter["execute"] else folder / "sin-ejecutar")
+    jupyter["highlight_extra_classes"] = f"fuente-{signature[:16]}"
 
 
 def format_python(
@@ -218,7 +233,7 @@ def on_page_content(html_text: str, page: Any, config: Any, files: Any) -> str:
     """Cuaderno vestido, figuras numeradas, índice con fórmulas y descripción de la página."""
     uri = page.file.src_uri
     if uri in state.notebooks:
-        html_text = _notebook_page(html_text, page)
+        html_text = _notebook_page(html_text, page, config)
     html_text, names = macros.number_figures(html_text)
     state.figures.update({name: (uri, number) for name, number in names.items()})
     anchors = {e.anchor for e in state.book.values() if e.page == uri} | {f"fig-{n}" for n in names}
@@ -231,7 +246,7 @@ def on_page_content(html_text: str, page: Any, config: Any, files: Any) -> str:
     return html_text
 
 
-def _notebook_page(html_text: str, page: Any) -> str:
+def _notebook_page(html_text: str, page: Any, config: Any) -> str:
     original = state.notebooks[page.file.src_uri]
     key = project.digest(html_text, original.read_bytes())
     if state.dressed.get(page.file.src_uri, ("",))[0] != key:
@@ -245,7 +260,11 @@ def _notebook_page(html_text: str, page: Any) -> str:
         log.warning("%s: %s.", page.file.src_uri, problem)
     page.toc = get_toc(headings)
     page.present_anchor_ids = set(re.findall(r'\bid="([^"]+)"', body))
-    return body.replace("</h1>", "</h1>" + notebook.download_bar(original.stem), 1)
+    bar = notebook.download_bar(original.stem)
+    if not config.plugins["mkdocs-jupyter"].config["execute"]:
+        error = LookupError("el cuaderno se enseña sin ejecutar; ejecútalo con `make site`")
+        bar += macros.missing(state.context, error)
+    return body.replace("</h1>", "</h1>" + bar, 1)
 
 
 def _typeset(items: Any) -> None:
@@ -321,6 +340,8 @@ def on_post_build(config: Any) -> None:
     references = {name: f"({equation.tag})" for name, equation in state.book.items()}
     search.clean_index(Path(config.site_dir) / "search" / "search_index.json", references)
     state.formulas.save()
+    if config.plugins["mkdocs-jupyter"].config["execute"] and state.ledger:
+        state.ledger.write()
     if not state.serving:
         state.runner.end_build()
     log.info(

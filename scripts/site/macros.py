@@ -7,8 +7,9 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import markdown  # type: ignore[import-untyped]
 
@@ -92,6 +93,15 @@ def module_path(symbol: str) -> tuple[Path, list[str]]:
     raise LookupError(f"no existe el módulo de «{symbol}»; revisa el nombre")
 
 
+@lru_cache(maxsize=64)
+def _parsed(path: Path, mtime_ns: int, size: int) -> tuple[str, Any, set[int]]:
+    """Texto, árbol de griffe y líneas de docstrings de un módulo; se leen una vez por versión."""
+    import griffe
+
+    text = path.read_text(encoding="utf-8")
+    return text, griffe.visit(path.stem, filepath=path, code=text), docstring_lines(text)
+
+
 def symbol_source(symbol: str, docstring: bool = False) -> tuple[str, Path, int, int]:
     """Código fuente de un símbolo, extraído sin ejecutar nada.
 
@@ -105,11 +115,9 @@ def symbol_source(symbol: str, docstring: bool = False) -> tuple[str, Path, int,
     Raises:
         LookupError: Si el símbolo no existe.
     """
-    import griffe
-
     path, names = module_path(symbol)
-    text = path.read_text(encoding="utf-8")
-    node: griffe.Object | griffe.Alias = griffe.visit(path.stem, filepath=path, code=text)
+    stat = path.stat()
+    text, node, docstrings = _parsed(path, stat.st_mtime_ns, stat.st_size)
     for name in names:
         if name not in node.members:
             raise LookupError(f"«{symbol}» no está en {path.relative_to(ROOT)}; revisa el nombre")
@@ -118,7 +126,7 @@ def symbol_source(symbol: str, docstring: bool = False) -> tuple[str, Path, int,
     first, last = (
         (1, len(lines)) if not names else (int(node.lineno or 1), int(node.endlineno or 1))
     )
-    drop = set() if docstring else docstring_lines(text)
+    drop = set() if docstring else docstrings
     kept = [
         line for number, line in enumerate(lines[first - 1 : last], first) if number not in drop
     ]

@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,23 @@ MATH = re.compile(
     re.S,
 )
 VERBATIM = re.compile(r"<(pre|code|script|style|svg)\b.*?</\1>|<[^>]+>", re.S)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Apunta en un fichero con qué contenido se ejecutaron los cuadernos por última vez."""
+
+    path: Path
+    signature: str
+
+    def matches(self) -> bool:
+        """Dice si la última ejecución fue con este mismo contenido."""
+        return self.path.is_file() and self.path.read_text(encoding="utf-8") == self.signature
+
+    def write(self) -> None:
+        """Apunta que se han ejecutado con este contenido."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(self.signature, encoding="utf-8")
 
 
 def read(path: Path) -> Any:

@@ -347,7 +347,10 @@ def read_header(path: str | Path) -> Header:
 
 def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
     with _open(path) as file:
-        return _header(file, path), {name: file.get_tensor(name) for name in file.keys()}
+        return _header(file, path), {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 (no es un diccionario: no se puede recorrer)
+        }
 
 
 @contextmanager

@@ -59,7 +59,9 @@ def keyed_generator(seed: int, stream: Stream, *counter: int) -> np.random.Gener
 def training_draws(
     seed: int, step: int, indices: Sequence[int], shape: Sequence[int], timesteps: int
 ) -> tuple[Tensor, Tensor]:
-    r"""Lo que el Algoritmo 1 saca al azar en un paso: $t \sim \mathcal{U}$ y $\epsilon \sim \mathcal{N}(0, I)$.
+    r"""Lo que el Algoritmo 1 saca al azar en un paso: $t$ y $\epsilon$.
+
+    $$t \sim \mathcal{U}\{1, \dots, T\}, \qquad \epsilon \sim \mathcal{N}(0, I)$$
 
     Args:
         seed: la semilla del entrenamiento.

@@ -136,7 +136,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 class Consumer(Protocol):
     """Quien quiera enterarse de cada paso: se le llama con el paso y con el EMA."""
 
-    def __call__(self, state: TrainStep, ema: EMA) -> None: ...
+    def __call__(self, state: TrainStep, ema: EMA) -> None:
+        """Atiende un paso."""
 
 
 def train(

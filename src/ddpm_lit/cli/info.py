@@ -85,7 +85,8 @@ def _overview() -> Iterator[str]:
 
     device = choose_device()
     name = f" ({torch.cuda.get_device_name()})" if device.type == "cuda" else ""
-    yield f"ddpm_lit {__version__} · PyTorch {torch.__version__} · Python {platform.python_version()}"
+    python = platform.python_version()
+    yield f"ddpm_lit {__version__} · PyTorch {torch.__version__} · Python {python}"
     yield f"Dispositivo: {device}{name} · hilos: {torch.get_num_threads()}"
     installed = [
         f"{extra} {'sí' if all(map(importlib.util.find_spec, modules)) else 'no'}"

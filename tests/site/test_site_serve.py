@@ -1,0 +1,105 @@
+"""Lo que ve quien escribe: `mkdocs serve` enseña enseguida un cambio y no repite celdas."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs")
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 3.0
+SCRIPT = """
+import logging, sys
+from mkdocs.commands.serve import serve
+logging.basicConfig(level=logging.INFO)
+serve("mkdocs.yml", docs_dir=sys.argv[1], dev_addr=sys.argv[2])
+"""
+
+
+class Server:
+    """Un `mkdocs serve` sobre una copia de `docs/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.docs = folder / "docs"
+        shutil.copytree(ROOT / "docs", self.docs)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        cache = folder / "cache"
+        if (ROOT / ".cache" / "sitio").is_dir():
+            shutil.copytree(ROOT / ".cache" / "sitio", cache)
+        self.log = folder / "registro.txt"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(self.docs), self.address],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DDPM_CACHE": str(cache),
+                "NO_MKDOCS_2_WARNING": "1",
+                "PYTHONUNBUFFERED": "1",
+            },
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def read(self, name: str) -> str:
+        """Página tal y como se sirve ahora; vacía si todavía no hay servidor."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/{name}", timeout=60) as answer:
+                text: str = answer.read().decode()
+                return text
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return ""
+
+    def wait(self, name: str, text: str, limit: float) -> float:
+        """Segundos que tarda en aparecer un texto en una página."""
+        start = time.monotonic()
+        while text not in self.read(name):
+            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            assert time.monotonic() - start < limit, self.log.read_text(encoding="utf-8")[-3000:]
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def executed(self) -> list[int]:
+        """Celdas ejecutadas en cada construcción."""
+        log = self.log.read_text(encoding="utf-8")
+        return [int(count) for count in re.findall(r"Celdas ejecutadas: (\d+)", log)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("servir"))
+    try:
+        running.wait("index.html", "</html>", 300)
+        yield running
+    finally:
+        running.process.terminate()
+        running.process.wait(timeout=30)
+
+
+def test_a_change_of_prose_shows_at_once_and_runs_no_cell(server: Server) -> None:
+    pages = [path for path in server.docs.rglob("*.md") if "exec=" in path.read_text("utf-8")]
+    longest = max(pages, key=lambda path: path.stat().st_size)
+    name = longest.relative_to(server.docs).with_suffix(".html").as_posix()
+    original = longest.read_text(encoding="utf-8")
+    times = []
+    for mark in (
+        "Frase nueva, la primera.",
+        "Frase nueva, la segunda.",
+        "Frase nueva, la tercera.",
+    ):
+        longest.write_text(f"{original}\n{mark}\n", encoding="utf-8")
+        times.append(server.wait(name, mark, 60))
+        time.sleep(1)
+    assert server.executed()[1:] == [0] * (len(server.executed()) - 1)
+    assert min(times) <= SECONDS, f"tarda {times} segundos"
