@@ -28,6 +28,7 @@ if falta:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *paquetes], check=True)
 
 # %%
+# %matplotlib inline
 import time
 
 import matplotlib.pyplot as plt
@@ -39,12 +40,12 @@ from ddpm_lit.backward import p_mean_variance
 torch.manual_seed(0)
 
 
-def enseñar(imagenes, columnas=10, titulos=None):
+def mostrar(imagenes, columnas=10, titulos=None):
     """Dibuja imágenes (N, 1, 8, 8) en una cuadrícula."""
     filas = -(-len(imagenes) // columnas)
-    tamaño = (0.8 * columnas, (1.0 if titulos else 0.8) * filas)
+    medidas = (0.8 * columnas, (1.0 if titulos else 0.8) * filas)
     _, ejes = plt.subplots(
-        filas, columnas, figsize=tamaño, squeeze=False, layout="constrained"
+        filas, columnas, figsize=medidas, squeeze=False, layout="constrained"
     )
     for eje in ejes.flat:
         eje.axis("off")
@@ -65,7 +66,7 @@ def enseñar(imagenes, columnas=10, titulos=None):
 # %% alt="Veinte cifras escritas a mano, de ocho por ocho píxeles."
 datos = load_dataset("digits").x
 print("forma:", tuple(datos.shape), "  valores: de", datos.min().item(), "a", datos.max().item())
-enseñar(datos[:20])
+mostrar(datos[:20])
 
 # %% [markdown]
 # ## 2. Cuánto ruido: el schedule
@@ -102,7 +103,7 @@ plt.show()
 # %% alt="La misma cifra en diez instantes: nítida al principio y convertida en ruido al final."
 t = torch.linspace(0, T - 1, 10).long()
 ruido = torch.randn(1, 1, 8, 8).expand(10, -1, -1, -1)
-enseñar(q_sample(schedule, datos[10:11], t, ruido), titulos=[f"t = {i + 1}" for i in t.tolist()])
+mostrar(q_sample(schedule, datos[10:11], t, ruido), titulos=[f"t = {i + 1}" for i in t.tolist()])
 
 # %% [markdown]
 # ## 4. La red
@@ -189,9 +190,10 @@ plt.show()
 # \label{citada:cuaderno-paso}
 # $$
 #
-# con $z$ ruido nuevo, salvo en el último paso, en el que no se añade nada. `p_mean_variance` calcula
-# esa media; por el camino pasa por $\hat x_0$, lo que la red cree que hay debajo del ruido, y lo
-# recorta a $[-1, 1]$, que es donde viven los datos. La $\hat x_0$ nos la quedamos para verla.
+# con $z$ ruido nuevo, salvo en el último paso, en el que no se añade nada. `p_mean_variance`
+# calcula esa media; por el camino pasa por $\hat x_0$, lo que la red cree que hay debajo del
+# ruido, y lo recorta a $[-1, 1]$, que es donde viven los datos. La $\hat x_0$ nos la quedamos
+# para verla.
 
 # %%
 x = torch.randn(40, 1, 8, 8)
@@ -206,19 +208,19 @@ with torch.no_grad():
         if indice % 25 == 0:
             pelicula += [(indice, x[0], paso_atras.x_start[0])]
 
-# %% alt="Dos filas: arriba, una imagen que pasa de ruido a cifra; abajo, lo que la red imagina: ruido, después una mancha borrosa y al final una cifra nítida."
-enseñar(
+# %% alt="Arriba, ruido que se hace cifra; abajo, lo que la red imagina, cada vez más nítido."
+mostrar(
     [estado for _, estado, _ in pelicula] + [imaginada for _, _, imaginada in pelicula],
     titulos=[f"t = {i}" for i, _, _ in pelicula] + [""] * len(pelicula),
 )
 
 # %% [markdown]
-# Arriba, la muestra en cada momento; abajo, lo que la red imagina ($\hat x_0$). Con $t$ muy alto casi
-# no queda señal y sus errores se amplifican: solo imagina ruido. Después aparece un borrón, luego la
-# forma general y, al final, los detalles. Y aquí están las cuarenta, sin elegir:
+# Arriba, la muestra en cada momento; abajo, lo que la red imagina ($\hat x_0$). Con $t$ muy alto
+# casi no queda señal y sus errores se amplifican: solo imagina ruido. Después aparece un borrón,
+# luego la forma general y, al final, los detalles. Y aquí están las cuarenta, sin elegir:
 
 # %% alt="Cuadrícula de cuarenta cifras generadas por la red, la mayoría legibles."
-enseñar(x)
+mostrar(x)
 
 # %% [markdown]
 # Ya está: eso es un DDPM. Con un minuto de entrenamiento no todas salen bien, y se puede seguir

@@ -1,6 +1,7 @@
 """La portada, la imagen de los enlaces, el logotipo y el icono: los dibuja el propio modelo."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -120,7 +121,7 @@ def draw_cover(palette: Palette) -> Figure:
 def painted(figure: Figure, width: int) -> Image.Image:
     """Una figura, pintada al doble de tamaño y reducida."""
     figure.set_dpi(2 * width / figure.get_size_inches()[0])
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     plt.close(figure)
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).reduce(2)
@@ -159,7 +160,8 @@ def emblem(side: int, count: int, dot: float) -> Image.Image:
         axes.add_patch(tile)
         centre = (finished.max(axis=0) + finished.min(axis=0)) / 2
         axes.scatter(
-            *(points - centre).T,
+            points[:, 0] - centre[0],
+            points[:, 1] - centre[1],
             s=(dot * 4 * 72 * (1 - 0.45 * noisiness)) ** 2,
             color=ramp(DARK)(1 - noisiness),
             linewidths=0,

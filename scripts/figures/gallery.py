@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from ddpm_lit.data import load_dataset
-from ddpm_lit.metrics import nearest_neighbours
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ddpm_lit.data import load_dataset
+from ddpm_lit.metrics import nearest_neighbours
 from scripts.build import models, samples
 from scripts.figures.mosaic import show_mosaic
 from scripts.figures.style import Palette, canvas, comma, show_points

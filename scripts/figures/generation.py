@@ -4,14 +4,14 @@ from functools import lru_cache
 from itertools import repeat
 
 import torch
-from ddpm_lit.backward import fixed_variance
-from ddpm_lit.noise import sampling_noise
-from ddpm_lit.sampling import algorithm2
-from ddpm_lit.scheduler import respace, spaced_indices
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from ddpm_lit.backward import fixed_variance
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.sampling import algorithm2
+from ddpm_lit.scheduler import respace, spaced_indices
 from scripts.build import models, samples
 from scripts.figures.mosaic import mosaic, show_mosaic
 from scripts.figures.style import (

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from ddpm_lit.images import grid
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ddpm_lit.images import grid
 from scripts.figures.style import bare
 
 SCALE = 4
@@ -44,7 +44,7 @@ def show_mosaic(
         columns: cuántas columnas tiene.
         gap: separación, en las unidades en que un píxel mide `SCALE`.
         top: el rótulo de cada columna, encima.
-        bottom: el rótulo de cada columna, debajo.
+        bottom: el rótulo de cada columna, debajo; no se ve si hay `top`.
         left: el rótulo de cada fila.
     """
     rows = -(-len(images) // columns)
@@ -54,13 +54,12 @@ def show_mosaic(
         extent=(-margin, columns + margin, rows + margin, -margin),
         interpolation="none",
     )
-    for labels, ticks, axis, side in (
-        (top, columns, axes.xaxis, "top"),
-        (bottom, columns, axes.xaxis, "bottom"),
-        (left, rows, axes.yaxis, "left"),
-    ):
+    labelled = ((axes.xaxis, top or bottom, columns), (axes.yaxis, left, rows))
+    for axis, labels, count in labelled:
         if labels:
-            axis.set_ticks([i + 0.5 for i in range(ticks)], labels)
-            axis.set_ticks_position(side)
+            axis.set_ticks([i + 0.5 for i in range(count)], labels)
             axis.set_tick_params(length=0, pad=2)
+    if top:
+        axes.xaxis.tick_top()
+        axes.xaxis.set_tick_params(length=0)
     return shown

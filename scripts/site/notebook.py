@@ -70,17 +70,13 @@ def for_smoke(path: Path) -> Path:
 
     Así el perfil de prueba puede acortar el entrenamiento sin que el lector lo vea.
     """
-    import jupytext
-
-    notebook = read(path)
-    for cell in notebook.cells:
-        if extra := cell["metadata"].pop("smoke", None):
-            cell["source"] += f"\n{extra}"
-    text = jupytext.writes(notebook, fmt="py:percent")
+    out: list[str] = []
+    for cell in re.split(r"^(?=# %%)", path.read_text(encoding="utf-8"), flags=re.M):
+        extra = re.search(r'\bsmoke="([^"]*)"', cell.partition("\n")[0])
+        out.append(f"{cell.rstrip()}\n{extra[1]}\n\n" if extra else cell)
     target = CACHE / "cuadernos-smoke" / path.name
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(out), encoding="utf-8")
     return target
 
 

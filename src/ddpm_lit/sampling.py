@@ -75,13 +75,13 @@ def algorithm2(
         Un `SampleStep` por paso; el último lleva la muestra terminada.
     """
     x_t = x_T
-    for t in schedule.descending(x_T.shape[0], x_T.device):
-        original_t = schedule.timesteps.to(x_T.device)[t]
-        output = model(x_t, original_t, **(condition or {}))
+    original_timesteps = schedule.timesteps.to(x_T.device)
+    for index in reversed(range(len(schedule))):
+        t = torch.full((x_T.shape[0],), index, device=x_T.device)
+        output = model(x_t, original_timesteps[t], **(condition or {}))
         step = p_mean_variance(
             schedule, output, x_t, t, prediction=prediction, variance=variance, clip=clip
         )
-        index = int(t[0])
         x_t = step.mean
         if index > 0:
             x_t = x_t + step.variance.sqrt() * next(noises)
