@@ -41,10 +41,7 @@ def generate(name: str) -> None:
     """Genera las muestras de un modelo con el Algoritmo 2, con todos sus pasos."""
     trained = models.load(name)
     count, kept = COUNTS[name], KEPT_TRAJECTORIES[name]
-    labels = None
-    if trained.num_classes is not None:
-        labels = torch.arange(count) % trained.num_classes
-    condition = trained.class_condition(labels, count)
+    condition = trained.class_condition(None, count)
     schedule = trained.schedule
     if profile() == "smoke":
         schedule = respace(schedule, spaced_indices(len(schedule), SMOKE_STEPS))
@@ -84,8 +81,8 @@ def generate(name: str) -> None:
             **trained.options(),
         )
         tensors["x"] = torch.cat([x_t, others])
-        if labels is not None:
-            tensors["labels"] = labels
+        if "class_labels" in condition:
+            tensors["labels"] = condition["class_labels"]
         samples_path(name).parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(name))
         card["files"] = [f"samples/{name}.safetensors"]

@@ -86,7 +86,7 @@ def draw_field(palette: Palette) -> Figure:
     figure, axes = canvas(2, 2, height=7.3)
     for panel, time in zip(axes, times, strict=True):
         limit = 1.15 if time < 100 else 2.1
-        ticks = torch.linspace(-0.92 * limit, 0.92 * limit, 17)
+        ticks = torch.linspace(-0.92 * limit, 0.92 * limit, 15)
         x = torch.cartesian_prod(ticks, ticks)
         t = torch.tensor([time - 1])
         with torch.no_grad():
@@ -98,7 +98,7 @@ def draw_field(palette: Palette) -> Figure:
             panel, q_sample(schedule, x_0, t, noise), palette.noisy, limit=limit, size=5
         )
         panel.quiver(
-            *x.T, *arrows.T, color=palette.text, pivot="mid", width=0.0042, scale=24, zorder=3
+            *x.T, *arrows.T, color=palette.text, pivot="mid", width=0.0045, scale=21, zorder=3
         )
         panel.set_title(f"$t={time}$", pad=4)
     return figure

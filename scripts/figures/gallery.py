@@ -92,8 +92,8 @@ def draw_distances(palette: Palette) -> Figure:
     )
     figure, (panel,) = canvas(height=3.7)
     for index, (label, x, color, dashes) in enumerate(groups):
-        found = distances(x).clamp(max=BINS[-1] - 1e-6)
-        share = np.histogram(found, BINS)[0] / len(found)
+        found = distances(x)
+        share = np.histogram(found.clamp(max=BINS[-1]), BINS)[0] / len(found)
         median = float(found.median())
         panel.stairs(
             share,

@@ -84,10 +84,10 @@ def draw_bound(palette: Palette) -> Figure:
         panel.annotate(
             name,
             (x, y),
-            (12 if side == "left" else -12, 0),
+            (12, 0) if side == "left" else (2, 9),
             textcoords="offset points",
             ha=side,
-            va="center",
+            va="center" if side == "left" else "bottom",
             color=color,
             fontsize=13,
         )

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import sys
+import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ from .macros import FIGURE_NUMBER, inline_markdown
 from .project import CACHE, ROOT, SRC, code_digest, digest
 
 log = logging.getLogger("mkdocs.ddpm_lit")
+
+SLOW = 2.0
+"""Segundos a partir de los cuales se avisa de que una celda es lenta."""
 
 # Colores centinela: matplotlib los escribe tal cual en el SVG y aquí se cambian por variables de
 # CSS, para que la misma figura se lea en claro y en oscuro.
@@ -126,7 +130,10 @@ class CellRunner:
     def _execute(self, code: str, namespace: Namespace, session: str) -> dict[str, Any]:
         self.runs += 1
         name = f"<celda {len(namespace.executed) + 1} de {session or 'una sola'} en {self.page}>"
+        start = time.monotonic()
         output = execute(code, namespace, name)
+        if (seconds := time.monotonic() - start) > SLOW:
+            log.info("%s: una celda tarda %.1f s (%s).", self.page, seconds, name)
         namespace.executed.append(code)
         return output
 

@@ -81,7 +81,7 @@ class Trained:
         Args:
             indices: cuántas muestras, o el índice de cada una.
             seed: la semilla.
-            class_labels: la clase de todas, o una por muestra; solo si la red conoce clases.
+            class_labels: la clase de todas, o una por muestra; véase `class_condition`.
             device: dónde se calcula; `None` elige el mejor dispositivo que haya.
             **options: los demás argumentos de `ddpm_lit.sampling.sample`.
 
@@ -110,21 +110,24 @@ class Trained:
         """La condición `{"class_labels": …}` de `count` muestras, comprobada.
 
         Args:
-            class_labels: la clase de todas, o una por muestra, o `None`.
+            class_labels: la clase de todas, o una por muestra; con `None`, una red que conoce
+                clases las recorre en orden.
             count: cuántas muestras son.
 
         Returns:
-            Un diccionario vacío si no hay clases, o con un tensor int64 (count,).
+            Un diccionario con un tensor int64 (count,), o vacío si la red no conoce clases.
 
         Raises:
             ValueError: si se pide una clase que no existe, o la red no conoce clases.
         """
-        if class_labels is None:
-            return {}
         if self.num_classes is None:
+            if class_labels is None:
+                return {}
             raise ValueError(
                 f"El modelo «{self.recipe.name}» no conoce clases: no se le puede pedir ninguna."
             )
+        if class_labels is None:
+            return {"class_labels": torch.arange(count) % self.num_classes}
         labels = torch.as_tensor(class_labels, dtype=torch.int64)
         labels = labels.expand(count) if labels.ndim == 0 else labels
         outside = labels[(labels < 0) | (labels >= self.num_classes)]

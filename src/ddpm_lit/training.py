@@ -327,11 +327,8 @@ def sample_grid(trained: Trained, *, device: torch.device, count: int = 25) -> A
     """
     points = len(trained.shape) == 1
     total = 2000 if points else count
-    classes = trained.num_classes
-    labels = torch.arange(total) % classes if classes is not None else None
     samples = trained.sample(
         total,
-        class_labels=labels,
         device=device,
         steps=min(50, len(trained.schedule)),
         batch_size=total,
