@@ -7,6 +7,7 @@ mira docstrings ni comentarios), su receta o alguno de los ficheros que lee.
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def task_train() -> Iterator[Task]:
         [],
         code=code_hash("ddpm_lit.metrics", "ddpm_lit.data"),
         steps=models.CLASSIFIER_STEPS[profile()],
+        data=asdict(models.recipe("digits").data),
     ) | {"actions": [models.train_digit_classifier]}
 
 

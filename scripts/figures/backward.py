@@ -80,7 +80,7 @@ def draw_sigmas(palette: Palette) -> Figure:
 def draw_field(palette: Palette) -> Figure:
     trained = models.load("swiss-roll")
     schedule = trained.schedule
-    times = (5, 40, 150, 500)
+    times = (7, 45, 150, 400)
     x_0 = load_dataset("swiss_roll", n=700, seed=1).x
     noise = next(sampling_noise(0, range(len(x_0)), (2,)))
     figure, axes = canvas(2, 2, height=7.3)
@@ -106,30 +106,20 @@ def draw_field(palette: Palette) -> Figure:
 
 @cache
 def walk(clip: bool) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Los $t$, los extremos de $\hat x_0$ antes de recortar en cada paso y las muestras.
-
-    La red de dígitos se entrenó con el schedule lineal; aquí recorre el coseno, y en cada paso
-    se le dice el instante del lineal que tiene el mismo nivel de ruido.
-    """
+    r"""Los $t$, los extremos de $\hat x_0$ antes de recortar en cada paso y las muestras."""
     trained: Trained = models.load("digits")
-    cosine = make_schedule("cosine", 1000)
-    same_noise = torch.searchsorted(-trained.schedule.log_snr, -cosine.log_snr).clamp(max=999)
-    schedule = respace(cosine, spaced_indices(1000, STEPS))
+    schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), STEPS))
     noises = sampling_noise(0, range(SAMPLES), trained.shape)
     x_T = next(noises)
     seen: list[Tensor] = []
-
-    def model(x_t: Tensor, t: Tensor) -> Tensor:
-        output: Tensor = trained.model(x_t, same_noise[t])
-        return output
 
     def watch(x_start: Tensor) -> Tensor:
         seen.append(torch.stack(list(x_start.aminmax())))
         return x_start.clamp(-1, 1) if clip else x_start
 
     options = trained.options() | {"clip": watch}
-    states = list(algorithm2(model, schedule, x_T, noises, **options))
-    return schedule.timesteps.flip(0) + 1, torch.stack(seen), states[-1].x_t
+    *_, last = algorithm2(trained.model, schedule, x_T, noises, **options)
+    return schedule.timesteps.flip(0) + 1, torch.stack(seen), last.x_t
 
 
 def draw_clipping(palette: Palette) -> Figure:

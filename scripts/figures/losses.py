@@ -18,6 +18,7 @@ from scripts.site.project import profile
 
 INPUTS = ("digits",)
 HELD_OUT = 16 if profile() == "smoke" else 64
+FLOOR = 1e-10
 INSTANTS = 8 if profile() == "smoke" else 32
 
 
@@ -79,15 +80,18 @@ def draw_bound(palette: Palette) -> Figure:
         ("$L_0$", 1, float(terms[0]), palette.data, "left"),
         ("$L_T$", 1000, float(errors.prior.mean()), palette.noise, "right"),
     )
-    for name, x, y, color, side in ends:
+    for label, x, value, color, side in ends:
+        # El decodificador discreto puede acertar del todo, y el logaritmo no tiene cero.
+        name = label if value > FLOOR else rf"{label[:-1]} \approx 0$"
+        y = max(value, FLOOR)
         panel.plot(x, y, "o", color=color, markersize=8, clip_on=False, zorder=5)
         panel.annotate(
             name,
             (x, y),
-            (12, 0) if side == "left" else (2, 9),
+            (8, 9) if side == "left" else (2, 9),
             textcoords="offset points",
             ha=side,
-            va="center" if side == "left" else "bottom",
+            va="bottom",
             color=color,
             fontsize=13,
         )
@@ -100,7 +104,8 @@ def draw_bound(palette: Palette) -> Figure:
         fontsize=13,
     )
     log_axis(panel, (1, 10, 100, 1000))
-    panel.set(yscale="log", xlim=(1, 1000), xlabel="$t$", ylabel="bits por dimensión")
+    panel.set(yscale="log", xlim=(1, 1000), ylim=(FLOOR, 10 * max(terms[1:])))
+    panel.set(xlabel="$t$", ylabel="bits por dimensión")
     return figure
 
 

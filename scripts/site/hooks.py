@@ -86,9 +86,12 @@ def on_config(config: Any) -> Any:
     state.runner.begin_build(manifest_digest)
     state.context.manifest = manifest
     config.extra["perfil"] = project.profile()
+    for name in ("logo", "favicon"):
+        for drawn in manifest.artefacts.get(name, {}).get("files", [])[:1]:
+            config.theme[name] = f"assets/{Path(drawn).name}"
     config.mdx_configs.setdefault("toc", {})["slugify"] = plaintext.slugify
     config.plugins["macros"].register_macros(macros.bind(state.context))
-    _configure_notebooks(config, project.digest(state.code, manifest_digest))
+    _configure_notebooks(config)
     for fence in config.mdx_configs["pymdownx.superfences"]["custom_fences"]:
         if fence["name"] == "python":
             fence["format"] = format_python
@@ -97,17 +100,19 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def _configure_notebooks(config: Any, signature: str) -> None:
+def _configure_notebooks(config: Any) -> None:
     """El cuaderno se ejecuta una vez por contenido; al servir no se ejecuta: se enseña sin salidas.
 
-    Las salidas de una ejecución anterior solo se enseñan si nada de lo que las decide ha cambiado.
+    Las salidas de una ejecución anterior solo se enseñan si nada de lo que las decide ha cambiado:
+    los cuadernos, el código del paquete y, si las nombran, sus recetas.
     """
     jupyter = config.plugins["mkdocs-jupyter"].config
     folder = project.CACHE / "cuadernos" / project.profile()
     sources = sorted((Path(config.docs_dir) / "cuadernos").glob("*.py"))
-    state.ledger = notebook.Ledger(
-        folder / "ejecutados.txt", project.files_digest(sources) + signature
-    )
+    recipes = any("recipe" in path.read_text(encoding="utf-8") for path in sources)
+    signature = project.code_digest(recipes=recipes)
+    contents = project.digest(signature, *(path.read_bytes() for path in sources))
+    state.ledger = notebook.Ledger(folder / "ejecutados.txt", contents)
     quick = state.serving or bool(os.environ.get("DDPM_SIN_CUADERNO"))
     jupyter["execute"] = not quick or state.ledger.matches()
     jupyter["cache_dir"] = str(folder if jupyter["execute"] else folder / "sin-ejecutar")

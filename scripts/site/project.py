@@ -82,10 +82,12 @@ def package_files(package: Path = PACKAGE) -> list[Path]:
     return sorted(p for p in package.rglob("*") if p.suffix in {".py", ".toml"} and p.is_file())
 
 
-def code_digest(package: Path = PACKAGE) -> str:
+def code_digest(package: Path = PACKAGE, recipes: bool = True) -> str:
     """Huella de lo que el paquete *hace*: árboles sintácticos sin docstrings, y las recetas."""
     parts: list[str | bytes] = []
     for path in package_files(package):
+        if path.suffix != ".py" and not recipes:
+            continue
         parts.append(path.relative_to(package).as_posix())
         if path.suffix == ".py":
             stat = path.stat()

@@ -236,6 +236,7 @@ class ResidualBlock(nn.Module):
     r"""Bloque residual con el tiempo sumado entre sus dos convoluciones.
 
     $$h = \mathrm{conv}_1(\mathrm{SiLU}(\mathrm{GN}_1(x))) + W\,\mathrm{SiLU}(e) + b$$
+
     $$y = \mathrm{atajo}(x) + \mathrm{conv}_2(\mathrm{drop}(\mathrm{SiLU}(\mathrm{GN}_2(h))))$$
 
     donde $e$ es el embedding del instante y el atajo es la identidad, o una convolución
