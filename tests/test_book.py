@@ -47,7 +47,9 @@ def test_every_equation_has_a_unique_label_and_a_kind() -> None:
 @pytest.mark.parametrize("kind", ["comprobada", "derivada"])
 def test_every_claimed_equation_has_a_test(kind: str) -> None:
     tested = tested_equations()
-    missing = [f"{page}: {name}" for k, name, page in book_equations() if k == kind and name not in tested]
+    missing = [
+        f"{page}: {name}" for k, name, page in book_equations() if k == kind and name not in tested
+    ]
     assert missing == []
 
 

@@ -8,11 +8,12 @@ muestreo con las betas corridas un índice debe ser rechazado.
 
 import pytest
 import torch
+from torch import Tensor
+
 from ddpm_lit.data import GaussianMixture
 from ddpm_lit.metrics import energy_distance_test
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule
-from torch import Tensor
 
 N = 5000
 MIXTURE = GaussianMixture(

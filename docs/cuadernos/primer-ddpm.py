@@ -44,9 +44,7 @@ def mostrar(imagenes, columnas=10, titulos=None):
     """Dibuja imágenes (N, 1, 8, 8) en una cuadrícula."""
     filas = -(-len(imagenes) // columnas)
     medidas = (0.8 * columnas, (1.0 if titulos else 0.8) * filas)
-    _, ejes = plt.subplots(
-        filas, columnas, figsize=medidas, squeeze=False, layout="constrained"
-    )
+    _, ejes = plt.subplots(filas, columnas, figsize=medidas, squeeze=False, layout="constrained")
     for eje in ejes.flat:
         eje.axis("off")
     for i, imagen in enumerate(imagenes):
@@ -136,8 +134,9 @@ print("respuesta inicial:", red(torch.randn(2, 1, 8, 8), torch.tensor([3, 100]))
 # \label{citada:cuaderno-perdida}
 # $$
 #
-# Dos ayudas: la tasa de aprendizaje sube al principio y baja hasta casi cero al final
-# (`OneCycleLR`), y se guarda una media móvil de los pesos (EMA), que es con la que generaremos.
+# En el código se promedia entre los píxeles, y eso solo cambia la escala. Y dos ayudas: la tasa de
+# aprendizaje sube al principio y baja hasta casi cero al final (`OneCycleLR`), y se guarda una media
+# móvil de los pesos (EMA), que es con la que generaremos.
 
 # %% smoke="pasos = 5"
 pasos = 700
@@ -149,9 +148,9 @@ tasa = torch.optim.lr_scheduler.OneCycleLR(optimizador, max_lr=2e-3, total_steps
 red.train()
 perdidas, inicio = [], time.perf_counter()
 for paso in range(pasos):
-    x_0 = datos[torch.randint(len(datos), (64,))]       # unas imágenes
-    t = torch.randint(T, (64,))                         # un instante para cada una
-    ruido = torch.randn_like(x_0)                       # y un ruido
+    x_0 = datos[torch.randint(len(datos), (64,))]  # unas imágenes
+    t = torch.randint(T, (64,))  # un instante para cada una
+    ruido = torch.randn_like(x_0)  # y un ruido
     x_t = q_sample(schedule, x_0, t, ruido)
 
     perdida = (ruido - red(x_t, t)).square().mean()

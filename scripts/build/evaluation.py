@@ -1,8 +1,8 @@
 """Mide las muestras de dígitos: ¿se leen?, ¿son copias del entrenamiento?"""
 
-from ddpm_lit.metrics import class_agreement, nearest_neighbours, predict
 from torch import Tensor
 
+from ddpm_lit.metrics import class_agreement, nearest_neighbours, predict
 from scripts.build import models, samples
 from scripts.build.provenance import recorded
 
@@ -36,7 +36,7 @@ def evaluate() -> None:
             "agreement": agreement,
             "agreed": round(agreement * len(conditional["labels"])),
             "asked": len(conditional["labels"]),
-            "classes_seen": len(classes.unique()),
+            "classes_seen": len(set(classes.tolist())),
             "distance": {
                 "held_out": distance_to_training(held_out.x),
                 "digits": distance_to_training(unconditional["x"]),

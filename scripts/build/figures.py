@@ -5,9 +5,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ddpm_lit.images import save_mp4, save_png
 from matplotlib.figure import Figure
 from PIL import Image
+
+from ddpm_lit.images import save_mp4, save_png
 from scripts.build import models, samples
 from scripts.build.provenance import card_path, recorded
 from scripts.figures.style import THEMES, Palette, save_figure, themed

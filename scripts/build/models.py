@@ -5,13 +5,13 @@ import shutil
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
+
 from ddpm_lit.checkpoints import Trained, load_model
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.metrics import ClassifierConfig, SmallClassifier, accuracy, train_classifier
 from ddpm_lit.recipes import Recipe, load_recipe
 from ddpm_lit.training import METRICS, MODEL, train
-from safetensors.torch import load_file, save_file
-
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
 

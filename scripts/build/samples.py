@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
-from ddpm_lit.noise import sampling_noise
-from ddpm_lit.sampling import algorithm2, sample
-from ddpm_lit.scheduler import respace, spaced_indices
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.sampling import algorithm2, sample
+from ddpm_lit.scheduler import respace, spaced_indices
 from scripts.build import models
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
@@ -51,7 +51,9 @@ def generate(name: str) -> None:
     entries = ["scripts.build.samples"]
     parameters = {"model": name, "seed": SEED, "steps": total}
     inputs = [models.model_path(name)]
-    with recorded(f"samples-{name}", "values", entries, inputs=inputs, parameters=parameters) as card:
+    with recorded(
+        f"samples-{name}", "values", entries, inputs=inputs, parameters=parameters
+    ) as card:
         noises = sampling_noise(SEED, range(kept), trained.shape)
         x_t = next(noises)
         times, states, estimates = [], [], []

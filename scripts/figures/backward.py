@@ -1,9 +1,14 @@
 """Backwards process: el paso atrás que da la red."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from torch import Tensor
+
 from ddpm_lit.backward import to_score
 from ddpm_lit.checkpoints import Trained
 from ddpm_lit.data import load_dataset
@@ -11,10 +16,6 @@ from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from torch import Tensor
-
 from scripts.build import models
 from scripts.figures import mixture
 from scripts.figures.style import WIDTH, Palette, canvas, log_axis, show_image, show_points
@@ -48,7 +49,9 @@ def draw_gaussian(palette: Palette) -> Figure:
             label="la mejor normal",
         )
         panel.set_title(rf"$\beta_t = {beta:.2f}$".replace(".", "{,}"), color=palette.schedule)
-        panel.set(xlim=(-1.6, 1.6), ylim=(0, None), xlabel="$x_{t-1}$", xticks=(-1, 0, 1), yticks=[])
+        panel.set(
+            xlim=(-1.6, 1.6), ylim=(0, None), xlabel="$x_{t-1}$", xticks=(-1, 0, 1), yticks=[]
+        )
         panel.spines["left"].set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
@@ -94,9 +97,7 @@ def draw_field(palette: Palette) -> Figure:
         score = to_score(schedule, epsilon, t.expand(len(x)))
         # Todas las flechas miden lo mismo: cerca de los datos el campo es mil veces menor.
         arrows = score / score.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        show_points(
-            panel, q_sample(schedule, x_0, t, noise), palette.noisy, limit=limit, size=5
-        )
+        show_points(panel, q_sample(schedule, x_0, t, noise), palette.noisy, limit=limit, size=5)
         panel.quiver(
             *x.T, *arrows.T, color=palette.text, pivot="mid", width=0.0045, scale=21, zorder=3
         )
@@ -124,8 +125,8 @@ def walk(clip: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 def draw_clipping(palette: Palette) -> Figure:
     figure = plt.figure(figsize=(WIDTH, 4.0))
-    rows = figure.subfigures(1, 2)
-    for column, clip in zip(rows, (False, True), strict=True):
+    columns: Any = figure.subfigures(1, 2)
+    for column, clip in zip(columns, (False, True), strict=True):
         times, extremes, x = walk(clip)
         axes = column.subplots(2, SAMPLES, height_ratios=(3.4, 1))
         spec = axes[0, 0].get_gridspec()

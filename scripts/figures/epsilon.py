@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
 from ddpm_lit.backward import p_mean_variance, to_x_start
 from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import make_schedule
-from matplotlib.figure import Figure
-from torch import Tensor
-
 from scripts.build import models
 from scripts.figures.style import Palette, Row, canvas, image_table
 

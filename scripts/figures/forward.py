@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
-from ddpm_lit.data import load_dataset
-from ddpm_lit.forward import q_sample, q_step
-from ddpm_lit.noise import sampling_noise
-from ddpm_lit.scheduler import make_schedule
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from ddpm_lit.data import load_dataset
+from ddpm_lit.forward import q_sample, q_step
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.scheduler import make_schedule
 from scripts.figures import mixture
 from scripts.figures.style import (
     Palette,
@@ -119,9 +119,7 @@ def draw_variance(palette: Palette) -> Figure:
     figure, axes = canvas(1, 2, height=3.1, sharey=True)
     for panel, (title, paths, variance) in zip(axes, panels, strict=True):
         values = torch.stack(paths)[:, :, 0].numpy()
-        panel.plot(
-            steps, values, color=palette.noisy, linewidth=0.6, alpha=0.4, rasterized=True
-        )
+        panel.plot(steps, values, color=palette.noisy, linewidth=0.6, alpha=0.4, rasterized=True)
         for sign in (-1, 1):
             panel.plot(
                 steps,
@@ -131,7 +129,13 @@ def draw_variance(palette: Palette) -> Figure:
                 path_effects=halo(palette),
             )
         panel.set_title(title)
-        panel.set(xlim=(0, 1000), ylim=(-8.8, 8.8), yticks=(-8, -4, 0, 4, 8), xlabel="$t$", xticks=(0, 500, 1000))
+        panel.set(
+            xlim=(0, 1000),
+            ylim=(-8.8, 8.8),
+            yticks=(-8, -4, 0, 4, 8),
+            xlabel="$t$",
+            xticks=(0, 500, 1000),
+        )
         panel.text(
             0.04,
             0.95,
@@ -153,7 +157,9 @@ def animate(palette: Palette) -> list[Image.Image]:
     for index in range(len(SCHEDULE)):
         states.append(q_step(SCHEDULE, states[-1], torch.tensor([index]), next(noises)))
     # La espiral se deshace en el primer cuarto del proceso: ahí el tiempo va más despacio.
-    shown = [0] * PAUSE + [round(1000 * (i / (FRAMES - PAUSE)) ** 2) for i in range(1, FRAMES - PAUSE + 1)]
+    shown = [0] * PAUSE + [
+        round(1000 * (i / (FRAMES - PAUSE)) ** 2) for i in range(1, FRAMES - PAUSE + 1)
+    ]
 
     figure, (cloud, curves) = canvas(1, 2, height=3.6, width_ratios=(1, 1.05))
     dots = show_points(cloud, x_0, palette.data, limit=2.3, size=9, alpha=0.75)

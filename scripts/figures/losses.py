@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
 from ddpm_lit.forward import q_sample
 from ddpm_lit.losses import loss_weight, prior_term, vb_term, weighted_mse
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import make_schedule
-from matplotlib.figure import Figure
-from torch import Tensor
-
 from scripts.build import models
 from scripts.figures.style import Palette, canvas, log_axis
 from scripts.site.project import profile
@@ -48,10 +48,13 @@ def held_out_errors() -> Errors:
         with torch.no_grad():
             output = trained.model(x_t, schedule.timesteps[t])
         squared.append(weighted_mse(output, noise))
-        terms.append(
-            vb_term(schedule, output, x_0, x_t, t, levels=data.levels or 256, **options)
-        )
-    return Errors(torch.from_numpy(indices), torch.stack(squared), torch.stack(terms), prior_term(schedule, x_0))
+        terms.append(vb_term(schedule, output, x_0, x_t, t, levels=data.levels or 256, **options))
+    return Errors(
+        torch.from_numpy(indices),
+        torch.stack(squared),
+        torch.stack(terms),
+        prior_term(schedule, x_0),
+    )
 
 
 def draw_by_time(palette: Palette) -> Figure:

@@ -13,7 +13,7 @@ MEANS = np.array([-0.8, 0.1, 0.75])
 STDS = np.array([0.1, 0.07, 0.13])
 
 
-def normal(x: Array, mean: float | Array, variance: float | Array) -> Array:
+def normal(x: float | Array, mean: float | Array, variance: float | Array) -> Array:
     """La densidad de una normal."""
     density: Array = np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
     return density

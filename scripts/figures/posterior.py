@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+
 from ddpm_lit.forward import q_mean_variance
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
-from matplotlib.figure import Figure
-
 from scripts.figures.mixture import normal
 from scripts.figures.style import Palette, canvas, log_axis
 
@@ -39,9 +39,7 @@ def draw_bayes(palette: Palette) -> Figure:
             color=palette.mean,
             label=r"$q(x_{t-1}|x_t,x_0)$",
         )
-        panel.plot(
-            x, before, color=palette.data, linestyle=(0, (5, 2)), label=r"$q(x_{t-1}|x_0)$"
-        )
+        panel.plot(x, before, color=palette.data, linestyle=(0, (5, 2)), label=r"$q(x_{t-1}|x_0)$")
         panel.plot(
             x,
             likelihood / (likelihood.sum() * (x[1] - x[0])),
@@ -50,9 +48,7 @@ def draw_bayes(palette: Palette) -> Figure:
             label=r"$q(x_t|x_{t-1})$",
         )
         for value, name, color in ((x_0, "$x_0$", palette.data), (x_t, "$x_t$", palette.noisy)):
-            panel.plot(
-                [value], [0], "o", color=color, markersize=7, clip_on=False, zorder=5
-            )
+            panel.plot([value], [0], "o", color=color, markersize=7, clip_on=False, zorder=5)
             panel.annotate(
                 name,
                 (value, 0),

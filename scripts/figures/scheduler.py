@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from ddpm_lit.data import load_dataset
 from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import Schedule, make_schedule, rescale_zero_terminal_snr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from scripts.figures.style import Palette, Row, canvas, comma, halo, image_table, log_axis
 
 INPUTS = ()
@@ -82,9 +82,7 @@ def draw_terminal(palette: Palette) -> Figure:
             linestyle=(0, (5, 2)),
             label="tal cual",
         )
-        panel.plot(
-            steps, after.sqrt_alphas_cumprod, color=palette.schedule, label="reescalado"
-        )
+        panel.plot(steps, after.sqrt_alphas_cumprod, color=palette.schedule, label="reescalado")
         panel.set_xlabel("$t$")
     whole.set(xlim=(0, T), ylim=(0, 1.02), xticks=(0, 500, 1000))
     whole.set_ylabel(r"$\sqrt{\bar\alpha_t}$", color=palette.schedule)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ THEMES = (LIGHT, DARK)
 @contextmanager
 def themed(palette: Palette) -> Iterator[None]:
     """Dibuja con la paleta dada: fondo transparente, ejes finos, letra del mismo tamaño."""
-    settings = {
+    settings: Any = {
         "figure.facecolor": "none",
         "axes.facecolor": "none",
         "savefig.facecolor": "none",
@@ -125,7 +126,7 @@ def themed(palette: Palette) -> Iterator[None]:
         "lines.solid_capstyle": "round",
         "font.family": "DejaVu Sans",
         "mathtext.fontset": "cm",
-        "axes.prop_cycle": mpl.cycler(color=palette.series),
+        "axes.prop_cycle": cycler(color=palette.series),
         "image.cmap": palette.sequence,
         "figure.constrained_layout.use": True,
         "figure.dpi": 120,
@@ -278,7 +279,7 @@ def frames_of(
         update: pone los `artists` como deben estar en un estado.
     """
     figure.set_facecolor(palette.background)
-    agg = FigureCanvasAgg(figure)
+    agg: Any = FigureCanvasAgg(figure)
     agg.draw()
     figure.set_layout_engine("none")
     for artist in artists:
@@ -314,7 +315,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _lighter(encoded: re.Match[str]) -> str:
-    """Las nubes de puntos van como imagen: con una paleta de 256 colores ocupan la tercera parte."""
+    """Una imagen PNG con una paleta de 256 colores: las nubes de puntos ocupan la tercera parte."""
     original = base64.b64decode(encoded[0])
     image = Image.open(BytesIO(original))
     buffer = BytesIO()

@@ -1,116 +1,149 @@
-"""Entrenamiento: cómo aprende la red."""
+"""Entrenamiento: la pérdida, lo que se aprende y la media móvil de los pesos."""
 
+import copy
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from ddpm_lit.checkpoints import Trained
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, float64, nn
+
 from ddpm_lit.data import load_dataset
 from ddpm_lit.ema import EMA
-from ddpm_lit.recipes import load_recipe
+from ddpm_lit.sampling import sample
 from ddpm_lit.training import TrainStep, train
-from matplotlib.figure import Figure
-from torch import Tensor, nn
-
 from scripts.build import models
-from scripts.figures.style import Palette, canvas, log_axis, show_points
+from scripts.figures.style import Palette, canvas, comma, log_axis, show_points
 from scripts.site.project import profile
 
 INPUTS = models.MODELS
-STEPS = (20, 60) if profile() == "smoke" else (30, 100, 300, 800)
-POINTS = 1000
+MOMENTS = (5, 10, 20, 30) if profile() == "smoke" else (40, 150, 350, 600)
+POINTS = 800
+STEPS = 10 if profile() == "smoke" else 100
+UPDATES = 10_000
+DECAYS = (0.9999, 0.995)
 
 
 def draw_curves(palette: Palette) -> Figure:
-    targets = {"epsilon": r"$\epsilon$", "v": "$v$", "x_start": "$x_0$"}
-    figure, axes = canvas(1, 3, height=2.9)
-    for panel, name, color in zip(axes, models.MODELS, palette.series, strict=False):
+    figure, (panel,) = canvas(1, 1, height=3.5)
+    for name, color in zip(models.MODELS, palette.series, strict=False):
         log = models.metrics(name)
         steps = np.array([line["step"] for line in log])
         losses = np.array([line["loss"] for line in log])
-        window = max(len(losses) // 15, 1)
-        padded = np.pad(losses, (window // 2, (window - 1) // 2), mode="edge")
-        smooth = np.convolve(padded, np.ones(window) / window, mode="valid")
-        panel.plot(steps, losses, color=color, alpha=0.35, linewidth=1)
-        panel.plot(steps, smooth, color=color)
-        target = targets.get(models.recipe(name).diffusion.prediction, r"$\tilde\mu_t$")
-        panel.set_title(f"{name}\n(predice {target})", fontsize=10.5)
-        panel.set(xlabel="paso", ylim=(0, 1.05 * min(losses.max(), 4 * losses[-1])))
-        panel.set_xlim(0, steps[-1])
-        panel.set_xticks((0, steps[-1] // 2, steps[-1]))
-    axes[0].set_ylabel("pérdida")
+        panel.plot(steps, losses, color=color, linewidth=1.7)
+        panel.plot(steps[-1], losses[-1], "o", color=color, markersize=6, zorder=5, label=name)
+    panel.set(yscale="log", xlabel="paso", ylabel="pérdida", xlim=(0, None), ylim=(None, 1.1))
+    panel.set_yticks((0.1, 0.2, 0.5, 1), ("0,1", "0,2", "0,5", "1"))
+    panel.minorticks_off()
+    panel.legend(loc="upper right")
     return figure
+
+
+class _EnoughError(Exception):
+    """Ya se tienen todas las redes que hacen falta."""
 
 
 @cache
-def snapshots() -> list[tuple[int, Tensor]]:
-    """Muestras del modelo de puntos tras cada vez más pasos de entrenamiento."""
-    recipe = load_recipe("swiss-roll", overrides={"training.steps": STEPS[-1]})
-    found = []
+def learning() -> list[Tensor]:
+    """Puntos generados tras cada uno de los `MOMENTS` del entrenamiento y al final.
 
-    def watch(state: TrainStep, ema: EMA) -> None:
-        if state.step + 1 in STEPS:
-            trained = Trained(ema.model, recipe, (2,), {})
-            points = trained.sample(POINTS, device="cpu", steps=50, batch_size=POINTS)
-            found.append((state.step + 1, points))
+    Son los primeros pasos del mismo entrenamiento que hizo la construcción, repetidos aquí:
+    con la misma semilla salen las mismas redes.
+    """
+    recipe = models.recipe("swiss-roll")
+    networks: list[nn.Module] = []
 
-    with TemporaryDirectory() as folder:
-        train(recipe, Path(folder), device="cpu", progress=False, consumers=[watch])
-    return found
+    def keep(state: TrainStep, ema: EMA) -> None:
+        if state.step + 1 in MOMENTS:
+            networks.append(copy.deepcopy(ema.model))
+        if state.step + 1 == MOMENTS[-1]:
+            raise _EnoughError
+
+    with TemporaryDirectory() as folder, suppress(_EnoughError):
+        train(recipe, folder, device="cpu", progress=False, consumers=[keep])
+    networks.append(models.load("swiss-roll").model)
+    return [
+        sample(
+            network,
+            recipe.schedule(),
+            (2,),
+            indices=range(POINTS),
+            steps=STEPS,
+            batch_size=POINTS,
+            variance="fixed_small",
+            clip=False,
+        )
+        for network in networks
+    ]
 
 
-def draw_progress(palette: Palette) -> Figure:
-    figure, axes = canvas(1, len(STEPS) + 1, height=2.0 if len(STEPS) > 2 else 3.0)
-    for panel, (step, points) in zip(axes, snapshots(), strict=False):
-        show_points(panel, points, palette.noisy, size=2.2)
-        panel.set_title(f"{step} pasos", fontsize=10.5, pad=4)
-    show_points(axes[-1], load_dataset("swiss_roll", n=POINTS, seed=1).x, palette.data, size=2.2)
-    axes[-1].set_title("los datos", fontsize=10.5, pad=4, color=palette.data)
+def draw_learning(palette: Palette) -> Figure:
+    recipe = models.recipe("swiss-roll")
+    data = load_dataset(recipe.data.name, **recipe.data.options).x[:POINTS]
+    titles = [f"{moment} pasos" for moment in (*MOMENTS, recipe.training.steps)]
+    figure, axes = canvas(2, 3, height=5.2)
+    for panel, title, points in zip(axes, titles, learning(), strict=False):
+        show_points(panel, points, palette.noisy, limit=1.2, size=4)
+        panel.set_title(title, pad=4)
+    show_points(axes[-1], data, palette.data, limit=1.2, size=4)
+    axes[-1].set_title("los datos", color=palette.data, pad=4)
     return figure
 
 
-def remaining(decay: float, steps: int) -> list[float]:
-    """Lo que queda de los pesos iniciales en el EMA: se promedia un 1 con ceros."""
-    network = nn.Linear(1, 1, bias=False).requires_grad_(False)
-    network.weight.fill_(1.0)
-    ema = EMA(network, decay)
-    network.weight.fill_(0.0)
-    left = []
-    for _ in range(steps):
-        ema.update(network)
-        left.append(float(next(ema.model.parameters())))
-    return left
+def remaining(decay: float) -> NDArray[np.float64]:
+    """Lo que queda de los pesos iniciales en la media tras 0, 1, …, UPDATES actualizaciones."""
+    model = nn.Linear(1, 1, bias=False, dtype=float64)
+    nn.init.ones_(model.weight)
+    ema = EMA(model, decay)
+    nn.init.zeros_(model.weight)
+    left = [1.0]
+    for _ in range(UPDATES):
+        ema.update(model)
+        (weight,) = ema.model.parameters()
+        left.append(float(weight))
+    return np.array(left)
 
 
 def draw_ema(palette: Palette) -> Figure:
-    count = 500 if profile() == "smoke" else 10_000
-    n = np.arange(1, count + 1)
-    colors = {0.9999: palette.series[0], 0.995: palette.series[1]}
-    figure, (decays, weights) = canvas(1, 2, height=3.6)
-    for decay, color in colors.items():
-        with_warmup = np.array(remaining(decay, count), dtype=np.float64)
-        before = np.concatenate([[1.0], with_warmup[:-1]])
-        known = with_warmup > 1e-30
-        label = f"$d={decay}$".replace(".", "{,}")
-        decays.plot(n[known], (with_warmup / before)[known], color=color, label=label)
-        weights.plot(n, decay**n, color=color, linestyle=(0, (5, 2)))
-        weights.plot(n[known], with_warmup[known], color=color)
-    decays.set(ylim=(0, 1.03), xlabel="paso", title="Decaimiento de cada paso")
-    weights.set(ylim=(-0.02, 1.03), xlabel="paso", title="Peso que queda del inicio")
+    n = np.arange(1, UPDATES + 1)
+    figure, (decays, weights) = canvas(1, 2, height=4.1)
+    # Las dos curvas con rampa coinciden al principio: una va ancha y la otra fina, encima.
+    for decay, color, width in zip(DECAYS, palette.series, (4.5, 1.6), strict=False):
+        left = remaining(decay)
+        name = f"$d$ = {comma(decay, 4).rstrip('0')}"
+        for panel, ramp, flat in (
+            (decays, 1 - left[1:] / left[:-1], np.full(UPDATES, 1 - decay)),
+            (weights, left[1:], decay**n),
+        ):
+            panel.plot(n, ramp, color=color, linewidth=width, label=f"{name}, con rampa")
+            panel.plot(
+                n,
+                flat,
+                color=color,
+                linestyle=(0, (4, 2)),
+                linewidth=1.5,
+                label=f"{name}, sin rampa",
+            )
+    # En escala logarítmica de 1 - d_n se distingue 0,99 de 0,9999.
+    nines = (0.0, 0.9, 0.99, 0.999, 0.9999)
+    decays.set(yscale="log", ylim=(1.5, 5e-5), title="Decaimiento efectivo $d_n$")
+    decays.set_yticks([1 - d for d in nines], [f"{d:g}".replace(".", ",") for d in nines])
+    weights.set(yscale="log", ylim=(1e-12, 5), title="Parte que aún es inicial")
+    weights.set_yticks(
+        [1, 1e-3, 1e-6, 1e-9, 1e-12], ["1", *(f"$10^{{-{power}}}$" for power in (3, 6, 9, 12))]
+    )
     for panel in (decays, weights):
-        log_axis(panel, [tick for tick in (1, 10, 100, 1000, 10_000) if tick <= count])
-        panel.set_xlim(1, count)
-    weights.plot([], [], color=palette.text, label="con calentamiento")
-    weights.plot([], [], color=palette.text, linestyle=(0, (5, 2)), label="sin él")
-    handles = [*decays.get_legend_handles_labels()[0], *weights.get_legend_handles_labels()[0]]
-    labels = [*decays.get_legend_handles_labels()[1], *weights.get_legend_handles_labels()[1]]
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        log_axis(panel, (1, 10, 100, 1000, UPDATES))
+        panel.set(xlim=(1, UPDATES), xlabel="paso")
+        panel.minorticks_off()
+    figure.legend(*decays.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
 FIGURES = {
     "entrenamiento-curva": draw_curves,
-    "entrenamiento-score": draw_progress,
+    "entrenamiento-score": draw_learning,
     "entrenamiento-ema": draw_ema,
 }

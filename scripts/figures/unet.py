@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ddpm_lit.unet import CIFAR10_CONFIG, BlockSummary, describe, sinusoidal_embedding
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from ddpm_lit.unet import CIFAR10_CONFIG, BlockSummary, describe, sinusoidal_embedding
 from scripts.figures.style import Palette, canvas
 
 INPUTS = ()
@@ -128,7 +128,9 @@ def draw_shapes(palette: Palette) -> Figure:
     arrow((end, deepest - 0.25), (end, deepest))
     top = height + 0.5
     panel.text(middle, top + 0.06, "$x_t$", color=palette.noisy, ha="center", fontsize=15)
-    panel.text(end, top + 0.06, r"$\epsilon_\theta(x_t, t)$", color=palette.noise, ha="center", fontsize=15)
+    panel.text(
+        end, top + 0.06, r"$\epsilon_\theta(x_t, t)$", color=palette.noise, ha="center", fontsize=15
+    )
     arrow((middle, top), (middle, height))
     arrow((end, height), (end, top))
     panel.text(
@@ -183,7 +185,7 @@ def draw_parameters(palette: Palette) -> Figure:
     labels.append("lo demás")
     residual, attention = np.append(residual, rest), np.append(attention, 0)
     figure, (panel,) = canvas(1, 1, height=3.6)
-    rows = np.arange(len(labels))
+    rows = range(len(labels))
     panel.barh(rows, residual, height=0.68, color=palette.series[0], label="residuales y escalas")
     panel.barh(
         rows, attention, left=residual, height=0.68, color=palette.series[1], label="atención"

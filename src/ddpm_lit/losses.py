@@ -227,9 +227,7 @@ def discretized_gaussian_log_likelihood(
     lower = cdf((x - mean - half_bin) * inverse_scale)
     is_lowest = x < -1 + half_bin
     is_highest = x > 1 - half_bin
-    probability = torch.where(
-        is_lowest, upper, torch.where(is_highest, 1 - lower, upper - lower)
-    )
+    probability = torch.where(is_lowest, upper, torch.where(is_highest, 1 - lower, upper - lower))
     return probability.clamp(min=floor).log()
 
 
@@ -297,9 +295,7 @@ def vb_term(
     step = p_mean_variance(
         schedule, model_output, x_t, t, prediction=prediction, variance=variance, clip=clip
     )
-    kl = _bits_per_dimension(
-        normal_kl(true.mean, true.log_variance, step.mean, step.log_variance)
-    )
+    kl = _bits_per_dimension(normal_kl(true.mean, true.log_variance, step.mean, step.log_variance))
     decoder_nll = -_bits_per_dimension(
         discretized_gaussian_log_likelihood(
             x_start, step.mean, 0.5 * step.log_variance, levels=levels, cdf=cdf

@@ -29,9 +29,7 @@ from torch import Tensor
 # --- Las tablas de betas ----------------------------------------------------------------
 
 
-def linear_betas(
-    timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
-) -> Tensor:
+def linear_betas(timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
     r"""Schedule lineal de Ho et al. (2020, sección 4), reescalado si $T \neq 1000$.
 
     $$\beta_t = \frac{1000}{T}\left(\beta_{\min} + \frac{t-1}{T-1}
@@ -53,9 +51,7 @@ def linear_betas(
             artículo, cuando $T \le 20$).
     """
     scale = _rescaling("lineal", timesteps, max(beta_start, beta_end))
-    return torch.linspace(
-        scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64
-    )
+    return torch.linspace(scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64)
 
 
 def scaled_linear_betas(
