@@ -365,10 +365,10 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "un MLP de anchura impar": (lambda: MLPConfig(width=9), ValueError, "width vale 9.*par"),
     # --- ema, dispositivos y generación
-    "un EMA que no promedia": (
+    "una EMA que no promedia": (
         lambda: EMA(nn.Linear(1, 1), 1.0),
         ValueError,
-        r"decaimiento del EMA debe estar en \[0, 1\) y ha llegado 1\.0",
+        r"decaimiento de la EMA debe estar en \[0, 1\) y ha llegado 1\.0",
     ),
     "un dispositivo que no existe": (
         lambda: choose_device("gpu"),

@@ -87,5 +87,5 @@ def test_half_precision_and_channels_last_are_kept() -> None:
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5, float("nan")])
 def test_a_decay_outside_the_interval_is_refused(decay: float) -> None:
-    with pytest.raises(ValueError, match=r"decaimiento del EMA debe estar en \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"decaimiento de la EMA debe estar en \[0, 1\)"):
         EMA(nn.Linear(1, 1), decay)

@@ -57,7 +57,8 @@ def test_wheel_carries_everything_it_needs(dist: Path) -> None:
 
 def test_sdist_carries_the_sources_and_the_licence(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
-    names = {name.split("/", 1)[-1] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "src/ddpm_lit/scheduler.py"} <= names
 
 
@@ -85,5 +86,9 @@ def test_command_trains_and_samples_from_the_wheel(wheel_python: Path, tmp_path:
 
 
 def test_missing_extra_is_named(wheel_python: Path, tmp_path: Path) -> None:
-    code = "from ddpm_lit import load_dataset\ntry: load_dataset('digits')\nexcept ModuleNotFoundError as e: print(e)"
+    code = (
+        "from ddpm_lit import load_dataset\n"
+        "try: load_dataset('digits')\n"
+        "except ModuleNotFoundError as error: print(error)"
+    )
     assert "ddpm_lit[datos]" in run(wheel_python, "-c", code, cwd=tmp_path)

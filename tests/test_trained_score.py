@@ -1,4 +1,4 @@
-"""Un modelo 2-D entrenado con el Algoritmo 1 aprende el score exacto de una mezcla de gaussianas."""
+"""Un modelo 2-D entrenado con el Algoritmo 1 aprende el score exacto de una mezcla."""
 
 import math
 from collections.abc import Iterator

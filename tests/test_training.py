@@ -51,7 +51,7 @@ def run(recipe: Recipe, folder: Path, **options: Any) -> Any:
 
 
 def assert_same_files(one: Path, other: Path) -> None:
-    """Bit a bit: la red, el EMA y el optimizador."""
+    """Bit a bit: la red, la EMA y el optimizador."""
     for name in (MODEL, CHECKPOINT):
         expected, actual = load_file(one / name), load_file(other / name)
         assert actual.keys() == expected.keys()

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Tu primer DDPM en diez minutos
+# # Vuestro primer DDPM en diez minutos
 #
 # Vamos a hacer un modelo de difusión entero: cogemos cifras escritas a mano, aprendemos a quitarles
 # ruido y acabamos generando cifras que no ha escrito nadie. Son diez minutos de lectura y uno de

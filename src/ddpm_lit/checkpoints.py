@@ -143,7 +143,7 @@ class Header(NamedTuple):
     """Lo que un fichero de pesos dice de sí mismo.
 
     `kind` es `"model"` o `"checkpoint"`; `step`, los pasos que llevaba el entrenamiento, y
-    `ema_updates`, cuántas veces se había actualizado el EMA (0 en un modelo).
+    `ema_updates`, cuántas veces se había actualizado la EMA (0 en un modelo).
     """
 
     kind: str
@@ -171,7 +171,7 @@ def save_model(
 
     Args:
         path: el fichero `.safetensors`.
-        model: la red (normalmente, la del EMA).
+        model: la red (normalmente, la de la EMA).
         recipe: la receta con que se entrenó.
         shape: la forma de una muestra.
         provenance: de dónde sale; valores que admitan JSON.
@@ -187,7 +187,7 @@ def save_model(
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
-    """Lee un modelo guardado con `save_model`, o el EMA de un checkpoint.
+    """Lee un modelo guardado con `save_model`, o la EMA de un checkpoint.
 
     Args:
         path: el fichero `.safetensors`.
@@ -259,7 +259,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
 ) -> tuple[int, dict[str, Any]]:
-    """Deja la red, el EMA y el optimizador como estaban al guardar el checkpoint.
+    """Deja la red, la EMA y el optimizador como estaban al guardar el checkpoint.
 
     Args:
         path: el fichero `.safetensors`.

@@ -10,7 +10,7 @@ fórmula pide $\bar\alpha_{t-1}$ en el primer paso, la tabla
 `alphas_cumprod_prev` guarda ahí un $1$.
 
 Las tablas se calculan en float64 y se entregan ya convertidas al tipo y al
-dispositivo de los datos. No son parámetros ni *buffers* de ninguna red: ni el EMA
+dispositivo de los datos. No son parámetros ni *buffers* de ninguna red: ni la EMA
 ni los checkpoints las tocan.
 
 Fuentes: Ho et al. 2020 (arXiv:2006.11239), Nichol y Dhariwal 2021

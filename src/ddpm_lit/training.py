@@ -134,7 +134,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 class Consumer(Protocol):
-    """Quien quiera enterarse de cada paso: se le llama con el paso y con el EMA."""
+    """Quien quiera enterarse de cada paso: se le llama con el paso y con la EMA."""
 
     def __call__(self, state: TrainStep, ema: EMA) -> None:
         """Atiende un paso."""
@@ -159,7 +159,7 @@ def train(
     bit, el de un entrenamiento que no se hubiera parado. Con Ctrl-C se termina el paso en
     curso, se guarda un checkpoint y se sale con `KeyboardInterrupt`.
 
-    En `run_dir` quedan `model.safetensors` (el EMA, al terminar), `checkpoint.safetensors`,
+    En `run_dir` quedan `model.safetensors` (la EMA, al terminar), `checkpoint.safetensors`,
     `metrics.jsonl`, y si se piden `samples/` y los registros de TensorBoard.
 
     Args:
@@ -176,7 +176,7 @@ def train(
         consumers: funciones a las que se llama tras cada paso.
 
     Returns:
-        El modelo entrenado (los pesos del EMA).
+        El modelo entrenado (los pesos de la EMA).
 
     Raises:
         FloatingPointError: si la pérdida o el gradiente dejan de ser finitos; dice en qué

@@ -277,7 +277,7 @@ class ResidualBlock(nn.Module):
 class SelfAttention(nn.Module):
     r"""Atención de cada píxel a todos los demás, sumada a la entrada.
 
-    $$y = x + W_o\,\mathrm{softmax}\!\left(\frac{QK^\top}{\sqrt{d}}\right)V, \qquad
+    $$y = x + \mathrm{softmax}\!\left(\frac{QK^\top}{\sqrt{d}}\right)V\,W_o, \qquad
     Q, K, V = \text{proyecciones lineales de } \mathrm{GN}(x)$$
 
     Los $H \cdot W$ píxeles son los elementos de la secuencia y $d$ son los canales de

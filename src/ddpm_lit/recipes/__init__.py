@@ -96,7 +96,7 @@ class TrainingConfig:
         weight_decay: decaimiento de pesos de AdamW.
         betas: los dos momentos de AdamW.
         grad_clip: norma máxima del gradiente; 0 no lo recorta.
-        ema_decay: decaimiento del EMA.
+        ema_decay: decaimiento de la EMA.
         amp: precisión mixta bfloat16 (solo actúa en CUDA).
     """
 
