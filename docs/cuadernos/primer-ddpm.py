@@ -135,8 +135,8 @@ print("respuesta inicial:", red(torch.randn(2, 1, 8, 8), torch.tensor([3, 100]))
 # $$
 #
 # En el código se promedia entre los píxeles, y eso solo cambia la escala. Y dos ayudas: la tasa de
-# aprendizaje sube al principio y baja hasta casi cero al final (`OneCycleLR`), y se guarda una media
-# móvil de los pesos (EMA), que es con la que generaremos.
+# aprendizaje sube al principio y baja hasta casi cero al final (`OneCycleLR`), y se guarda una
+# media móvil de los pesos (EMA), que es con la que generaremos.
 
 # %% smoke="pasos = 5"
 pasos = 700
