@@ -70,17 +70,21 @@ def integral(values: Array, grid: Array) -> float:
     return float(values.sum() * (grid[1] - grid[0]))
 
 
-def normal_density(x: Array | float, mean: Array | float, var: Array | float) -> Array:
+def normal_density(x: Array | complex, mean: Array | float, var: Array | float) -> Array:
     """La densidad de una normal, escrita a mano."""
     return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
 
 
 def mixture_density(
     weights: Sequence[float], means: Sequence[float], variances: Sequence[float]
-) -> Callable[[Array | float, float, float], Array]:
-    """Densidad de s·x + ruido de varianza n, con x de una mezcla de normales: `f(valor, s, n)`."""
+) -> Callable[[Array | complex, float, float], Array]:
+    """Densidad de s·x + ruido de varianza n, con x de una mezcla de normales: `f(valor, s, n)`.
 
-    def density(value: Array | float, scale: float = 1.0, noise: float = 0.0) -> Array:
+    Admite un valor complejo, para derivarla sin restar números parecidos:
+    f'(v) = Im f(v + ih)/h con h diminuto.
+    """
+
+    def density(value: Array | complex, scale: float = 1.0, noise: float = 0.0) -> Array:
         return sum(
             w * normal_density(value, scale * m, scale**2 * v + noise)
             for w, m, v in zip(weights, means, variances, strict=True)

@@ -11,6 +11,7 @@ def decays(decay: float, count: int) -> list[float]:
     return [min(decay, (1 + n) / (10 + n)) for n in range(count)]
 
 
+@pytest.mark.equation("entrenamiento-ema")
 @pytest.mark.parametrize("decay", [0.0, 0.05, 0.5, 0.9, 0.9999])
 @pytest.mark.parametrize("count", [1, 7, 300])
 def test_closed_form_with_warm_up(decay: float, count: int) -> None:

@@ -52,6 +52,7 @@ def draws(shape: tuple[int, ...]) -> Iterator[Tensor]:
 # --- El bucle -----------------------------------------------------------------------------------
 
 
+@pytest.mark.equation("generacion-algoritmo")
 @pytest.mark.parametrize("prediction", ["epsilon", "x_start", "v"])
 @pytest.mark.parametrize("variance", ["fixed_small", "fixed_large"])
 def test_it_is_the_algorithm_of_the_paper(prediction: str, variance: str) -> None:

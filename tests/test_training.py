@@ -81,6 +81,7 @@ def linear_model() -> nn.Module:
     return Model()
 
 
+@pytest.mark.equation("entrenamiento-algoritmo")
 @pytest.mark.parametrize("prediction", ["epsilon", "x_start"])
 def test_one_step_is_the_gradient_of_the_simple_loss(prediction: str) -> None:
     schedule = make_schedule("linear", 100)

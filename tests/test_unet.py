@@ -115,6 +115,7 @@ def test_outputs_are_those_of_diffusers(case: str) -> None:
 # --- El embedding sinusoidal ------------------------------------------------------------
 
 
+@pytest.mark.equation("unet-embedding")
 def test_sinusoidal_embedding_is_its_closed_form() -> None:
     dim, times = 12, [0, 1, 7, 500, 999]
     ours = sinusoidal_embedding(torch.tensor(times), dim)
@@ -127,6 +128,7 @@ def test_sinusoidal_embedding_is_its_closed_form() -> None:
             assert row[6 + k].item() == pytest.approx(math.cos(angle), abs=1e-7 * (t + 5))
 
 
+@pytest.mark.equation("unet-parecido")
 def test_sinusoidal_embedding_products_depend_only_on_the_distance_between_times() -> None:
     emb = sinusoidal_embedding(torch.arange(1000), 64).double()
     products = emb @ emb.T
@@ -162,6 +164,7 @@ def silu(x: Tensor) -> Tensor:
     return x / (1 + torch.exp(-x))
 
 
+@pytest.mark.equation("unet-residual")
 @pytest.mark.parametrize("out_channels", [16, 24])
 def test_residual_block_is_its_formula(out_channels: int) -> None:
     block = ResidualBlock(16, out_channels, 20, SMALL).double()
@@ -181,6 +184,7 @@ def test_residual_block_is_its_formula(out_channels: int) -> None:
     torch.testing.assert_close(block(x, emb), shortcut + h, atol=1e-12, rtol=0)
 
 
+@pytest.mark.equation("unet-atencion")
 @pytest.mark.parametrize("head_dim", [None, 4])
 def test_attention_is_an_explicit_softmax(head_dim: int | None) -> None:
     config = dataclasses.replace(SMALL, attention_head_dim=head_dim)
