@@ -20,7 +20,7 @@ def book_equations() -> list[tuple[str, str, str]]:
     ]
 
 
-def tested_equations() -> dict[str, list[str]]:
+def equations_with_tests() -> dict[str, list[str]]:
     """De cada etiqueta, los tests que la nombran con `@pytest.mark.equation`."""
     tested: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -46,7 +46,7 @@ def test_every_equation_has_a_unique_label_and_a_kind() -> None:
 
 @pytest.mark.parametrize("kind", ["comprobada", "derivada"])
 def test_every_claimed_equation_has_a_test(kind: str) -> None:
-    tested = tested_equations()
+    tested = equations_with_tests()
     missing = [
         f"{page}: {name}" for k, name, page in book_equations() if k == kind and name not in tested
     ]
@@ -55,10 +55,10 @@ def test_every_claimed_equation_has_a_test(kind: str) -> None:
 
 def test_no_test_names_an_unknown_equation() -> None:
     known = {name for _, name, _ in book_equations()}
-    unknown = {name: files for name, files in tested_equations().items() if name not in known}
+    unknown = {name: files for name, files in equations_with_tests().items() if name not in known}
     assert unknown == {}
 
 
 def test_quoted_equations_need_no_test() -> None:
-    tested = tested_equations()
+    tested = equations_with_tests()
     assert [name for kind, name, _ in book_equations() if kind == "citada" and name in tested] == []

@@ -404,6 +404,15 @@ def test_square_with_a_slope() -> None:
 
 
 @pytest.mark.equation("backward-normal")
+def test_reverse_step_is_normal_if_the_slope_is_constant() -> None:
+    """El exponente de (backward-cuadrado), con u = √α x_{t-1}: aquí no hay aproximación."""
+    u = sp.Symbol("u", real=True)
+    in_u = -((u - x_t - beta * s) ** 2) / (2 * beta)
+    mean, var = (x_t + beta * s) / sqrt(alpha), beta / alpha
+    assert_chain(in_u.subs(u, sqrt(alpha) * x_prev), -((x_prev - mean) ** 2) / (2 * var))
+
+
+@pytest.mark.equation("backward-normal")
 def test_reverse_step_is_almost_normal_with_gaussian_data() -> None:
     """Con x_{t-1} ~ N(0, c): la media se equivoca en β² y la varianza, en β."""
     c, b = sp.symbols("c beta", positive=True)

@@ -79,7 +79,7 @@ def test_the_smoke_profile_takes_seconds(name: str) -> None:
 
 def test_the_digits_recipe_is_the_one_of_the_paper_in_small() -> None:
     recipe = load_recipe("digits")
-    assert (recipe.diffusion.schedule, recipe.diffusion.timesteps) == ("linear", 1000)
+    assert (recipe.diffusion.schedule, recipe.diffusion.timesteps) == ("cosine", 1000)
     assert recipe.diffusion.prediction == "epsilon"
     assert recipe.diffusion.weighting == "uniform"
     assert recipe.model.options.get("num_classes") is None
