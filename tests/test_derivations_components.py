@@ -487,11 +487,12 @@ def test_best_constant_is_the_mean() -> None:
 
 @pytest.mark.equation("backward-x0-de-media")
 def test_x_start_from_the_posterior_mean(schedule: Schedule, agree: Callable[..., None]) -> None:
+    said = sp.Symbol("mu_theta", real=True)
     assert_chain(
-        x_0,
+        sp.solve(Eq(said, posterior_mean(x_0)), x_0)[0],
         (1 - alpha_bar)
         / (sqrt(alpha_bar_prev) * beta)
-        * (posterior_mean(x_0) - sqrt(alpha) * (1 - alpha_bar_prev) / (1 - alpha_bar) * x_t),
+        * (said - sqrt(alpha) * (1 - alpha_bar_prev) / (1 - alpha_bar) * x_t),
     )
     mean, noisy, t = numbers(1000, 9), numbers(1000, 10), torch.arange(1000)
     bar, previous = schedule.alphas_cumprod, schedule.alphas_cumprod_prev
