@@ -79,7 +79,7 @@ def draw_classes(palette: Palette) -> Figure:
 
 def draw_points(palette: Palette) -> Figure:
     roll = samples.load("swiss-roll")
-    chosen = closest(roll["times"], [1, 0.2, 0.1, 0.04, 0])
+    chosen = closest(roll["times"], [0.9, 0.4, 0.15, 0.06, 0])
     figure, axes = canvas(2, len(chosen), height=2.95)
     for column, index in enumerate(chosen):
         above, below = axes[column], axes[column + len(chosen)]
