@@ -87,6 +87,10 @@ def alts(path: Path) -> list[str]:
     ]
 
 
+PRINTED = '<div class="dl-salida" role="region" aria-label="Salida"><pre>'
+PRINTED_END = "</pre></div>"
+
+
 def mark_math(page_html: str) -> str:
     """Marca las fórmulas entre dólares del HTML como hace arithmatex, fuera del código."""
 
@@ -150,7 +154,7 @@ def restyle(page_html: str, texts: list[str]) -> tuple[str, list[dict[str, Any]]
             inner = source.decode_contents().strip("\n")
             parts.append(f'<div class="highlight"><pre><code>{inner}</code></pre></div>')
         for output in cell.select(".jp-OutputArea-output"):
-            parts.append(_output(output, alt, code_cells, problems))
+            _append(parts, _output(output, alt, code_cells, problems))
     return "\n".join(part for part in parts if part), headings, problems
 
 
@@ -189,10 +193,15 @@ def _output(output: Any, alt: str, number: int, problems: list[str]) -> str:
     text = output.get_text().strip("\n")
     if not text.strip():
         return ""
-    return (
-        '<div class="dl-salida" role="region" aria-label="Salida"><pre>'
-        f"{html.escape(text, quote=False)}</pre></div>"
-    )
+    return f"{PRINTED}{html.escape(text, quote=False)}{PRINTED_END}"
+
+
+def _append(parts: list[str], part: str) -> None:
+    """Añade una salida; si es texto y la anterior también, las une en un solo recuadro."""
+    if parts and part.startswith(PRINTED) and parts[-1].startswith(PRINTED):
+        parts[-1] = f"{parts[-1].removesuffix(PRINTED_END)}\n{part.removeprefix(PRINTED)}"
+    else:
+        parts.append(part)
 
 
 def download_bar(name: str) -> str:

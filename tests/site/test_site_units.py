@@ -492,3 +492,12 @@ def test_text_contrast(scheme: str) -> None:
     pairs += [("--md-footer-fg-color--light", "--md-footer-bg-color--dark")]
     low = {p: round(contrast(colours[p[0]], colours[p[1]]), 2) for p in pairs}
     assert not {p: c for p, c in low.items() if c < 4.5}
+
+
+def test_consecutive_prints_of_a_notebook_share_one_box() -> None:
+    output = '<div class="jp-OutputArea-output"><pre>{}</pre></div>'
+    cell = f'<div class="jp-Cell">{output.format("uno")}{output.format("dos &lt; tres")}</div>'
+    page, _, problems = notebook.restyle(cell, [""])
+    assert page.count("dl-salida") == 1
+    assert "<pre>uno\ndos &lt; tres</pre>" in page
+    assert problems == []
