@@ -141,3 +141,14 @@ def unwrap(content: str) -> str:
     if tex[:2] in {r"\(", r"\["}:
         tex = tex[2:-2]
     return tex.strip()
+
+
+SHORT_AND_SIGN = re.compile(r'(<span class="arithmatex">[^<]{1,40}</span>)([.,;:?!)»]+)', re.DOTALL)
+
+
+def glue_punctuation(page_html: str) -> str:
+    """Une cada fórmula corta con los signos que la siguen, para que no empiecen una línea.
+
+    Las largas se dejan: tienen que poder partirse en una pantalla estrecha.
+    """
+    return SHORT_AND_SIGN.sub(r'<span class="dl-pegado">\1\2</span>', page_html)

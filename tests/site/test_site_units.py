@@ -501,3 +501,11 @@ def test_consecutive_prints_of_a_notebook_share_one_box() -> None:
     assert page.count("dl-salida") == 1
     assert "<pre>uno\ndos &lt; tres</pre>" in page
     assert problems == []
+
+
+def test_punctuation_stays_with_a_short_formula() -> None:
+    short, long = r"\(x_t\)", rf"\({'x + ' * 20}y\)"
+    page = f'<span class="arithmatex">{short}</span>, <span class="arithmatex">{long}</span>.'
+    glued = katex.glue_punctuation(page)
+    assert f'<span class="dl-pegado"><span class="arithmatex">{short}</span>,</span> ' in glued
+    assert glued.count("dl-pegado") == 1
