@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.ticker import ScalarFormatter
 from PIL import Image
 from torch import Tensor
 
@@ -146,7 +147,17 @@ def canvas(
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
     # Aire entre paneles, para que no se toquen los números de los ejes vecinos.
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
+    for panel in axes.flat:
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(DecimalComma())
     return figure, list(axes.flat)
+
+
+class DecimalComma(ScalarFormatter):
+    """Los números de un eje, con coma decimal."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return super().__call__(x, pos).replace(".", ",")
 
 
 def bare(axes: Axes) -> Axes:
