@@ -31,6 +31,7 @@ class Parts:
     """Una red que ya ha dado unos pasos, con su EMA y su optimizador."""
 
     def __init__(self, recipe: Recipe, shape: tuple[int, ...], steps: int) -> None:
+        self.recipe, self.shape = recipe, shape
         torch.manual_seed(0)
         layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
         self.model = recipe.build_model().to(memory_format=layout)  # type: ignore[call-overload]
@@ -46,6 +47,17 @@ class Parts:
         (self.model(x, torch.arange(3)) - x).square().mean().backward()
         self.optimizer.step()
         self.ema.update(self.model)
+
+    def save(self, path: Path, *, step: int) -> None:
+        save_checkpoint(
+            path,
+            model=self.model,
+            ema=self.ema,
+            optimizer=self.optimizer,
+            step=step,
+            recipe=self.recipe,
+            shape=self.shape,
+        )
 
     def tensors(self) -> list[torch.Tensor]:
         moments = [
@@ -120,15 +132,7 @@ def test_the_model_of_a_checkpoint_is_its_average(tmp_path: Path) -> None:
     recipe, shape = RECIPES["toy"]
     parts = Parts(recipe, shape, steps=3)
     path = tmp_path / "c.safetensors"
-    save_checkpoint(
-        path,
-        model=parts.model,
-        ema=parts.ema,
-        optimizer=parts.optimizer,
-        step=3,
-        recipe=recipe,
-        shape=shape,
-    )
+    parts.save(path, step=3)
     loaded = load_model(path).model.state_dict()
     for name, value in parts.ema.model.state_dict().items():
         assert torch.equal(loaded[name], value)
@@ -296,15 +300,7 @@ def test_names_and_expectations_may_differ_when_resuming(tmp_path: Path) -> None
     recipe, shape = RECIPES["toy"]
     parts = Parts(recipe, shape, steps=1)
     path = tmp_path / "c.safetensors"
-    save_checkpoint(
-        path,
-        model=parts.model,
-        ema=parts.ema,
-        optimizer=parts.optimizer,
-        step=1,
-        recipe=recipe,
-        shape=shape,
-    )
+    parts.save(path, step=1)
     renamed = tiny.toy_table(steps=99) | {"name": "otra", "expect": {"cpu": {"loss": 1}}}
     step, _ = load_checkpoint(
         path,
