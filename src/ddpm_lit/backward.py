@@ -42,6 +42,10 @@ class ReverseStep(NamedTuple):
     epsilon: Tensor
 
 
+Predict = Callable[[Tensor, int], ReverseStep]
+r"""La red vista desde un sampler: `predict(x_t, index)`, con `index` de un schedule."""
+
+
 def check_prediction(schedule: Schedule, prediction: str) -> None:
     r"""Rechaza las predicciones desconocidas y las que no tienen sentido con el schedule.
 

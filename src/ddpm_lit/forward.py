@@ -115,3 +115,36 @@ def q_mean_variance(schedule: Schedule, x_start: Tensor, t: Tensor) -> Gaussian:
     mean = schedule.at("sqrt_alphas_cumprod", t, x_start) * x_start
     std = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start)
     return Gaussian(mean, std**2, 2 * std.log())
+
+
+def diffuse(schedule: Schedule, x: Tensor, source: int, target: int, noise: Tensor) -> Tensor:
+    r"""Añade ruido de golpe, de un nivel a otro más alto: una muestra de $q(x_t|x_s)$, $s < t$.
+
+    $$x_t = \sqrt{\frac{\bar\alpha_t}{\bar\alpha_s}}\,x_s
+    + \sqrt{1 - \frac{\bar\alpha_t}{\bar\alpha_s}}\,\epsilon$$
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        x: $x_s$, de forma (B, …).
+        source: índice de código de $s$; -1 son los datos, $x_0$.
+        target: índice de código de $t$.
+        noise: $\epsilon$, ruido normal estándar de forma (B, …).
+
+    Returns:
+        $x_t$, de forma (B, …).
+
+    Raises:
+        ValueError: si los niveles no suben o se salen del schedule, o las formas no casan.
+    """
+    if not -1 <= source < target < len(schedule):
+        raise ValueError(
+            f"Para añadir ruido hay que subir de nivel: se pide ir del {source} al {target} en un "
+            f"proceso cuyos niveles van de -1 (los datos) a {len(schedule) - 1}."
+        )
+    if x.shape != noise.shape:
+        raise ValueError(
+            f"x tiene forma {tuple(x.shape)} y el ruido, {tuple(noise.shape)}: deben ser iguales."
+        )
+    before = schedule.alphas_cumprod[source] if source >= 0 else 1.0
+    ratio = float(schedule.alphas_cumprod[target] / before)
+    return x * ratio**0.5 + noise * (1 - ratio) ** 0.5

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddpm_lit.backward import Clip, p_mean_variance
+from ddpm_lit.backward import Clip, Predict, ReverseStep, p_mean_variance
+from ddpm_lit.forward import diffuse
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import Schedule, respace, spaced_indices
 
@@ -44,6 +45,77 @@ class Trajectory(NamedTuple):
     x_start: Tensor
 
 
+Sampler = Callable[
+    [Predict, Schedule, Tensor, int, Iterator[Tensor], Tensor | None], tuple[Tensor, Tensor]
+]
+r"""Un sampler: la función `paso(predict, schedule, x_t, index, noises, previous)`.
+
+Da un paso del nivel `index` de `schedule` al anterior y devuelve $x_{t-1}$ y el $\hat x_0$
+que vio. `predict(x_t, index)` evalúa la red; `noises` entrega ruido (B, …) a quien lo pida,
+y `previous` es el $\hat x_0$ del paso anterior, o `None` si no lo hubo.
+"""
+
+
+def predictor(
+    model: Model,
+    schedule: Schedule,
+    *,
+    prediction: str = "epsilon",
+    variance: str = "fixed_small",
+    clip: Clip = True,
+    condition: Mapping[str, Tensor] | None = None,
+) -> Predict:
+    r"""Lo que un sampler necesita de la red: `predict(x_t, index)`, que da un `ReverseStep`.
+
+    Args:
+        model: la red, `model(x_t, t, **condition)`; recibe el índice original del paso.
+        schedule: el schedule que se recorre.
+        prediction: qué predice la red.
+        variance: qué varianza lleva el paso.
+        clip: qué se hace con $\hat x_0$.
+        condition: lo que la red recibe además, p. ej. `{"class_labels": …}`.
+
+    Returns:
+        Una función de $x_t$, (B, …), y de un índice de `schedule`, igual para todo el lote.
+    """
+
+    def predict(x_t: Tensor, index: int) -> ReverseStep:
+        t = torch.full((x_t.shape[0],), index, device=x_t.device)
+        output = model(x_t, schedule.timesteps.to(x_t.device)[t], **(condition or {}))
+        return p_mean_variance(
+            schedule, output, x_t, t, prediction=prediction, variance=variance, clip=clip
+        )
+
+    return predict
+
+
+def ancestral(
+    predict: Predict,
+    schedule: Schedule,
+    x_t: Tensor,
+    index: int,
+    noises: Iterator[Tensor],
+    previous: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""El paso de DDPM: $x_{t-1} = \mu_\theta(x_t, t) + \sigma_t z$, sin ruido en el último.
+
+    Args:
+        predict: la red (véase `predictor`).
+        schedule: el schedule que se recorre; aquí no hace falta.
+        x_t: el estado, (B, …).
+        index: el nivel en que está, de `len(schedule) - 1` a 0.
+        noises: de donde se toma $z$.
+        previous: no se usa.
+
+    Returns:
+        $x_{t-1}$ y $\hat x_0$, los dos (B, …).
+    """
+    step = predict(x_t, index)
+    if index == 0:
+        return step.mean, step.x_start
+    return step.mean + step.variance.sqrt() * next(noises), step.x_start
+
+
 @torch.no_grad()
 def algorithm2(
     model: Model,
@@ -51,6 +123,8 @@ def algorithm2(
     x_T: Tensor,
     noises: Iterator[Tensor],
     *,
+    sampler: Sampler = ancestral,
+    path: Sequence[int] | None = None,
     prediction: str = "epsilon",
     variance: str = "fixed_small",
     clip: Clip = True,
@@ -61,11 +135,16 @@ def algorithm2(
     $$x_{t-1} = \mu_\theta(x_t, t) + \sigma_t z, \qquad
     z \sim \mathcal{N}(0, I) \text{ si } t > 1, \text{ y } z = 0 \text{ si } t = 1$$
 
+    El bucle es siempre este; lo que se hace en cada paso lo decide `sampler`.
+
     Args:
         model: la red, `model(x_t, t, **condition)`; recibe el índice original del paso.
         schedule: las varianzas $\beta_t$; si es más corto (`respace`), se dan menos pasos.
         x_T: el ruido de partida, (B, …).
         noises: de donde se toma cada $z$, de forma (B, …); no se consume en el último paso.
+        sampler: qué se hace en cada paso; por defecto, lo que dice el artículo.
+        path: los niveles en que se da un paso, en orden; por defecto, todos, del último al 0.
+            Si el siguiente queda por encima, antes se vuelve a añadir ruido hasta él.
         prediction: qué predice la red.
         variance: qué varianza lleva el paso.
         clip: qué se hace con $\hat x_0$.
@@ -74,18 +153,22 @@ def algorithm2(
     Yields:
         Un `SampleStep` por paso; el último lleva la muestra terminada.
     """
-    x_t = x_T
-    original_timesteps = schedule.timesteps.to(x_T.device)
-    for index in reversed(range(len(schedule))):
-        t = torch.full((x_T.shape[0],), index, device=x_T.device)
-        output = model(x_t, original_timesteps[t], **(condition or {}))
-        step = p_mean_variance(
-            schedule, output, x_t, t, prediction=prediction, variance=variance, clip=clip
-        )
-        x_t = step.mean
-        if index > 0:
-            x_t = x_t + step.variance.sqrt() * next(noises)
-        yield SampleStep(index, x_t, step.x_start)
+    predict = predictor(
+        model,
+        schedule,
+        prediction=prediction,
+        variance=variance,
+        clip=clip,
+        condition=condition,
+    )
+    x_t, previous = x_T, None
+    level = len(schedule) if path is None or not path else path[0]
+    for index in reversed(range(len(schedule))) if path is None else path:
+        if index > level:
+            x_t, previous = diffuse(schedule, x_t, level, index, next(noises)), None
+        x_t, previous = sampler(predict, schedule, x_t, index, noises, previous)
+        level = index - 1
+        yield SampleStep(index, x_t, previous)
 
 
 def sample(
@@ -96,6 +179,7 @@ def sample(
     indices: Sequence[int],
     seed: int = 0,
     steps: int | None = None,
+    spacing: str = "linspace",
     batch_size: int = 128,
     condition: Mapping[str, Tensor] | None = None,
     device: torch.device | str = "cpu",
@@ -114,13 +198,14 @@ def sample(
         shape: forma de una muestra, p. ej. (1, 8, 8).
         indices: el índice de cada muestra, p. ej. `range(100)`.
         seed: la semilla.
-        steps: cuántos pasos dar, repartidos con `"linspace"`; `None` los da todos.
+        steps: cuántos pasos dar; `None` los da todos.
+        spacing: cómo se reparten esos pasos (véase `spaced_indices`).
         batch_size: cuántas muestras se generan a la vez.
         condition: tensores (N, …), una fila por muestra, que la red recibe por su nombre.
         device: dónde se calcula.
         callback: función que recibe cada `SampleStep` de cada lote.
         progress: si se enseña una barra de progreso.
-        **options: `prediction`, `variance` y `clip`, como en `algorithm2`.
+        **options: `sampler`, `prediction`, `variance` y `clip`, como en `algorithm2`.
 
     Returns:
         Las muestras, (N, *shape), en la CPU.
@@ -134,7 +219,7 @@ def sample(
     _check_condition(condition, len(indices))
     short = schedule
     if steps is not None and steps != len(schedule):
-        short = respace(schedule, spaced_indices(len(schedule), steps))
+        short = respace(schedule, spaced_indices(len(schedule), steps, spacing))
     starts = range(0, len(indices), batch_size)
     finished = []
     with tqdm(
