@@ -3,7 +3,8 @@ r"""De dónde sale el azar: una sola regla para todo el paquete.
 El ruido es un argumento de las matemáticas. Donde se saca, que es aquí, no sale de un
 generador global sino de un contador (Philox) que se sitúa con una clave:
 
-- el del **entrenamiento**, con (semilla, paso, índice en el lote global);
+- el del **entrenamiento** ($t$, $\epsilon$ y qué condiciones se apagan), con (semilla, paso,
+  índice en el lote global);
 - el de la **generación**, con (semilla, índice de la muestra).
 
 Así la muestra 7 de la semilla 0 es siempre la misma, se genere sola o con otras cien, y
@@ -25,6 +26,7 @@ class Stream(IntEnum):
     SAMPLING = 1
     ORDER = 2
     LAYERS = 3
+    CONDITION = 4
 
 
 def keyed_generator(seed: int, stream: Stream, *counter: int) -> np.random.Generator:
@@ -57,7 +59,12 @@ def keyed_generator(seed: int, stream: Stream, *counter: int) -> np.random.Gener
 
 
 def training_draws(
-    seed: int, step: int, indices: Sequence[int], shape: Sequence[int], timesteps: int
+    seed: int,
+    step: int,
+    indices: Sequence[int],
+    shape: Sequence[int],
+    timesteps: int,
+    probabilities: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Lo que el Algoritmo 1 saca al azar en un paso: $t$ y $\epsilon$.
 
@@ -69,18 +76,47 @@ def training_draws(
         indices: el índice de cada ejemplo en el lote global (0, 1, …, B - 1 si el lote no
             se reparte).
         shape: forma de un ejemplo, sin la dimensión del lote.
-        timesteps: T; los índices de código salen de 0 a T - 1, todos igual de probables.
+        timesteps: T; los índices de código salen de 0 a T - 1.
+        probabilities: la probabilidad de cada índice, float64 (T,); `None`, todos igual de
+            probables.
 
     Returns:
         `t` int64 (B,) y `noise` float32 (B, *shape), en la CPU.
+
+    Raises:
+        ValueError: si no hay T probabilidades.
     """
+    if probabilities is not None and probabilities.shape != (timesteps,):
+        raise ValueError(
+            f"Las probabilidades de los instantes tienen forma {tuple(probabilities.shape)} y se "
+            f"espera ({timesteps},): una por instante."
+        )
+    cumulative = None if probabilities is None else probabilities.cumsum(0).numpy()
     t = np.empty(len(indices), dtype=np.int64)
     noise = np.empty((len(indices), *shape), dtype=np.float32)
     for row, index in enumerate(indices):
         generator = keyed_generator(seed, Stream.TRAINING, index, step)
-        t[row] = generator.integers(timesteps)
+        if cumulative is None:
+            t[row] = generator.integers(timesteps)
+        else:
+            t[row] = np.searchsorted(cumulative[:-1], generator.random(), side="right")
         generator.standard_normal(dtype=np.float32, out=noise[row, ...])
     return torch.from_numpy(t), torch.from_numpy(noise)
+
+
+def condition_draws(seed: int, step: int, indices: Sequence[int]) -> Tensor:
+    r"""El número $u \sim \mathcal{U}[0, 1)$ con que se decide apagar la condición de cada ejemplo.
+
+    Args:
+        seed: la semilla del entrenamiento.
+        step: el número de paso, desde 0.
+        indices: el índice de cada ejemplo en el lote global.
+
+    Returns:
+        float64 (B,), en la CPU.
+    """
+    draws = [keyed_generator(seed, Stream.CONDITION, index, step).random() for index in indices]
+    return torch.tensor(draws, dtype=torch.float64)
 
 
 def sampling_noise(

@@ -16,13 +16,15 @@ Fuentes: Ho et al. 2020 (arXiv:2006.11239) y el código de sus autores; Vaswani 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ddpm_lit.conditioning import Text, TextEncoder, null_condition
 
 # --- La configuración -------------------------------------------------------------------
 
@@ -45,6 +47,16 @@ class UNetConfig:
         num_classes: número de clases, o `None` si la red no es condicional. El embedding
             tiene una fila más, la última, que significa «sin clase».
         attention_head_dim: canales de cada cabeza de atención; `None` es una sola cabeza.
+        scale_shift: si el instante (y lo que se le suma) multiplica y desplaza las activaciones,
+            FiLM (Perez et al. 2018), en vez de solo sumarse a ellas.
+        num_scalars: cuántos números recibe como condición; 0, ninguno.
+        condition_channels: canales de la imagen que recibe como condición; 0, ninguna.
+        vocabulary: las palabras que sabe leer; vacío, la red no lee texto.
+        text_dim: dimensión de los vectores de las palabras.
+        text_layers: capas del codificador de texto.
+        text_length: tokens de una frase, contando el de inicio.
+        cross_attention: si, donde hay atención, los píxeles miran también a las palabras; si
+            no, la frase llega solo resumida, sumada al embedding del instante.
         patch_size: lado del parche que se pliega en canales antes de la red y se despliega
             después (*space-to-depth*), sin parámetros. Con 2, una imagen 28×28×1 entra
             como 14×14×4: cuatro veces menos trabajo por canal, muy útil en CPU, a cambio
@@ -64,19 +76,32 @@ class UNetConfig:
     norm_num_groups: int = 32
     num_classes: int | None = None
     attention_head_dim: int | None = None
+    scale_shift: bool = False
+    num_scalars: int = 0
+    condition_channels: int = 0
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
+    text_dim: int = 128
+    text_layers: int = 2
+    text_length: int = 12
+    cross_attention: bool = True
     patch_size: int = 1
 
     def __post_init__(self) -> None:
         # Un fichero TOML da listas; las tuplas hacen que la configuración sea inmutable.
-        for name in ("block_out_channels", "attention"):
+        expected = dict.fromkeys(("block_out_channels", "attention"), "con un valor por nivel")
+        for name, contents in (expected | {"vocabulary": "de palabras"}).items():
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
-                raise TypeError(
-                    f"{name} es {value!r}, y se esperaba una tupla con un valor por nivel."
-                )
+                raise TypeError(f"{name} es {value!r}, y se esperaba una tupla {contents}.")
             object.__setattr__(self, name, tuple(value))
-        for name in ("in_channels", "layers_per_block", "norm_num_groups", "patch_size"):
+        for name in (
+            *("in_channels", "layers_per_block", "norm_num_groups", "patch_size"),
+            *("text_dim", "text_layers", "text_length"),
+        ):
             check_positive(name, getattr(self, name))
+        for name in ("num_scalars", "condition_channels"):
+            if getattr(self, name) != 0:
+                check_positive(name, getattr(self, name))
         for name in ("out_channels", "num_classes", "attention_head_dim"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
@@ -229,6 +254,92 @@ def embed_classes(
     return out
 
 
+class ScalarEmbedding(nn.Module):
+    r"""Convierte unos números en un vector como el del instante; NaN es «sin dato».
+
+    Args:
+        num_scalars: S, cuántos números.
+        dim: frecuencias del embedding sinusoidal de cada uno.
+        out_dim: dimensión del vector que da.
+    """
+
+    def __init__(self, num_scalars: int, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.null = nn.Parameter(torch.zeros(num_scalars, dim))
+        self.mlp = TimeEmbedding(num_scalars * dim, out_dim)
+
+    def forward(self, scalars: Tensor) -> Tensor:
+        """De (B, S) a (B, out_dim)."""
+        # El embedding sinusoidal separa bien números de 0 a 1000; los escalares van de -1 a 1.
+        flat = sinusoidal_embedding(500 * (scalars.nan_to_num().flatten() + 1), self.dim)
+        embedded = flat.reshape(*scalars.shape, self.dim)
+        known = torch.where(scalars.isnan()[..., None], self.null, embedded.to(self.null))
+        out: Tensor = self.mlp(known.flatten(1))
+        return out
+
+
+def embed_scalars(
+    emb: Tensor, scalar_embedding: ScalarEmbedding | None, scalars: Tensor | None
+) -> Tensor:
+    """Suma al embedding del instante el de los escalares, si la red los lleva.
+
+    Args:
+        emb: embedding del instante, de forma (B, D).
+        scalar_embedding: la pieza que los lee, o `None` si la red no los lleva.
+        scalars: (B, S), en $[-1, 1]$; NaN, o `None` en toda la tanda, es «sin dato».
+
+    Returns:
+        Tensor de forma (B, D).
+
+    Raises:
+        ValueError: si la red no lleva escalares y los recibe, o la forma no encaja.
+    """
+    if scalar_embedding is None:
+        if scalars is not None:
+            raise ValueError(
+                "Esta red no lleva escalares y los ha recibido: créala con num_scalars, o "
+                "llámala sin ellos."
+            )
+        return emb
+    expected = (len(emb), len(scalar_embedding.null))
+    if scalars is None:
+        scalars = emb.new_full(expected, math.nan)
+    if scalars.shape != expected:
+        raise ValueError(
+            f"scalars tiene forma {tuple(scalars.shape)}, y se esperaba {expected}: una fila por "
+            "muestra."
+        )
+    out: Tensor = emb + scalar_embedding(scalars)
+    return out
+
+
+def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
+    r"""Pega a $x_t$, en los canales, la imagen de la condición.
+
+    Args:
+        x: $x_t$, de forma (B, C, H, W).
+        image: (B, channels, H, W), o `None` si `channels` es 0.
+        channels: cuántos canales de condición lleva la red.
+
+    Returns:
+        Tensor de forma (B, C + channels, H, W).
+
+    Raises:
+        ValueError: si la imagen falta, sobra o no tiene la forma debida.
+    """
+    if image is None and channels == 0:
+        return x
+    expected = (len(x), channels, *x.shape[2:])
+    if channels == 0 or image is None or image.shape != expected:
+        came = "ninguna" if image is None else f"una de forma {tuple(image.shape)}"
+        wanted = f"una de forma {expected}" if channels else "ninguna"
+        raise ValueError(
+            f"La red espera {wanted} como imagen de la condición (image) y ha llegado {came}."
+        )
+    return torch.cat([x, image.to(x)], dim=1)
+
+
 # --- Las piezas -------------------------------------------------------------------------
 
 
@@ -240,13 +351,14 @@ class ResidualBlock(nn.Module):
     $$y = \mathrm{atajo}(x) + \mathrm{conv}_2(\mathrm{drop}(\mathrm{SiLU}(\mathrm{GN}_2(h))))$$
 
     donde $e$ es el embedding del instante y el atajo es la identidad, o una convolución
-    1×1 cuando cambian los canales.
+    1×1 cuando cambian los canales. Con `scale_shift`, $e$ no se suma: da una escala
+    $\gamma$ y un desplazamiento $\beta$ por canal, $\mathrm{GN}_2(h)\,(1+\gamma)+\beta$.
 
     Args:
         in_channels: canales de la entrada.
         out_channels: canales de la salida.
         time_dim: dimensión del embedding del instante.
-        config: de aquí salen `norm_num_groups` y `dropout`.
+        config: de aquí salen `norm_num_groups`, `dropout` y `scale_shift`.
     """
 
     def __init__(
@@ -255,7 +367,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm1 = group_norm(in_channels, config)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.time_emb_proj = nn.Linear(time_dim, out_channels)
+        self.scale_shift = config.scale_shift
+        self.time_emb_proj = nn.Linear(time_dim, out_channels * (2 if self.scale_shift else 1))
         self.norm2 = group_norm(out_channels, config)
         self.dropout = nn.Dropout(config.dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
@@ -268,8 +381,13 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """De (B, in_channels, H, W) y (B, time_dim) a (B, out_channels, H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.time_emb_proj(F.silu(emb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        moved = self.time_emb_proj(F.silu(emb))[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = moved.chunk(2, dim=1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + moved)
+        h = self.conv2(self.dropout(F.silu(h)))
         out: Tensor = self.conv_shortcut(x) + h
         return out
 
@@ -311,6 +429,42 @@ class SelfAttention(nn.Module):
         return x + out
 
 
+class CrossAttention(nn.Module):
+    r"""Atención de cada píxel a las palabras de la frase, sumada a la entrada.
+
+    $$y = x + \mathrm{softmax}\!\left(\frac{QK^\top}{\sqrt{d}}\right)V\,W_o$$
+
+    Las preguntas $Q$ son una proyección de los píxeles, y $K$ y $V$, dos proyecciones de los
+    vectores de las palabras (Rombach et al. 2022, arXiv:2112.10752). El relleno no se mira.
+
+    Args:
+        channels: canales de la entrada y de la salida.
+        config: de aquí salen `norm_num_groups`, `attention_head_dim` y `text_dim`.
+    """
+
+    def __init__(self, channels: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.heads = channels // (config.attention_head_dim or channels)
+        self.group_norm = group_norm(channels, config)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(config.text_dim, channels)
+        self.to_v = nn.Linear(config.text_dim, channels)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+
+    def forward(self, x: Tensor, text: Text) -> Tensor:
+        """De (B, channels, H, W) a la misma forma."""
+        height, width = x.shape[-2:]
+        pixels = self.group_norm(x).flatten(2).transpose(1, 2)
+        q, k, v = (
+            projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for projected in (self.to_q(pixels), self.to_k(text.tokens), self.to_v(text.tokens))
+        )
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=text.mask)
+        attended = attended.transpose(1, 2).flatten(2)
+        out: Tensor = self.to_out[0](attended).transpose(1, 2).unflatten(2, (height, width))
+        return x + out
+
+
 class Downsample(nn.Module):
     """Divide la resolución por 2 con una convolución 3×3 de paso 2.
 
@@ -346,6 +500,14 @@ class Upsample(nn.Module):
         """De (B, channels, H, W) a (B, channels, 2H, 2W)."""
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
+
+
+def cross_attentions(
+    channels: int, count: int, config: UNetConfig, *, attention: bool
+) -> nn.ModuleList:
+    """La atención al texto de `count` bloques, o ninguna si la red no la lleva ahí."""
+    wanted = attention and config.cross_attention and bool(config.vocabulary)
+    return nn.ModuleList(CrossAttention(channels, config) for _ in range(count * wanted))
 
 
 def group_norm(channels: int, config: UNetConfig) -> nn.GroupNorm:
@@ -387,13 +549,18 @@ class DownBlock(nn.Module):
             SelfAttention(out_channels, config) if attention else nn.Identity()
             for _ in self.resnets
         )
+        self.cross_attentions = cross_attentions(
+            out_channels, len(self.resnets), config, attention=attention
+        )
         self.downsamplers = nn.ModuleList([Downsample(out_channels)] if downsample else [])
 
-    def forward(self, h: Tensor, emb: Tensor) -> list[Tensor]:
+    def forward(self, h: Tensor, emb: Tensor, text: Text | None = None) -> list[Tensor]:
         """Las activaciones del nivel, en orden; la última es su salida."""
         states = []
-        for resnet, attention in zip(self.resnets, self.attentions, strict=True):
-            h = attention(resnet(h, emb))
+        for index, resnet in enumerate(self.resnets):
+            h = self.attentions[index](resnet(h, emb))
+            if self.cross_attentions:
+                h = self.cross_attentions[index](h, text)
             states.append(h)
         for downsampler in self.downsamplers:
             h = downsampler(h)
@@ -416,11 +583,13 @@ class MidBlock(nn.Module):
             ResidualBlock(channels, channels, time_dim, config) for _ in range(2)
         )
         self.attentions = nn.ModuleList([SelfAttention(channels, config)])
+        self.cross_attentions = cross_attentions(channels, 1, config, attention=True)
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, text: Text | None = None) -> Tensor:
         """De (B, channels, H, W) a la misma forma."""
-        h = self.resnets[0](h, emb)
-        h = self.attentions[0](h)
+        h = self.attentions[0](self.resnets[0](h, emb))
+        for cross_attention in self.cross_attentions:
+            h = cross_attention(h, text)
         h = self.resnets[1](h, emb)
         return h
 
@@ -459,12 +628,19 @@ class UpBlock(nn.Module):
             SelfAttention(out_channels, config) if attention else nn.Identity()
             for _ in self.resnets
         )
+        self.cross_attentions = cross_attentions(
+            out_channels, len(self.resnets), config, attention=attention
+        )
         self.upsamplers = nn.ModuleList([Upsample(out_channels)] if upsample else [])
 
-    def forward(self, h: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(
+        self, h: Tensor, emb: Tensor, skips: list[Tensor], text: Text | None = None
+    ) -> Tensor:
         """Saca de `skips`, por el final, una activación por bloque residual."""
-        for resnet, attention in zip(self.resnets, self.attentions, strict=True):
-            h = attention(resnet(torch.cat([h, skips.pop()], dim=1), emb))
+        for index, resnet in enumerate(self.resnets):
+            h = self.attentions[index](resnet(torch.cat([h, skips.pop()], dim=1), emb))
+            if self.cross_attentions:
+                h = self.cross_attentions[index](h, text)
         for upsampler in self.upsamplers:
             h = upsampler(h)
         return h
@@ -497,8 +673,26 @@ class UNet(nn.Module):
         self.class_embedding = (
             nn.Embedding(config.num_classes + 1, time_dim) if config.num_classes else None
         )
+        self.scalar_embedding = (
+            ScalarEmbedding(config.num_scalars, channels[0], time_dim)
+            if config.num_scalars
+            else None
+        )
+        self.text_encoder = (
+            TextEncoder(
+                len(config.vocabulary),
+                dim=config.text_dim,
+                layers=config.text_layers,
+                length=config.text_length,
+                dropout=config.dropout,
+            )
+            if config.vocabulary
+            else None
+        )
+        self.text_proj = nn.Linear(config.text_dim, time_dim) if config.vocabulary else None
         self.patchify = nn.PixelUnshuffle(config.patch_size) if pixels > 1 else nn.Identity()
-        self.conv_in = nn.Conv2d(config.in_channels * pixels, channels[0], 3, padding=1)
+        read_channels = config.in_channels + config.condition_channels
+        self.conv_in = nn.Conv2d(read_channels * pixels, channels[0], 3, padding=1)
 
         self.down_blocks = nn.ModuleList()
         skip_channels = [channels[0]]
@@ -539,8 +733,20 @@ class UNet(nn.Module):
         self.unpatchify = nn.PixelShuffle(config.patch_size) if pixels > 1 else nn.Identity()
         self.apply(initialize)
 
-    def forward(self, x: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        class_labels: Tensor | None = None,
+        *,
+        scalars: Tensor | None = None,
+        tokens: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
         r"""Evalúa la red, $\epsilon_\theta(x_t, t)$ si es eso lo que aprendió a predecir.
+
+        Una condición que no se da es la nula (véase `ddpm_lit.conditioning`), menos la
+        imagen, que es obligatoria si la red la lleva.
 
         Args:
             x: $x_t$, de forma (B, in_channels, H, W), con H y W múltiplos de
@@ -548,30 +754,56 @@ class UNet(nn.Module):
             t: instantes, de forma (B,): índices de código del schedule original.
             class_labels: int64 (B,) en $[0, \texttt{num\_classes}]$; el último valor, o
                 `None`, significa «sin clase».
+            scalars: (B, num_scalars); NaN significa «sin dato».
+            tokens: int64 (B, text_length), como los da `tokenize`.
+            image: (B, condition_channels, H, W).
 
         Returns:
             Tensor de forma (B, out_channels, H, W).
 
         Raises:
-            ValueError: si las formas no encajan, o si hay etiquetas y la red no es
-                condicional.
+            ValueError: si las formas no encajan, o llega una condición que la red no lleva.
         """
         check_images(x, self.config)
         check_times(t, x)
         time = sinusoidal_embedding(t, self.config.block_out_channels[0])
         emb = self.time_embedding(time.to(x.dtype))
         emb = embed_classes(emb, self.class_embedding, class_labels)
+        emb = embed_scalars(emb, self.scalar_embedding, scalars)
+        emb, text = self._read(emb, tokens)
 
-        h = self.conv_in(self.patchify(x))
+        h = self.conv_in(self.patchify(with_image(x, image, self.config.condition_channels)))
         skips = [h]
         for block in self.down_blocks:
-            skips += block(skips[-1], emb)
-        h = self.mid_block(skips[-1], emb)
+            skips += block(skips[-1], emb, text)
+        h = self.mid_block(skips[-1], emb, text)
         for block in self.up_blocks:
-            h = block(h, emb, skips)
+            h = block(h, emb, skips, text)
         h = self.conv_out(F.silu(self.conv_norm_out(h)))
         out: Tensor = self.unpatchify(h)
         return out
+
+    def _read(self, emb: Tensor, tokens: Tensor | None) -> tuple[Tensor, Text | None]:
+        """Lee la frase y suma su resumen al embedding; sin frase, lee la que no dice nada."""
+        if self.text_encoder is None or self.text_proj is None:
+            if tokens is not None:
+                raise ValueError(
+                    "Esta red no lee texto y ha recibido tokens: créala con un vocabulary, o "
+                    "llámala sin ellos."
+                )
+            return emb, None
+        if tokens is None:
+            tokens = torch.zeros(
+                len(emb), self.config.text_length, dtype=torch.int64, device=emb.device
+            )
+            tokens = null_condition({"tokens": tokens})["tokens"]
+        if len(tokens) != len(emb):
+            raise ValueError(
+                f"Han llegado {len(tokens)} frases para {len(emb)} muestras: hace falta una por "
+                "muestra."
+            )
+        text: Text = self.text_encoder(tokens)
+        return emb + self.text_proj(text.summary), text
 
 
 def initialize(module: nn.Module) -> None:
@@ -591,7 +823,7 @@ def initialize(module: nn.Module) -> None:
     # `apply` visita a los hijos antes que al padre: este puede anular su última capa.
     elif isinstance(module, ResidualBlock):
         zero_(module.conv2)
-    elif isinstance(module, SelfAttention):
+    elif isinstance(module, (SelfAttention, CrossAttention)):
         zero_(module.to_out)
     elif isinstance(module, UNet):
         zero_(module.conv_out)
@@ -604,6 +836,9 @@ def zero_(module: nn.Module) -> None:
 
 
 # --- Qué hace la U-Net con las formas ---------------------------------------------------
+
+
+BLOCKS = (ResidualBlock, SelfAttention, CrossAttention, Downsample, Upsample)
 
 
 class BlockSummary(NamedTuple):
@@ -635,10 +870,12 @@ def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[Blo
         model = UNet(config)
         x, t = torch.empty(1, config.in_channels, height, width), torch.zeros(1)
         labels = torch.zeros(1, dtype=torch.int64) if config.num_classes else None
+        image = torch.empty(1, config.condition_channels, height, width)
     rows: list[BlockSummary] = []
 
     def watch(name: str, module: nn.Module) -> None:
-        def note(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> None:
+        def note(_module: nn.Module, _args: tuple[Tensor, ...], output: Any) -> None:
+            output = output.summary if isinstance(output, Text) else output
             parameters = sum(parameter.numel() for parameter in module.parameters())
             rows.append(BlockSummary(name, tuple(output.shape[1:]), parameters))
 
@@ -647,9 +884,9 @@ def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[Blo
     containers = (nn.Identity, nn.ModuleList, MidBlock)
     for name, module in model.named_modules():
         outermost = name != "" and "." not in name and not isinstance(module, containers)
-        if outermost or isinstance(module, (ResidualBlock, SelfAttention, Downsample, Upsample)):
+        if outermost or isinstance(module, BLOCKS):
             watch(name, module)
-    model(x, t, labels)
+    model(x, t, labels, image=image if config.condition_channels else None)
     return rows
 
 

@@ -4,7 +4,7 @@ Todos los datos del paquete viven en $[-1, 1]$, como en Ho et al. 2020 (arXiv:20
 sección 3.3): así la red recibe entradas a la escala de $x_T \sim \mathcal{N}(0, I)$.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ class Dataset:
         label_names: nombre de cada clase; `labels` son índices en esta tupla.
         captions: descripción en español de cada dato, N en total, o vacía.
         groups: grupo de cada dato, N en total, o vacía.
+        conditions: lo demás que la red recibe con cada dato, por su nombre: tensores (N, …).
         levels: número de valores distintos que puede tomar cada componente, repartidos por
             igual en $[-1, 1]$ (256 en imágenes de 8 bits), o `None` si son continuos.
         attribution: a quién se deben los datos y con qué licencia.
@@ -37,6 +38,7 @@ class Dataset:
     label_names: tuple[str, ...] = ()
     captions: tuple[str, ...] = field(default=(), repr=False)
     groups: tuple[str, ...] = field(default=(), repr=False)
+    conditions: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     levels: int | None = None
     attribution: str = ""
 
@@ -48,6 +50,12 @@ class Dataset:
                 raise ValueError(
                     f"«{name}» tiene {len(texts)} elementos y hay {len(self.x)} datos: da uno "
                     "por dato o deja la tupla vacía."
+                )
+        for name, value in self.conditions.items():
+            if len(value) != len(self.x):
+                raise ValueError(
+                    f"La condición «{name}» tiene {len(value)} filas y hay {len(self.x)} datos: da "
+                    "una por dato."
                 )
 
     def __len__(self) -> int:
@@ -70,13 +78,14 @@ class Dataset:
             indices: índices de los datos, (B,).
 
         Returns:
-            Diccionario con `x`, (B, ...), y, si hay clases, `class_labels`, int64 (B,).
+            Diccionario con `x`, (B, ...), si hay clases `class_labels`, int64 (B,), y las demás
+            condiciones.
         """
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         result = {"x": self.x[chosen]}
         if self.labels is not None:
             result["class_labels"] = self.labels[chosen]
-        return result
+        return result | {name: value[chosen] for name, value in self.conditions.items()}
 
     def subset(self, indices: Tensor | Sequence[int]) -> "Dataset":
         """El mismo conjunto con solo algunos de sus datos, en el orden pedido.
@@ -95,6 +104,7 @@ class Dataset:
             labels=None if self.labels is None else self.labels[chosen],
             captions=tuple(self.captions[i] for i in positions) if self.captions else (),
             groups=tuple(self.groups[i] for i in positions) if self.groups else (),
+            conditions={name: value[chosen] for name, value in self.conditions.items()},
         )
 
 

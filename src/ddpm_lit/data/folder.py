@@ -127,8 +127,19 @@ def _check_class_folders(root: Path, files: list[Path]) -> None:
         )
 
 
-def _read_image(file: Path, size: int, mode: str) -> NDArray[np.uint8]:
-    """Una imagen como uint8 (C, size, size)."""
+def open_image(file: str | os.PathLike[str]) -> Image.Image:
+    """Abre una imagen derecha, según su EXIF, y con 8 bits por canal.
+
+    Args:
+        file: el fichero; de una animación se toma el primer fotograma.
+
+    Returns:
+        Imagen de Pillow, con su transparencia si la tenía.
+
+    Raises:
+        OSError: si el fichero no existe o no es una imagen.
+        ValueError: si sus píxeles son de coma flotante.
+    """
     with Image.open(file) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode in _SIXTEEN_BITS:
@@ -137,12 +148,24 @@ def _read_image(file: Path, size: int, mode: str) -> NDArray[np.uint8]:
             image = Image.fromarray(eight_bits.astype(np.uint8))
         elif image.mode == "F":
             raise ValueError("los píxeles en coma flotante no tienen una escala conocida")
-        if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        # Se recorta antes de reducir: con `ImageOps.fit`, el filtro mezcla lo de fuera del recorte.
-        square = image.convert(mode).crop((left, top, left + side, top + side))
-        values = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+        image.load()
+    return image
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Funde sobre blanco la transparencia de una imagen, si la tiene."""
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA"))
+
+
+def _read_image(file: Path, size: int, mode: str) -> NDArray[np.uint8]:
+    """Una imagen como uint8 (C, size, size)."""
+    image = on_white(open_image(file))
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    # Se recorta antes de reducir: con `ImageOps.fit`, el filtro mezcla lo de fuera del recorte.
+    square = image.convert(mode).crop((left, top, left + side, top + side))
+    values = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
     return values[None] if mode == "L" else values.transpose(2, 0, 1)

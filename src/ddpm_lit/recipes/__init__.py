@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddpm_lit.backward import VARIANCES
+from ddpm_lit.backward import LEARNED_VARIANCES, VARIANCES
+from ddpm_lit.improved import LOSSES, TIMESTEP_SAMPLINGS
 from ddpm_lit.losses import WEIGHTINGS, loss_weight
 from ddpm_lit.mlp import MLP, MLPConfig
 from ddpm_lit.scheduler import Schedule, make_schedule
@@ -39,12 +40,15 @@ class DataConfig:
         held_out: fracción que ningún modelo ve, entre 0 y 1.
         split_seed: semilla de esa partición.
         options: argumentos de la función que carga el conjunto.
+        conditions: lo que la red recibe además de cada dato: `text` (su descripción) y lo
+            que prepara `ddpm_lit.data.conditions`.
     """
 
     name: str
     held_out: float = 0.0
     split_seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    conditions: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class DiffusionConfig:
         prediction: qué predice la red.
         variance: qué varianza lleva cada paso atrás.
         weighting: el peso de la pérdida.
+        loss: `"mse"`, `"hybrid"` o `"vlb"` (véase `ddpm_lit.improved.make_loss`). Una varianza
+            aprendida pide una de las dos últimas.
+        vlb_weight: cuánto pesa la cota en la pérdida híbrida.
+        timestep_sampling: cómo se reparten los t, `"uniform"` o `"importance"`.
         clip: si se recorta la estimación de x_0 a [-1, 1] al generar.
     """
 
@@ -80,6 +88,9 @@ class DiffusionConfig:
     prediction: str = "epsilon"
     variance: str = "fixed_large"
     weighting: str = "uniform"
+    loss: str = "mse"
+    vlb_weight: float = 0.001
+    timestep_sampling: str = "uniform"
     clip: bool = True
 
 
@@ -97,6 +108,8 @@ class TrainingConfig:
         betas: los dos momentos de AdamW.
         grad_clip: norma máxima del gradiente; 0 no lo recorta.
         ema_decay: decaimiento de la EMA.
+        condition_dropout: probabilidad de apagar la condición de cada ejemplo, entre 0 y 1; hace
+            falta para guiar sin clasificador.
         amp: precisión mixta bfloat16 (solo actúa en CUDA).
     """
 
@@ -109,6 +122,7 @@ class TrainingConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     grad_clip: float = 1.0
     ema_decay: float = 0.9999
+    condition_dropout: float = 0.0
     amp: bool = True
 
 
@@ -145,18 +159,16 @@ class Recipe:
         _check(self.model.kind in ("unet", "mlp"), "model.kind", self.model.kind, "unet o mlp")
         schedule = self.schedule()
         self.network_config()
-        _check(
-            self.diffusion.variance in VARIANCES,
-            "diffusion.variance",
-            self.diffusion.variance,
-            ", ".join(VARIANCES),
-        )
-        _check(
-            self.diffusion.weighting in WEIGHTINGS,
-            "diffusion.weighting",
-            self.diffusion.weighting,
-            ", ".join(WEIGHTINGS),
-        )
+        for name, known in (
+            ("variance", VARIANCES),
+            ("weighting", WEIGHTINGS),
+            ("loss", LOSSES),
+            ("timestep_sampling", TIMESTEP_SAMPLINGS),
+        ):
+            chosen = getattr(self.diffusion, name)
+            _check(chosen in known, f"diffusion.{name}", chosen, ", ".join(known))
+        weight = self.diffusion.vlb_weight
+        _check(0 < weight < math.inf, "diffusion.vlb_weight", weight, "un número positivo")
         _check(
             training.decay in ("constant", "cosine", "linear"),
             "training.decay",
@@ -174,6 +186,8 @@ class Recipe:
             _check(0 <= value < math.inf, f"training.{name}", value, "0 o un número positivo")
         decay = training.ema_decay
         _check(0 <= decay < 1, "training.ema_decay", decay, "un número de 0 a 1, sin el 1")
+        dropout = training.condition_dropout
+        _check(0 <= dropout <= 1, "training.condition_dropout", dropout, "un número de 0 a 1")
         _check(
             len(training.betas) == 2 and all(0 <= beta < 1 for beta in training.betas),
             "training.betas",
@@ -187,6 +201,40 @@ class Recipe:
             prediction=self.diffusion.prediction,
             variance=self.diffusion.variance,
         )
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """La pérdida, la varianza y los canales de la red se piden unos a otros."""
+        diffusion = self.diffusion
+        learned = diffusion.variance in LEARNED_VARIANCES
+        if learned and diffusion.loss == "mse":
+            raise ValueError(
+                f"Con diffusion.loss = «mse» nada enseña la varianza «{diffusion.variance}». Usa la "
+                "pérdida «hybrid» o «vlb», o una varianza fija."
+            )
+        if diffusion.loss == "hybrid" and not learned:
+            raise ValueError(
+                f"Con la varianza fija «{diffusion.variance}» la pérdida «hybrid» no enseña nada que "
+                "no enseñe «mse». Usa esta, o una varianza que se aprenda: "
+                f"{', '.join(LEARNED_VARIANCES)}."
+            )
+        if diffusion.loss == "vlb" and diffusion.weighting != "uniform":
+            raise ValueError(
+                f"La pérdida «vlb» ya trae sus pesos y diffusion.weighting es "
+                f"«{diffusion.weighting}». Déjalo en «uniform», o usa la pérdida «mse»."
+            )
+        config = self.network_config()
+        name, inputs, outputs = (
+            ("out_dim", config.dim, config.out_dim or config.dim)
+            if isinstance(config, MLPConfig)
+            else ("out_channels", config.in_channels, config.out_channels or config.in_channels)
+        )
+        expected = 2 * inputs if learned else inputs
+        if outputs != expected:
+            raise ValueError(
+                f"Con la varianza «{diffusion.variance}» la salida de la red debe tener {expected} "
+                f"canales y tiene {outputs}: pon model.options.{name} = {expected}."
+            )
 
     def schedule(self) -> Schedule:
         """El schedule de la receta."""

@@ -1,0 +1,138 @@
+"""Los emoji que dibuja el modelo de texto: nombres que vio al entrenar y combinaciones que no.
+
+    python -m scripts.build.emoji examen CARPETA
+
+escribe una lámina barajada y numerada de cada grupo, con sus diez nombres, para que alguien
+diga cuál es cada dibujo sin saberlo, y aparte las soluciones.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ddpm_lit.data import Dataset
+from ddpm_lit.images import grid
+from ddpm_lit.metrics import nearest_neighbours
+from ddpm_lit.noise import Stream, keyed_generator
+from ddpm_lit.pretrained import load_pretrained
+from ddpm_lit.recipes import load_recipe
+from ddpm_lit.training import training_data
+from scripts.build.provenance import recorded
+from scripts.build.samples import samples_path
+from scripts.site.project import PACKAGE, profile
+
+NAME = "openmoji-texto"
+SEEN = (
+    "cara sonriendo con gafas de sol",
+    "pingüino",
+    "manzana roja",
+    "coche de policía",
+    "balón de fútbol",
+    "candado cerrado",
+    "flecha hacia la derecha",
+    "bandera japón",
+    "mujer rubia",
+    "nube con lluvia",
+)
+"""Diez nombres del entrenamiento, de grupos distintos, elegidos antes de entrenar."""
+
+SEEDS = 10
+STEPS = {"smoke": 2, "cpu": 50, "gpu": 50}
+GUIDANCE = 2.0
+WEIGHTS = PACKAGE / "weights" / f"{NAME}.safetensors"
+
+
+def unseen() -> tuple[str, ...]:
+    """Las diez combinaciones que la receta aparta del entrenamiento."""
+    excluded: tuple[str, ...] = tuple(load_recipe(NAME).data.options["exclude"])
+    return excluded
+
+
+def training_emoji() -> Dataset:
+    """Los emoji con que se entrenó el modelo."""
+    return training_data(load_recipe(NAME))
+
+
+def draw(names: tuple[str, ...], guidance: float = GUIDANCE) -> Tensor:
+    """Los dibujos de unos nombres, índices 0 a 9 de la semilla 0: (nombres, 10, 3, 32, 32)."""
+    trained = load_pretrained(NAME)
+    wanted = [name for name in names for _ in range(SEEDS)]
+    x = trained.sample(
+        list(range(SEEDS)) * len(names),
+        text=wanted,
+        guidance=guidance,
+        sampler="ddim",
+        steps=STEPS[profile()],
+        batch_size=50,
+    )
+    return x.unflatten(0, (len(names), SEEDS))
+
+
+def generate() -> None:
+    """Dibuja los diez nombres vistos y los diez que no, y busca el emoji más parecido."""
+    parameters = {"guidance": GUIDANCE, "steps": STEPS[profile()], "seed": 0}
+    with recorded(
+        f"samples-{NAME}",
+        "values",
+        ["scripts.build.emoji"],
+        inputs=[WEIGHTS],
+        parameters=parameters,
+    ) as card:
+        train_set = training_emoji()
+        tensors = {}
+        for group, names in (("seen", SEEN), ("unseen", unseen())):
+            x = draw(names)
+            nearest = nearest_neighbours(x.flatten(0, 1), train_set.x).indices[:, 0]
+            tensors[group] = x
+            tensors[f"{group}_nearest"] = nearest.reshape(len(names), SEEDS)
+            found = [train_set.captions[int(i)] for i in nearest]
+            asked = [name for name in names for _ in range(SEEDS)]
+            card["values"][group] = {
+                "names": list(names),
+                "nearest": found,
+                "exact": sum(a == b for a, b in zip(found, asked, strict=True)),
+                "count": len(asked),
+            }
+        samples_path(NAME).parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(NAME))
+        card["files"] = [f"samples/{NAME}.safetensors"]
+        card["values"] |= parameters
+
+
+def exam(folder: Path) -> None:
+    """Escribe, por grupo, una lámina numerada y barajada, la lista de nombres y las soluciones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = load_file(samples_path(NAME))
+    for number, (group, names) in enumerate((("seen", SEEN), ("unseen", unseen()))):
+        order = keyed_generator(0, Stream.ORDER, number).permutation(len(names) * SEEDS)
+        shuffled = tensors[group].flatten(0, 1)[torch.from_numpy(order)]
+        _numbered(shuffled).save(folder / f"{group}.png")
+        listed = "\n".join(sorted(names))
+        (folder / f"{group}.txt").write_text(f"{listed}\n", encoding="utf-8")
+        solutions = [names[int(i) // SEEDS] for i in order]
+        text = json.dumps(solutions, ensure_ascii=False, indent=1)
+        (folder / f"{group}-soluciones.json").write_text(text, encoding="utf-8")
+
+
+def _numbered(images: Tensor, side: int = 96, columns: int = 10) -> Image.Image:
+    cell = side + 18
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * cell, rows * (cell + 8)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, image in enumerate(images):
+        left, top = index % columns * cell + 9, index // columns * (cell + 8)
+        pen.text((left, top), str(index + 1), fill="black")
+        picture = grid(image[None]).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+        sheet.paste(picture, (left, top + 14))
+    return sheet
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "examen":
+        sys.exit(__doc__)
+    exam(Path(sys.argv[2]))

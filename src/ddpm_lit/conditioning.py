@@ -1,0 +1,210 @@
+r"""Añadir información condicional: cómo se escribe una condición para que la red la lea.
+
+Una condición llega a la red por su nombre, y cada una entra de una manera:
+
+- `class_labels`, int64 (B,): una clase; su embedding se suma al del instante.
+- `scalars`, float32 (B, S): números; se transforman y se suman al embedding del instante.
+- `tokens`, int64 (B, L): una frase en español; la lee un `TextEncoder`, y la U-Net la mira
+  con atención cruzada o la recibe resumida en un vector (FiLM).
+- `image`, float32 (B, C, H, W): otra imagen, que se concatena a $x_t$ en los canales.
+
+Para guiar sin clasificador (`ddpm_lit.guidance`) hace falta que la red sepa también qué
+hacer sin condición: cada una tiene su valor nulo (`null_condition`), y en el entrenamiento
+se apaga, ejemplo a ejemplo, de vez en cuando (`drop_condition`).
+
+Fuentes: Ho y Salimans 2022 (arXiv:2207.12598) para la condición que se apaga; Rombach et
+al. 2022 (arXiv:2112.10752) para la atención cruzada; Perez et al. 2018 (arXiv:1709.07871)
+para FiLM; Saharia et al. 2021 (arXiv:2104.07636) para la imagen concatenada.
+"""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# --- La condición nula --------------------------------------------------------------------------
+
+PADDING, START = 0, 1
+"""Los dos tokens que no son palabras: el relleno y el que abre toda frase."""
+
+
+def null_condition(
+    condition: Mapping[str, Tensor], num_classes: int | None = None
+) -> dict[str, Tensor]:
+    """La condición que no dice nada, con las mismas formas que otra.
+
+    La clase nula es la que sigue a la última; la frase nula, la que no tiene palabras; el
+    escalar nulo, NaN. Una imagen concatenada no se anula: sin ella no hay tarea.
+
+    Args:
+        condition: las condiciones, por su nombre.
+        num_classes: cuántas clases conoce la red; solo hace falta si hay `class_labels`.
+
+    Returns:
+        Otro diccionario con las mismas claves y formas.
+
+    Raises:
+        ValueError: si hay clases y no se dice cuántas conoce la red.
+    """
+    null: dict[str, Tensor] = {}
+    for name, value in condition.items():
+        match name:
+            case "class_labels":
+                if num_classes is None:
+                    raise ValueError(
+                        "La condición lleva «class_labels» y no se sabe cuál es la clase nula: da "
+                        "num_classes, el número de clases de la red."
+                    )
+                null[name] = torch.full_like(value, num_classes)
+            case "tokens":
+                null[name] = torch.full_like(value, PADDING)
+                null[name][:, 0] = START
+            case "scalars":
+                null[name] = torch.full_like(value, torch.nan)
+            case _:
+                null[name] = value
+    return null
+
+
+def drop_condition(
+    condition: Mapping[str, Tensor], null: Mapping[str, Tensor], dropped: Tensor
+) -> dict[str, Tensor]:
+    """Apaga la condición de algunos ejemplos: solo la de los que se marcan.
+
+    Args:
+        condition: las condiciones, tensores (B, …).
+        null: las condiciones nulas, con las mismas formas.
+        dropped: qué ejemplos se quedan sin condición, bool (B,).
+
+    Returns:
+        Las condiciones, con las filas marcadas tomadas de `null`.
+    """
+    return {
+        name: torch.where(dropped.view(-1, *(1,) * (value.ndim - 1)), null[name], value)
+        for name, value in condition.items()
+    }
+
+
+# --- Las palabras -------------------------------------------------------------------------------
+
+
+def words(text: str) -> list[str]:
+    """Las palabras de una frase, en minúsculas y sin tildes (la ñ se queda).
+
+    De `"Corazón Añil, con 2 lazos"` a `["corazon", "añil", "con", "2", "lazos"]`.
+    """
+    decomposed = unicodedata.normalize("NFD", text.lower())
+    without_accents = re.sub(r"(?<!n)\u0303|[\u0300-\u0302\u0304-\u036f]", "", decomposed)
+    return re.findall(r"\w+", unicodedata.normalize("NFC", without_accents))
+
+
+def build_vocabulary(captions: Iterable[str]) -> tuple[str, ...]:
+    """Las palabras distintas de unas frases, en orden alfabético."""
+    return tuple(sorted({word for caption in captions for word in words(caption)}))
+
+
+def tokenize(captions: Sequence[str], vocabulary: Sequence[str], length: int) -> Tensor:
+    """Convierte frases en números: un token de inicio, uno por palabra y relleno.
+
+    Args:
+        captions: N frases.
+        vocabulary: las palabras que la red conoce; la primera es el token 2.
+        length: L, los tokens de cada frase.
+
+    Returns:
+        int64 (N, L).
+
+    Raises:
+        ValueError: si una palabra no está en el vocabulario, o una frase no cabe.
+    """
+    known = {word: number for number, word in enumerate(vocabulary, start=START + 1)}
+    tokens = torch.full((len(captions), length), PADDING)
+    tokens[:, 0] = START
+    for row, caption in zip(tokens, captions, strict=True):
+        found = words(caption)
+        for word in found:
+            if word not in known:
+                close = difflib.get_close_matches(word, known, n=3)
+                hint = f" ¿Querías decir «{'», «'.join(close)}»?" if close else ""
+                raise ValueError(
+                    f"La red no conoce la palabra «{word}» de «{caption}».{hint} Conoce "
+                    f"{len(known)} palabras: usa solo esas."
+                )
+        if len(found) >= length:
+            raise ValueError(
+                f"«{caption}» tiene {len(found)} palabras y la red lee como mucho {length - 1}: "
+                "acórtala."
+            )
+        row[1 : 1 + len(found)] = torch.tensor([known[word] for word in found], dtype=torch.int64)
+    return tokens
+
+
+# --- El codificador de texto --------------------------------------------------------------------
+
+
+class Text(NamedTuple):
+    r"""Una tanda de frases ya leídas.
+
+    `tokens` (B, L, D) lleva un vector por token; `summary` (B, D), uno por frase, y `mask`
+    bool (B, 1, 1, L) dice qué tokens no son relleno.
+    """
+
+    tokens: Tensor
+    summary: Tensor
+    mask: Tensor
+
+
+class TextEncoder(nn.Module):
+    r"""Un transformer pequeño que lee frases, entrenado a la vez que la U-Net.
+
+    Cada palabra es un vector que se aprende, más otro que dice en qué lugar está; las capas
+    dejan que unas palabras miren a otras (Vaswani et al. 2017, arXiv:1706.03762). El vector
+    del token de inicio resume la frase.
+
+    Args:
+        vocabulary_size: cuántas palabras conoce.
+        dim: D, la dimensión de sus vectores; múltiplo de `heads`.
+        layers: cuántas capas de atención.
+        length: L, cuántos tokens lee.
+        heads: cabezas de atención.
+        dropout: probabilidad de apagar cada activación, solo al entrenar.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        dim: int = 128,
+        layers: int = 2,
+        length: int = 12,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size + START + 1, dim, padding_idx=PADDING)
+        self.positions = nn.Parameter(torch.randn(length, dim) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            dim, heads, 2 * dim, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor) -> Text:
+        """Lee int64 (B, L).
+
+        Raises:
+            ValueError: si los tokens no tienen forma (B, L) con la L de la red.
+        """
+        length = len(self.positions)
+        if tokens.ndim != 2 or tokens.shape[1] != length:
+            raise ValueError(
+                f"tokens tiene forma {tuple(tokens.shape)}, y se esperaba (B, {length}): usa "
+                "ddpm_lit.conditioning.tokenize."
+            )
+        h = self.embedding(tokens) + self.positions
+        h = self.norm(self.layers(h, src_key_padding_mask=tokens == PADDING))
+        return Text(h, h[:, 0], (tokens != PADDING)[:, None, None, :])

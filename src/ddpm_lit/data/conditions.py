@@ -1,0 +1,148 @@
+"""Condiciones que se sacan de los propios datos: otra imagen o un número.
+
+Con ellas, un conjunto cualquiera sirve para aprender a ampliar imágenes, a colorearlas o a
+obedecer a un número (`[data.conditions]` en una receta). Cada fila depende solo de su dato.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddpm_lit.data.dataset import Dataset, check_integer
+
+# Luminancia de la televisión digital (recomendación ITU-R BT.601), la «L» de Pillow.
+LUMA = (0.299, 0.587, 0.114)
+
+
+def low_resolution(x: Tensor, factor: int = 2) -> Tensor:
+    """La imagen con menos resolución, al mismo tamaño: la media de cada bloque, repetida.
+
+    Es la condición de la super-resolución (Saharia et al. 2021, arXiv:2104.07636).
+
+    Args:
+        x: imágenes (N, C, H, W).
+        factor: lado de los bloques; divide a H y a W.
+
+    Returns:
+        Tensor de forma (N, C, H, W).
+
+    Raises:
+        ValueError: si no son imágenes o `factor` no divide a sus lados.
+        TypeError: si `factor` no es un entero.
+    """
+    _check_images(x)
+    check_integer("factor", factor, minimum=1)
+    if x.shape[2] % factor or x.shape[3] % factor:
+        raise ValueError(
+            f"Una imagen de {x.shape[2]}×{x.shape[3]} no se divide en bloques de "
+            f"{factor}×{factor}: usa un factor que divida a sus dos lados."
+        )
+    blocks = F.avg_pool2d(x, factor)
+    return blocks.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+
+
+def greyscale(x: Tensor) -> Tensor:
+    r"""La imagen en gris: $0{,}299\,R + 0{,}587\,G + 0{,}114\,B$.
+
+    Los pesos suman 1, así que el gris de $[-1, 1]$ está en $[-1, 1]$. Es la condición con que
+    se colorea (Saharia et al. 2022, arXiv:2111.05826).
+
+    Args:
+        x: imágenes en color (N, 3, H, W).
+
+    Returns:
+        Tensor de forma (N, 1, H, W).
+
+    Raises:
+        ValueError: si no son imágenes de tres canales.
+    """
+    _check_images(x)
+    if x.shape[1] != len(LUMA):
+        raise ValueError(
+            f"Las imágenes tienen {x.shape[1]} canales y solo se pueden pasar a gris las de color, "
+            f"de {len(LUMA)}."
+        )
+    return (x * x.new_tensor(LUMA).view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def ink(x: Tensor) -> Tensor:
+    """La cantidad de tinta: la media de los píxeles, de -1 (ninguna) a 1 (todo pintado).
+
+    Args:
+        x: imágenes (N, C, H, W).
+
+    Returns:
+        Tensor de forma (N, 1): un escalar por imagen.
+
+    Raises:
+        ValueError: si no son imágenes.
+    """
+    _check_images(x)
+    return x.flatten(1).mean(dim=1, keepdim=True)
+
+
+IMAGES: dict[str, Callable[..., Tensor]] = {
+    "low_resolution": low_resolution,
+    "greyscale": greyscale,
+}
+"""Las condiciones que son otra imagen, por su nombre."""
+
+SCALARS: dict[str, Callable[[Tensor], Tensor]] = {"ink": ink}
+"""Las condiciones que son un número, por su nombre."""
+
+
+def conditioned(dataset: Dataset, conditions: Mapping[str, Any]) -> Dataset:
+    """El mismo conjunto con las condiciones que pide una receta en `[data.conditions]`.
+
+    Args:
+        dataset: los datos.
+        conditions: `image`, una de `IMAGES`, con `factor` si es `"low_resolution"`; y
+            `scalars`, una de `SCALARS`. `text` no se mira: de las descripciones se ocupa
+            `training.with_text`, que conoce el vocabulario de la red.
+
+    Returns:
+        Otro `Dataset`, con `image` (N, C, H, W) y `scalars` (N, S) entre sus condiciones.
+
+    Raises:
+        ValueError: si una condición no existe o no se puede sacar de estos datos.
+    """
+    unknown = sorted(conditions.keys() - {"image", "factor", "scalars", "text"})
+    if unknown:
+        raise ValueError(
+            f"No existe la condición «data.conditions.{unknown[0]}». Las que hay: image (con "
+            "factor), scalars y text."
+        )
+    if "factor" in conditions and conditions.get("image") != "low_resolution":
+        raise ValueError(
+            "«data.conditions.factor» es el lado de los bloques de image = «low_resolution», y la "
+            f"imagen pedida es {conditions.get('image')!r}: quita factor o cambia image."
+        )
+    added: dict[str, Tensor] = {}
+    if "image" in conditions:
+        options = {name: conditions[name] for name in ("factor",) if name in conditions}
+        added["image"] = _named(IMAGES, "image", conditions)(dataset.x, **options)
+    if "scalars" in conditions:
+        added["scalars"] = _named(SCALARS, "scalars", conditions)(dataset.x)
+    return replace(dataset, conditions={**dataset.conditions, **added})
+
+
+def _named(
+    functions: Mapping[str, Callable[..., Tensor]], kind: str, conditions: Mapping[str, Any]
+) -> Callable[..., Tensor]:
+    name = conditions[kind]
+    if name not in functions:
+        raise ValueError(
+            f"«data.conditions.{kind}» vale {name!r} y debe ser una de: {', '.join(functions)}."
+        )
+    return functions[name]
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim != 4:
+        raise ValueError(
+            f"Los datos tienen forma {tuple(x.shape)}, y esta condición es para imágenes, de forma "
+            "(N, C, H, W)."
+        )
