@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import (
+    FIXED_VARIANCES,
     PREDICTIONS,
-    VARIANCES,
     check_prediction,
     convert,
     fixed_variance,
@@ -168,8 +168,8 @@ def test_unknown_names_and_wrong_shapes_are_refused(linear: Schedule) -> None:
     ):
         with pytest.raises(ValueError, match=r"«ruido».*epsilon, x_start, v, posterior_mean"):
             call()
-    with pytest.raises(ValueError, match=r"«learned».*fixed_small, fixed_large"):
-        p_mean_variance(linear, noise, x_t, t, variance="learned")
+    with pytest.raises(ValueError, match=r"«ruido».*fixed_small, fixed_large, learned"):
+        p_mean_variance(linear, noise, x_t, t, variance="ruido")
     with pytest.raises(ValueError, match=r"\(1000, 6\) y x_t tiene \(1000, 3\)"):
         p_mean_variance(linear, noise.repeat(1, 2), x_t, t)
 
@@ -332,7 +332,7 @@ def analytic_marginals(
 
 
 @pytest.mark.equation("backward-paso", "backward-media-epsilon", "backward-sigma")
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", FIXED_VARIANCES)
 @pytest.mark.parametrize("data", [(0.0, 1.0), (0.3, 0.04), (-0.5, 0.25), (0.2, 4.0)])
 def test_gaussian_marginals(
     schedule: Schedule, variance: str, data: tuple[float, float], agree: Callable[..., None]
@@ -344,7 +344,7 @@ def test_gaussian_marginals(
 
 
 @pytest.mark.equation("backward-paso", "backward-media-epsilon")
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", FIXED_VARIANCES)
 @pytest.mark.parametrize("data", [(0.3, 0.25), (-0.5, 0.49)])
 def test_thousand_steps_recover_the_data(variance: str, data: tuple[float, float]) -> None:
     """Con T = 1000 la normal que sale es casi la de los datos; con 20 pasos, peor."""

@@ -248,7 +248,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "una varianza que no existe": (
         lambda: fixed_variance(LINEAR, "learned", T, X),
         ValueError,
-        "ninguna varianza «learned».*fixed_small, fixed_large",
+        "«learned» la aprende la red.*fixed_small, fixed_large",
     ),
     "la red responde con otra forma": (
         lambda: p_mean_variance(LINEAR, torch.zeros(4, 6), X, T),

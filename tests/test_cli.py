@@ -2,6 +2,7 @@
 
 import gettext
 import io
+import json
 import os
 import re
 import signal
@@ -21,11 +22,26 @@ from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
 import ddpm_lit
+import tiny
+from ddpm_lit import evaluation, pretrained
 from ddpm_lit.checkpoints import load_model, read_header, save_model
 from ddpm_lit.cli import main
+from ddpm_lit.cli.options import SAMPLERS, SPACINGS
 from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
 from ddpm_lit.data import DATASETS
-from ddpm_lit.recipes import recipe_from_dict, recipe_names
+from ddpm_lit.evaluation import conditions_of, reference_data
+from ddpm_lit.images import grid, save_png
+from ddpm_lit.metrics import (
+    class_agreement,
+    energy_distance_test,
+    features,
+    frechet_distance,
+    nearest_neighbours,
+)
+from ddpm_lit.noise import batch_indices
+from ddpm_lit.recipes import Recipe, recipe_from_dict, recipe_names
+from ddpm_lit.sampling import SAMPLERS as LIBRARY_SAMPLERS
+from ddpm_lit.scheduler import SPACINGS as LIBRARY_SPACINGS
 from ddpm_lit.training import CHECKPOINT, METRICS, MODEL
 
 CATALOGUE = LOCALE / "es" / "LC_MESSAGES" / f"{DOMAIN}.po"
@@ -336,6 +352,303 @@ def test_a_folder_gives_its_most_advanced_weights(run: Callable[..., Result]) ->
     assert run("sample", "runs/toy", "-n", "3").code == 0
 
 
+# --- sample: condiciones, guía y samplers ---------------------------------------------------------
+
+
+def saved(recipe: Recipe, shape: tuple[int, ...] = (1, 8, 8)) -> str:
+    """Un modelo sin entrenar de una receta, en la carpeta del test."""
+    path = f"{recipe.name}.safetensors"
+    save_model(path, tiny.shaken(recipe), recipe, shape, {"steps": 1, "seconds": 2.0})
+    return path
+
+
+def tensors(run: Callable[..., Result], *words: str) -> torch.Tensor:
+    """Las muestras que da `ddpm-lit sample` con esas palabras."""
+    done = run("sample", *words, "--tensors", "t.safetensors")
+    assert done.code == 0, done.err
+    return load_file("t.safetensors")["samples"]
+
+
+def test_the_names_of_the_options_are_those_of_the_library() -> None:
+    assert tuple(LIBRARY_SAMPLERS) == SAMPLERS
+    assert LIBRARY_SPACINGS == SPACINGS
+
+
+def test_guidance_is_the_w_of_the_paper(run: Callable[..., Result]) -> None:
+    model = saved(tiny.conditional(num_classes=10))
+    words = (model, "-n", "3", "--class", "4", "--steps", "5", "--sampler", "ddim")
+    options = {"class_labels": 4, "steps": 5, "sampler": "ddim", "device": "cpu"}
+    plain, guided = tensors(run, *words), tensors(run, *words, "--guidance", "1.5")
+    assert torch.equal(plain, tensors(run, *words, "--guidance", "0"))
+    assert torch.equal(guided, load_model(model).sample(3, guidance=1.5, **options))
+    assert not torch.allclose(plain, guided, atol=1e-3)
+    rescaled = tensors(run, *words, "--guidance", "1.5", "--guidance-rescale", "0.7")
+    expected = load_model(model).sample(3, guidance=1.5, rescale=0.7, **options)
+    assert torch.equal(rescaled, expected)
+
+
+def test_text_goes_by_turns(run: Callable[..., Result]) -> None:
+    model = saved(tiny.reader())
+    words = (model, "--text", "Tres", "--text", "uno dos", "-n", "3", "--steps", "4")
+    expected = load_model(model).sample(3, text=["tres", "uno dos", "tres"], steps=4, device="cpu")
+    assert torch.equal(tensors(run, *words), expected)
+    assert "16 muestras en 4 pasos" in run("sample", model, "--steps", "4").out
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_has_its_steps(run: Callable[..., Result], images: str, sampler: str) -> None:
+    done = run("sample", images, "-n", "2", "--sampler", sampler, "--spacing", "trailing")
+    assert f"2 muestras en {12} pasos" in done.out
+    run("train", "toy.toml", "--set", "training.steps=1", "--set", "diffusion.timesteps=80")
+    steps = 80 if sampler == "ddpm" else 50
+    assert (
+        f"3 muestras en {steps} pasos"
+        in run("sample", "runs/toy", "-n", "3", "--sampler", sampler).out
+    )
+
+
+def test_eta_and_spacing_reach_the_sampler(run: Callable[..., Result], images: str) -> None:
+    words = (images, "-n", "2", "--steps", "5", "--sampler", "ddim")
+    options = {"steps": 5, "sampler": "ddim", "device": "cpu"}
+    model = load_model(images)
+    for eta in ("0", "0.5", "1"):
+        expected = model.sample(2, eta=float(eta), **options)
+        assert torch.equal(tensors(run, *words, "--eta", eta), expected)
+    spaced = tensors(run, *words, "--spacing", "quadratic")
+    assert torch.equal(spaced, model.sample(2, spacing="quadratic", **options))
+    assert not torch.equal(spaced, tensors(run, *words))
+
+
+# --- sample: partir de una imagen -----------------------------------------------------------------
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    """Un dibujo de 8×8, en `foto.png`, con su mitad de abajo en blanco en `hueco.png`."""
+    x = torch.randint(0, 256, (1, 8, 8), dtype=torch.uint8)
+    save_png(grid(x[None], padding=0, scale=1), "foto.png")
+    hole = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    hole[:, 4:] = 255
+    save_png(grid(hole[None], padding=0, scale=1), "hueco.png")
+    return x / 127.5 - 1
+
+
+def test_inpainting_keeps_what_is_known_and_invents_the_rest(
+    run: Callable[..., Result], photo: torch.Tensor
+) -> None:
+    model = saved(tiny.conditional(dropout=0.0))
+    words = (model, "-n", "3", "--inpaint", "foto.png", "--mask", "hueco.png")
+    samples = tensors(run, *words)
+    assert torch.equal(samples[:, :, :4], photo[:, :4].expand(3, 1, 4, 8))
+    assert samples[:, :, 4:].std(dim=0).min() > 0
+    mask = torch.zeros(1, 8, 8)
+    mask[:, :4] = 1
+    expected = load_model(model).sample(
+        3, known=photo, mask=mask, steps=20, jump=5, resamplings=5, device="cpu"
+    )
+    assert torch.equal(samples, expected)
+    # Con 20 niveles, 3 saltos de 5 que se repiten 4 veces más.
+    assert "3 muestras en 80 pasos" in run("sample", *words).out
+    assert (
+        "3 muestras en 6 pasos"
+        in run("sample", *words, "--resamplings", "1", "--steps", "6", "--jump", "2").out
+    )
+
+
+def test_without_a_mask_the_hole_is_what_is_transparent(
+    run: Callable[..., Result], photo: torch.Tensor
+) -> None:
+    model = saved(tiny.conditional(dropout=0.0))
+    with Image.open("foto.png") as drawn, Image.open("hueco.png") as hole:
+        opened = drawn.convert("LA")
+        opened.putalpha(hole.point(lambda value: 255 - value))
+        opened.save("rota.png")
+    words = (model, "-n", "2", "--steps", "6")
+    samples = tensors(run, *words, "--inpaint", "rota.png")
+    masked = tensors(run, *words, "--inpaint", "foto.png", "--mask", "hueco.png")
+    assert torch.equal(samples, masked)
+
+
+def test_the_animation_of_an_inpainting_goes_forward(
+    run: Callable[..., Result], photo: torch.Tensor
+) -> None:
+    words = ("-n", "3", "--batch-size", "2", "--inpaint", "foto.png", "--mask", "hueco.png")
+    done = run("sample", saved(tiny.conditional(dropout=0.0)), *words, "--animation", "a.gif")
+    assert done.code == 0
+    assert "a.gif: 61 fotogramas, de x_T a x_0." in done.out
+    with Image.open("a.gif") as film, Image.open("muestras.png") as still:
+        film.seek(film.n_frames - 1)
+        low, high = ImageChops.difference(film.convert("L"), still.convert("L")).getextrema()
+        assert (low, high) <= (0, 2)
+
+
+def test_a_picture_is_redone_as_much_as_it_is_asked(
+    run: Callable[..., Result], photo: torch.Tensor
+) -> None:
+    model = saved(tiny.conditional(dropout=0.0))
+    words = (model, "-n", "2", "--from-image", "foto.png")
+    samples = tensors(run, *words, "--strength", "0.25")
+    expected = load_model(model).sample(2, initial=photo, strength=0.25, device="cpu")
+    assert torch.equal(samples, expected)
+    done = run("sample", *words, "--animation", "a.gif")
+    assert "2 muestras en 12 pasos" in done.out
+    assert "a.gif: 13 fotogramas, de la imagen a x_0." in done.out
+
+
+def test_a_model_that_enlarges_takes_a_picture(
+    run: Callable[..., Result], photo: torch.Tensor
+) -> None:
+    model = saved(tiny.enlarger())
+    small = photo.unflatten(1, (4, 2)).unflatten(3, (4, 2)).mean(dim=(2, 4))
+    blocks = small.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    expected = load_model(model).sample(3, image=blocks.expand(3, 1, 8, 8), steps=4, device="cpu")
+    samples = tensors(run, model, "-n", "3", "--steps", "4", "--image", "foto.png")
+    assert torch.allclose(samples, expected, atol=1e-6)
+
+
+def test_what_is_done_to_a_picture_is_said(run: Callable[..., Result]) -> None:
+    Image.new("RGB", (40, 30), (255, 0, 0)).save("rojo.png")
+    model = saved(tiny.conditional(dropout=0.0))
+    done = run("sample", model, "-n", "1", "--steps", "2", "--from-image", "rojo.png")
+    assert done.code == 0
+    assert "«rojo.png» mide 40×30: se recorta el centro y se lleva a 8×8" in done.err
+    assert "está en color y el modelo es de grises" in done.err
+
+
+# --- Los modelos que vienen entrenados ------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Un modelo que viene en el paquete: `cifras`."""
+    from scripts.build.ship import ship
+
+    recipe = tiny.conditional("cifras", num_classes=10)
+    provenance = {"steps": 12, "seconds": 90.0, "device": "cpu", "threads": 1}
+    source = tmp_path / "entero.safetensors"
+    save_model(source, tiny.shaken(recipe), recipe, (1, 8, 8), provenance)
+    ship(str(source), "cifras", {"frechet": {"samples": 1.5}, "n": 9}, tmp_path / "weights")
+    monkeypatch.setattr(pretrained, "_folder", lambda: tmp_path / "weights")
+    return "cifras"
+
+
+def test_a_shipped_model_is_asked_by_its_name(run: Callable[..., Result], shipped: str) -> None:
+    assert torch.equal(
+        tensors(run, shipped, "-n", "2", "--class", "5", "--steps", "3"),
+        pretrained.load_pretrained(shipped).sample(2, class_labels=5, steps=3, device="cpu"),
+    )
+    Path(shipped).mkdir()
+    hidden = run("sample", shipped)
+    assert "En la carpeta «cifras» no hay ni model.safetensors" in hidden.err
+
+
+def test_info_shows_the_card_of_a_shipped_model(run: Callable[..., Result], shipped: str) -> None:
+    assert re.search(r"^  cifras +Dígitos para los tests", run("info").out, re.MULTILINE)
+    done = run("info", shipped)
+    assert "cifras: modelo que viene entrenado, 0." in done.out
+    assert re.search(r"entrenado +12 pasos en 1 min 30 s \(cpu\)", done.out)
+    assert re.search(r"licencia +MIT", done.out)
+    assert re.search(r"medidas +frechet\.samples = 1\.5; n = 9", done.out)
+    assert "cosine, T = 20" in done.out
+
+
+def test_training_may_start_from_its_weights(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml", "--set", "training.steps=2", "--run-dir", "uno")
+    done = run("train", "toy.toml", "--weights", "uno", "--run-dir", "dos")
+    assert done.code == 0
+    assert "Se parte de los pesos de «uno»." in done.out
+    assert read_header(Path("dos") / MODEL).provenance["continues"]["steps"] == 2
+    assert re.search(r"parte de +otro de 2 pasos", run("info", "dos").out)
+
+
+def test_a_long_list_is_counted_and_not_shown(run: Callable[..., Result]) -> None:
+    done = run("info", saved(tiny.reader()))
+    assert "vocabulary = 10 valores" in done.out
+    assert "cuatro" not in done.out
+
+
+# --- evaluate -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(evaluation, "CLASSIFIER_STEPS", 5)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caché"))
+
+
+def test_evaluate_measures_images(run: Callable[..., Result], quick: None) -> None:
+    model = saved(tiny.conditional(num_classes=10))
+    words = ("evaluate", model, "-n", "12", "--steps", "3", "--bits", "3")
+    done = run(*words, "--out", "m.json", "--seed", "2")
+    assert done.code == 0, done.err
+    assert "Entrenando la red de rasgos" in done.err
+    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    assert (report["samples"], report["steps"], report["sampler"]) == (12, 3, "ddpm")
+
+    trained = load_model(model)
+    train_set, held_out = reference_data(trained)
+    assert held_out is not None
+    rows = torch.tensor(batch_indices(len(train_set), 12, 2, 0))
+    labels = conditions_of(trained, train_set, rows)["class_labels"]
+    assert train_set.labels is not None
+    assert torch.equal(labels, train_set.labels[rows])
+    samples = trained.sample(12, seed=2, class_labels=labels, steps=3, device="cpu")
+    network = evaluation.feature_network(train_set)
+    assert network is not None
+    made, real = features(network, samples), features(network, train_set.x)
+    assert report["frechet"]["samples"] == pytest.approx(frechet_distance(made, real))
+    assert report["agreement"]["samples"] == class_agreement(network, samples, labels)
+    nearest = nearest_neighbours(samples, train_set.x).distances
+    assert report["nearest"]["samples"]["min"] == pytest.approx(float(nearest.min()))
+    bits = report["bits"]
+    parts = bits["prior"] + bits["middle"] + bits["reconstruction"]
+    assert bits["total"] == pytest.approx(parts)
+    for text in ("Fréchet", "no es el FID de Inception", "Precisión", "Acuerdo", "parecido", "±"):
+        assert text in done.out
+    assert "Entrenando" not in run(*words[:4], "--steps", "3").err, "la red está en la caché"
+
+
+def test_evaluate_asks_for_the_texts_of_the_data(run: Callable[..., Result], quick: None) -> None:
+    model = saved(tiny.reader())
+    assert run("evaluate", model, "-n", "6", "--steps", "2", "--out", "m.json").code == 0
+    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    trained = load_model(model)
+    train_set, _ = reference_data(trained)
+    rows = batch_indices(len(train_set), 6, 0, 0)
+    texts = [train_set.captions[row] for row in rows]
+    samples = trained.sample(6, text=texts, steps=2, device="cpu")
+    nearest = nearest_neighbours(samples, train_set.x).distances
+    assert report["nearest"]["samples"]["min"] == pytest.approx(float(nearest.min()))
+
+
+def test_evaluate_gives_their_picture_to_those_that_need_it(
+    run: Callable[..., Result], quick: None
+) -> None:
+    done = run("evaluate", saved(tiny.enlarger()), "-n", "4", "--steps", "2", "--bits", "1")
+    assert done.code == 0, done.err
+    assert "Bits por dimensión de 1 datos" in done.out
+    assert "±" not in done.out
+
+
+def test_evaluate_tests_points(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml", "--set", "training.steps=1", "--set", "data.options.n=400")
+    done = run("evaluate", "runs/toy", "-n", "300", "--out", "m.json")
+    assert "no siguen la de los datos" in done.out
+    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    trained = load_model(Path("runs/toy") / MODEL)
+    train_set, held_out = reference_data(trained)
+    assert held_out is None
+    expected = energy_distance_test(trained.sample(300, device="cpu"), train_set.x)
+    assert report["energy"]["statistic"] == pytest.approx(expected.statistic)
+    assert "frechet" not in report
+
+
+def test_evaluate_compares_with_other_data(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml", "--set", "training.steps=1")
+    done = run("evaluate", "runs/toy", "-n", "20", "--data", "moons")
+    assert "Distribución" in done.out
+
+
 # --- info ---------------------------------------------------------------------------------------
 
 
@@ -385,7 +698,15 @@ def test_info_of_a_model_and_of_a_run(run: Callable[..., Result], images: str) -
 
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("-h",), ("train", "--help"), ("sample", "--help"), ("info", "--help"), ()],
+    [
+        ("--help",),
+        ("-h",),
+        ("train", "--help"),
+        ("sample", "--help"),
+        ("evaluate", "--help"),
+        ("info", "--help"),
+        (),
+    ],
     ids=" ".join,
 )
 def test_the_help_has_no_english(run: Callable[..., Result], words: tuple[str, ...]) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ddpm_lit.forward import q_mean_variance, q_sample, q_step
-from ddpm_lit.scheduler import Schedule, rescale_zero_terminal_snr
+from ddpm_lit.forward import diffuse, q_mean_variance, q_sample, q_step
+from ddpm_lit.scheduler import Schedule, make_schedule, rescale_zero_terminal_snr
 
 
 def one(value: float) -> torch.Tensor:
@@ -151,3 +151,37 @@ def test_nothing_is_left_with_zero_terminal_snr(linear: Schedule) -> None:
     assert torch.equal(jump.mean, torch.zeros(1, 3))
     assert jump.variance == 1
     assert jump.log_variance == 0
+
+
+# --- De un nivel a otro ---------------------------------------------------------------------------
+
+
+def test_diffuse_from_the_data_is_the_direct_jump() -> None:
+    x, noise = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
+    schedule = make_schedule("linear", 100)
+    jump = q_sample(schedule, x, torch.tensor([40, 40]), noise)
+    assert torch.allclose(diffuse(schedule, x, -1, 40, noise), jump, atol=1e-12)
+
+
+def test_diffuse_to_the_next_level_is_one_step() -> None:
+    x, noise = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
+    schedule = make_schedule("linear", 100)
+    step = q_step(schedule, x, torch.tensor([40, 40]), noise)
+    assert torch.allclose(diffuse(schedule, x, 39, 40, noise), step, atol=1e-12)
+
+
+def test_diffuse_twice_has_the_variance_of_doing_it_once() -> None:
+    schedule = make_schedule("cosine", 50)
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    kept = diffuse(schedule, one, 10, 30, zero)
+    first = diffuse(schedule, zero, -1, 10, one)
+    second = diffuse(schedule, zero, 10, 30, one)
+    direct = diffuse(schedule, zero, -1, 30, one)
+    assert torch.allclose((kept * first) ** 2 + second**2, direct**2, atol=1e-12)
+
+
+@pytest.mark.parametrize(("source", "target"), [(5, 5), (6, 5), (-2, 5), (0, 10)])
+def test_diffuse_only_goes_up(source: int, target: int) -> None:
+    x = torch.zeros(1, 2)
+    with pytest.raises(ValueError, match="hay que subir de nivel"):
+        diffuse(make_schedule("cosine", 10), x, source, target, x)

@@ -7,7 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lit.images import grid, points_image, save_gif, save_mp4, save_png, to_uint8
+from ddpm_lit.images import (
+    grid,
+    load_mask,
+    load_picture,
+    points_image,
+    save_gif,
+    save_mp4,
+    save_png,
+    to_uint8,
+)
 
 
 def frames(count: int = 5, size: tuple[int, int] = (20, 16)) -> list[Image.Image]:
@@ -193,3 +202,59 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
         save_png(frames()[1], path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+# --- De un fichero a un tensor -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_the_size_of_the_model_is_read_exactly(tmp_path, channels):
+    images = torch.randint(0, 256, (1, channels, 6, 9), dtype=torch.uint8)
+    save_png(grid(images, padding=0, scale=1), tmp_path / "a.png")
+    picture = load_picture(tmp_path / "a.png", (channels, 6, 9))
+    assert torch.equal(picture.x, images[0] / 127.5 - 1)
+    assert picture.size == (9, 6)
+    assert picture.colored is (channels == 3)
+    assert not picture.hole.any()
+
+
+def test_a_bigger_picture_loses_its_sides_and_shrinks(tmp_path):
+    # Una franja central de 20×20, en dos mitades, entre dos bandas que el recorte quita.
+    pixels = np.zeros((20, 60, 3), np.uint8)
+    pixels[:, :20], pixels[:, 40:] = 255, 255
+    pixels[:10, 20:40] = (200, 0, 0)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    x = load_picture(tmp_path / "a.png", (3, 4, 4)).x
+    assert torch.allclose(x[:, 0], torch.tensor([200 / 127.5 - 1, -1, -1])[:, None], atol=0.06)
+    assert torch.allclose(x[:, 3], -torch.ones(3, 4), atol=0.06)
+
+
+def test_transparent_pixels_are_a_hole_and_shrink_without_vanishing(tmp_path):
+    pixels = np.full((8, 8, 4), 255, np.uint8)
+    pixels[3, 5, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole = load_picture(tmp_path / "a.png", (1, 8, 8)).hole
+    assert whole.nonzero().tolist() == [[3, 5]]
+    small = load_picture(tmp_path / "a.png", (1, 4, 4)).hole
+    assert small.nonzero().tolist() == [[1, 2]]
+
+
+def test_a_mask_is_white_where_there_is_something_to_fill(tmp_path):
+    mask = Image.new("L", (8, 4), 0)
+    mask.paste(255, (0, 0, 2, 4))
+    mask.save(tmp_path / "m.png")
+    hole = load_mask(tmp_path / "m.png", (3, 2, 4), (8, 4))
+    assert hole.dtype == torch.bool
+    assert hole.tolist() == [[True, False, False, False]] * 2
+
+
+def test_bad_pictures_are_refused(tmp_path):
+    (tmp_path / "a.png").write_text("esto no es un PNG")
+    Image.new("L", (4, 4)).save(tmp_path / "m.png")
+    for path, message in (("a.png", "no se puede leer como imagen"), ("nada.png", "No existe la")):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            load_picture(tmp_path / path, (1, 8, 8))
+    with pytest.raises(ValueError, match=r"4×4 y 8×8 píxeles: deben medir lo mismo"):
+        load_mask(tmp_path / "m.png", (1, 8, 8), (8, 8))
+    with pytest.raises(ValueError, match=r"forma \(2,\)"):
+        load_picture(tmp_path / "m.png", (2,))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from ddpm_lit.backward import PREDICTIONS, VARIANCES, fixed_variance, p_mean_variance
+from ddpm_lit.backward import FIXED_VARIANCES, PREDICTIONS, fixed_variance, p_mean_variance
 from ddpm_lit.forward import q_sample
 from ddpm_lit.losses import (
     discretized_gaussian_log_likelihood,
@@ -87,7 +87,7 @@ def test_weights_of_equation_twelve(linear: Schedule) -> None:
 
 
 @pytest.mark.equation("perdidas-peso", "perdidas-lt")
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", FIXED_VARIANCES)
 def test_variational_weights(schedule: Schedule, variance: str, agree: Callable[..., None]) -> None:
     """1/(2σ²) para la media (ec. 8) y β²/(2σ²α(1-ᾱ)) para ε (ec. 12); en t = 1, β̃_2 si σ_1 = 0."""
     t = torch.arange(1000)
@@ -173,7 +173,7 @@ def test_weights_that_make_no_sense_are_refused(linear: Schedule) -> None:
 def test_weights_are_finite_with_zero_terminal_snr(linear: Schedule, weighting: str) -> None:
     rescaled = rescale_zero_terminal_snr(linear)
     for prediction in ("x_start", "v"):
-        for variance in VARIANCES:
+        for variance in FIXED_VARIANCES:
             weights = loss_weight(
                 rescaled,
                 torch.arange(1000),
@@ -277,7 +277,7 @@ def test_the_decoder_needs_two_levels() -> None:
 
 @pytest.mark.equation("perdidas-lt", "perdidas-peso", "perdidas-bits")
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", FIXED_VARIANCES)
 def test_each_term_is_a_weighted_square_error_plus_a_constant(
     schedule: Schedule, prediction: str, variance: str, agree: Callable[..., None]
 ) -> None:
@@ -308,7 +308,7 @@ def test_each_term_is_a_weighted_square_error_plus_a_constant(
 
 @pytest.mark.equation("perdidas-l0", "perdidas-bits")
 @pytest.mark.parametrize("levels", [17, 256])
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", FIXED_VARIANCES)
 def test_the_first_term_is_the_decoder(
     linear: Schedule, levels: int, variance: str, agree: Callable[..., None]
 ) -> None:
@@ -349,7 +349,7 @@ def test_defaults_clip_and_use_the_large_variance(linear: Schedule) -> None:
 
 
 @pytest.mark.equation("perdidas-lt", "perdidas-peso", "perdidas-kl")
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", FIXED_VARIANCES)
 @pytest.mark.parametrize("std", [0.2, 1.0, 2.0])
 def test_expected_terms_of_gaussian_data(
     schedule: Schedule, variance: str, std: float, agree: Callable[..., None]

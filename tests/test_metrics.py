@@ -16,7 +16,9 @@ from ddpm_lit.metrics import (
     energy_distance_test,
     features,
     frechet_distance,
+    mean_pairwise_distance,
     nearest_neighbours,
+    precision_recall,
     predict,
     train_classifier,
 )
@@ -245,3 +247,72 @@ def test_frechet_refuses_bad_input():
         frechet_distance(torch.zeros(5, 2), torch.zeros(5, 3))
     with pytest.raises(ValueError, match="finitas"):
         frechet_distance(torch.full((5, 2), math.inf), torch.zeros(5, 2))
+
+
+# --- Precisión, cobertura y diversidad --------------------------------------------------
+
+
+def test_precision_recall_on_a_line_is_what_the_balls_say():
+    # Cada real está a 1 de su vecino, así que las bolas cubren [-1, 4].
+    real = torch.tensor([0.0, 1.0, 2.0, 3.0])[:, None]
+    # Las dos primeras distan 0,5 (bolas de radio 0,5); la tercera está a 9,5 de ellas.
+    made = torch.tensor([0.0, 0.5, 10.0])[:, None]
+    result = precision_recall(real, made, k=1)
+    assert result.precision == pytest.approx(2 / 3)  # el 10 queda fuera de [-1, 4]
+    # Cubren [-0,5, 1] y [0,5, 19,5]: todos los reales están dentro.
+    assert result.recall == 1
+    tight = torch.tensor([0.0, 0.1])[:, None]
+    assert precision_recall(real, tight, k=1) == (1, pytest.approx(1 / 4))
+    wide = torch.tensor([-1.0, 4.0, 4.01, -1.01])[:, None]
+    assert precision_recall(real, wide, k=1) == (pytest.approx(1 / 2), 0)
+    # La segunda bola de cada real llega hasta 2 (los extremos) o hasta 1: cubren [-2, 5].
+    assert precision_recall(real, wide, k=2).precision == 1
+
+
+def test_precision_recall_of_a_set_with_itself_and_of_two_far_ones():
+    a = normal(50, 300, 8)
+    assert precision_recall(a, a) == (1, 1)
+    assert precision_recall(a, a + 100) == (0, 0)
+
+
+def test_precision_and_recall_see_different_defects():
+    real = torch.cat([normal(51, 400, 4), normal(52, 400, 4) + 20])
+    one_mode = normal(53, 800, 4)
+    missing = precision_recall(real, one_mode)
+    assert missing.precision > 0.9 and missing.recall == pytest.approx(0.5, abs=0.05)
+    # Al revés: la mitad de las muestras están donde no hay ningún dato.
+    extra = precision_recall(one_mode, real)
+    assert extra == (missing.recall, missing.precision)
+
+
+def test_precision_recall_matches_brute_force():
+    real, made = normal(54, 1200, 5), 1.3 * normal(55, 900, 5) + 0.2
+    for points, centres, value in (
+        (made, real, precision_recall(real, made).precision),
+        (real, made, precision_recall(real, made).recall),
+    ):
+        radius = torch.cdist(centres, centres).sort(dim=1).values[:, 3]
+        inside = (points[:, None] - centres[None]).square().sum(dim=2).sqrt() <= radius
+        assert value == pytest.approx(float(inside.any(dim=1).double().mean()))
+
+
+def test_mean_pairwise_distance_is_the_closed_form():
+    line = torch.tensor([0.0, 1.0, 3.0])[:, None]
+    assert mean_pairwise_distance(line) == pytest.approx((1 + 3 + 2) / 3, rel=1e-6)
+    assert mean_pairwise_distance(torch.ones(5, 3)) == 0
+    # En dos dimensiones, ‖a - b‖ con a y b normales estándar tiene de media √π.
+    assert mean_pairwise_distance(normal(56, 3000, 2)) == pytest.approx(math.pi**0.5, rel=0.02)
+    assert mean_pairwise_distance(3 * normal(57, 50, 9)) == pytest.approx(
+        3 * mean_pairwise_distance(normal(57, 50, 9)), rel=1e-6
+    )
+
+
+def test_feature_measures_refuse_bad_input():
+    with pytest.raises(ValueError, match="más de k"):
+        precision_recall(torch.zeros(3, 2), torch.zeros(9, 2), k=3)
+    with pytest.raises(ValueError, match=r"\(N, D\)"):
+        precision_recall(torch.zeros(5, 2), torch.zeros(5, 3))
+    with pytest.raises(ValueError, match=r"\(N, D\)"):
+        mean_pairwise_distance(torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="finitas"):
+        mean_pairwise_distance(torch.full((5, 2), math.nan))

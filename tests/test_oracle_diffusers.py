@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.ddim import ddim_sigma
 from ddpm_lit.forward import q_sample
-from ddpm_lit.sampling import algorithm2
+from ddpm_lit.sampling import algorithm2, make_sampler
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
 
 FULL_LOOPS = {
@@ -146,3 +147,82 @@ def test_custom_timesteps(linear: Schedule) -> None:
     for timesteps in ([100, 87, 50, 51, 1, 0], [1000, 87]):
         with pytest.raises(ValueError, match="estrictamente crecientes"):
             respace(linear, timesteps[::-1])
+
+
+# --- DDIM -----------------------------------------------------------------------------------------
+
+
+def ddim_loop(
+    schedule: Schedule, x: Tensor, *, prediction: str = "epsilon", path: list[int] | None = None
+) -> Tensor:
+    """Diez pasos «leading» (900, 800, …, 0) con η = 0, o solo los de `path`."""
+    short = respace(schedule, spaced_indices(1000, 10, "leading"))
+    *_, last = algorithm2(
+        model, short, x, noises(), sampler=make_sampler("ddim"), prediction=prediction, path=path
+    )
+    return last.x_t
+
+
+@pytest.mark.equation("ddim-paso")
+@pytest.mark.parametrize(
+    ("prediction", "total", "mean"), [("epsilon", 172.0067, 0.223967), ("v", 52.5302, 0.0684)]
+)
+def test_ddim_ten_steps(linear: Schedule, prediction: str, total: float, mean: float) -> None:
+    check(ddim_loop(linear, sample(), prediction=prediction), total, mean)
+
+
+@pytest.mark.equation("ddim-paso")
+@pytest.mark.parametrize(
+    ("alpha_one", "total", "mean"), [(True, 149.8295, 0.1951), (False, 149.0784, 0.1941)]
+)
+def test_ddim_with_a_larger_beta(alpha_one: bool, total: float, mean: float) -> None:
+    """β desde 0,01; el último paso lleva a ᾱ_0 = 1 o, en la otra opción, a ᾱ_1."""
+    betas = torch.linspace(0.01, 0.02, 1000, dtype=torch.float64)
+    short = respace(Schedule.from_betas(betas), spaced_indices(1000, 10, "leading"))
+    final = 1.0 if alpha_one else float(short.alphas_cumprod[0])
+    sampler = make_sampler("ddim", final_alpha_cumprod=final)
+    *_, last = algorithm2(model, short, sample(), noises(), sampler=sampler)
+    check(last.x_t, total, mean)
+
+
+@pytest.mark.equation("ddim-paso")
+def test_ddim_from_an_intermediate_level(linear: Schedule) -> None:
+    """Ruido hasta t = 100 y los dos últimos pasos de los diez: [100, 0]."""
+    noisy = q_sample(linear, sample(), torch.full((4,), 100), noise())
+    check(ddim_loop(linear, noisy, path=[1, 0]), 354.5418, 0.4616)
+
+
+@pytest.mark.equation("ddim-sigma")
+@pytest.mark.parametrize(
+    ("now", "before", "variance"),
+    [
+        (0, 0, 0.0),
+        (420, 400, 0.14771),
+        (980, 960, 0.32460),
+        (487, 486, 0.00979),
+        (999, 998, 0.02),
+    ],
+)
+def test_ddim_variances(linear: Schedule, now: int, before: int, variance: float) -> None:
+    """La varianza con η = 1 al ir de `now` a `before`, que es el paso anterior de la lista."""
+    if now == before:
+        sigma = ddim_sigma(linear, 0, final_alpha_cumprod=float(linear.alphas_cumprod[0]))
+    else:
+        sigma = ddim_sigma(respace(linear, [before, now]), 1)
+    assert sigma**2 == pytest.approx(variance, abs=1e-5)
+
+
+@pytest.mark.equation("ddim-sigma", "ddim-paso", "ddim-eta-uno")
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing", "quadratic"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ddim_with_eta_one_is_ddpm(linear: Schedule, spacing: str, dtype: torch.dtype) -> None:
+    """Los mismos 50 pasos, el mismo ruido y recorte: la misma muestra."""
+    short = respace(linear, spaced_indices(1000, 50, spacing))
+    ends = []
+    for sampler in (make_sampler("ddpm"), make_sampler("ddim", eta=1.0)):
+        draws = (z.to(dtype) for z in noises())
+        *_, last = algorithm2(model, short, sample().to(dtype), draws, sampler=sampler)
+        ends.append(last.x_t)
+    assert ends[0].abs().max() > 0.5
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(*ends, rtol=0, atol=tolerance)

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.ddim import ddim
 from ddpm_lit.forward import q_sample
 from ddpm_lit.losses import prior_term, vb_term
+from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
 
 ORACLE: dict[str, Any] = json.loads(
@@ -25,7 +27,7 @@ ORACLE: dict[str, Any] = json.loads(
 )
 PREDICTION_NAMES = {"PREVIOUS_X": "posterior_mean", "START_X": "x_start", "EPSILON": "epsilon"}
 DTYPES = (torch.float64, torch.float32)
-CASES = [case for case in ORACLE["cases"] if case["variance"] in ("FIXED_SMALL", "FIXED_LARGE")]
+CASES: list[dict[str, Any]] = ORACLE["cases"]
 
 schedule_of = cache(make_schedule)
 
@@ -47,9 +49,12 @@ def inputs(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return x_start.reshape(2, 3, 4, 4).to(dtype), noise.reshape(2, 3, 4, 4).to(dtype)
 
 
-def network(x: Tensor, t: Tensor) -> Tensor:
+def network(x: Tensor, t: Tensor, case: dict[str, Any]) -> Tensor:
     s = (t / 1000).to(x.dtype).reshape(-1, 1, 1, 1)
-    return 0.6 * x + 0.3 * torch.cos(3 * x) * (1 - s) - 0.1
+    m = 0.6 * x + 0.3 * torch.cos(3 * x) * (1 - s) - 0.1
+    if case["variance"].startswith("FIXED"):
+        return m
+    return torch.cat([m, torch.tanh(x + s)], dim=1)
 
 
 def approximate_cdf(x: Tensor) -> Tensor:
@@ -63,7 +68,7 @@ def expected(values: list[float]) -> Tensor:
 
 def test_the_inputs_are_those_of_the_oracle(agree: Callable[..., None]) -> None:
     x_start, noise = inputs(torch.float64)
-    assert len(CASES) == 144
+    assert len(CASES) == 288
     agree(x_start.flatten(), expected(ORACLE["inputs"]["x0"]), rtol=0, atol=2e-7)
     agree(noise.flatten(), expected(ORACLE["inputs"]["noise"]), rtol=0, atol=2e-7)
 
@@ -101,7 +106,7 @@ def test_reverse_step(case: dict[str, Any], dtype: torch.dtype, agree: Callable[
     x_t = q_sample(schedule, x_start, t, noise)
     step = p_mean_variance(
         schedule,
-        network(x_t, t),
+        network(x_t, t, case),
         x_t,
         t,
         prediction=PREDICTION_NAMES[case["predicts"]],
@@ -115,7 +120,7 @@ def test_reverse_step(case: dict[str, Any], dtype: torch.dtype, agree: Callable[
     agree(x_t.flatten()[:4], expected(case["xt_head"]), rtol=1e-5)
     agree(step.mean.flatten()[:4], expected(case["mean_head"]), rtol=rtol, atol=1e-6)
     agree(step.mean.abs().double().sum(), case["mean_abs_sum"], rtol=rtol)
-    agree(step.log_variance.flatten(), expected(case["log_variance_head"]), rtol=1e-5)
+    agree(step.log_variance.flatten()[:2], expected(case["log_variance_head"])[:2], rtol=1e-5)
     agree(step.x_start.flatten()[:4], expected(case["pred_xstart_head"]), rtol=rtol, atol=1e-5)
 
 
@@ -137,7 +142,7 @@ def test_bound_terms(case: dict[str, Any], dtype: torch.dtype, agree: Callable[.
     x_t = q_sample(schedule, x_start, t, noise)
     term = vb_term(
         schedule,
-        network(x_t, t),
+        network(x_t, t, case),
         x_start,
         x_t,
         t,
@@ -157,14 +162,40 @@ def test_respaced_indices(spec: str) -> None:
     assert spaced_indices(1000, steps, spacing).tolist() == ORACLE["respacing"][spec]
 
 
-@pytest.mark.equation("scheduler-reespaciado")
-@pytest.mark.parametrize(
-    "loop", ORACLE["ddim"], ids=lambda loop: f"{loop['schedule']}-{loop['spacing']}"
-)
-def test_respaced_betas(loop: dict[str, Any], agree: Callable[..., None]) -> None:
+def test_respaced_indices_by_sections() -> None:
+    """«10,15,20»: tantos pasos en cada tercio del proceso, con el resto en el primero."""
+    sections = ((0, 334, 10), (334, 333, 15), (667, 333, 20))
+    indices = [start + spaced_indices(size, steps) for start, size, steps in sections]
+    assert torch.cat(indices).tolist() == ORACLE["respacing"]["10,15,20"]
+
+
+def walk_of(loop: dict[str, Any]) -> Schedule:
     indices = ORACLE["respacing"].get(loop["spacing"])
     if indices is None:
         steps = int(loop["spacing"].removeprefix("ddim"))
         indices = spaced_indices(1000, steps, "leading")
-    walk: Schedule = respace(schedule_of(loop["schedule"], 1000), indices)
-    agree(walk.betas, expected(loop["betas"]), rtol=1e-9)
+    return respace(schedule_of(loop["schedule"], 1000), indices)
+
+
+LOOPS = pytest.mark.parametrize(
+    "loop", ORACLE["ddim"], ids=lambda loop: f"{loop['schedule']}-{loop['spacing']}"
+)
+
+
+@pytest.mark.equation("scheduler-reespaciado")
+@LOOPS
+def test_respaced_betas(loop: dict[str, Any], agree: Callable[..., None]) -> None:
+    agree(walk_of(loop).betas, expected(loop["betas"]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
+@LOOPS
+def test_ddim_loops(loop: dict[str, Any], dtype: torch.dtype, agree: Callable[..., None]) -> None:
+    """El recorrido entero con η = 0; la red recibe el t original."""
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        return 0.5 * x * torch.cos(t.to(x.dtype) / 300).reshape(-1, 1, 1, 1)
+
+    (*_, last) = algorithm2(model, walk_of(loop), inputs(dtype)[1], iter(()), sampler=ddim)
+    agree(last.x_t.flatten()[:8], expected(loop["x0_head"]), rtol=1e-5, atol=1e-5)
+    agree(last.x_t.abs().double().sum(), loop["abs_sum"], rtol=1e-5)

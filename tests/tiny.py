@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import torch
+from torch import nn
+
 from ddpm_lit.recipes import Recipe, recipe_from_dict
 
 _DIFFUSION = {"schedule": "cosine", "timesteps": 20, "prediction": "v", "variance": "fixed_small"}
@@ -62,3 +65,42 @@ def digits(**training: Any) -> Recipe:
             | training,
         }
     )
+
+
+def conditional(
+    name: str = "condicional",
+    *,
+    conditions: dict[str, Any] | None = None,
+    dropout: float = 0.1,
+    **options: Any,
+) -> Recipe:
+    """La U-Net de `digits` con otras condiciones: `num_classes`, `vocabulary`…, o ninguna."""
+    table = digits(condition_dropout=dropout).to_dict()
+    del table["model"]["options"]["num_classes"]
+    table["model"]["options"] |= options
+    table["data"] |= {"held_out": 0.2, "conditions": conditions or {}}
+    return recipe_from_dict(table | {"name": name})
+
+
+def reader() -> Recipe:
+    """Una U-Net que lee el nombre de una cifra."""
+    words = ("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve")
+    return conditional(
+        "lee", conditions={"text": True}, vocabulary=words, text_dim=16, text_length=4
+    )
+
+
+def enlarger() -> Recipe:
+    """Una U-Net que amplía dígitos de 4×4 a 8×8."""
+    conditions = {"image": "low_resolution", "factor": 2}
+    return conditional("amplia", conditions=conditions, dropout=0.0, condition_channels=1)
+
+
+def shaken(recipe: Recipe) -> nn.Module:
+    """La red de una receta, sin entrenar y con todos sus pesos distintos de 0."""
+    torch.manual_seed(0)
+    model = recipe.build_model().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model

@@ -70,7 +70,7 @@ def draw(names: tuple[str, ...], guidance: float = GUIDANCE) -> Tensor:
         steps=STEPS[profile()],
         batch_size=50,
     )
-    return x.unflatten(0, (len(names), SEEDS))
+    return x.reshape(len(names), SEEDS, *x.shape[1:])
 
 
 def generate() -> None:

@@ -12,7 +12,7 @@ from ddpm_lit.images import save_mp4, save_png
 from scripts.build import models, samples
 from scripts.build.provenance import card_path, recorded
 from scripts.figures.style import THEMES, Palette, save_figure, themed
-from scripts.site.project import build_dir
+from scripts.site.project import PACKAGE, ROOT, build_dir
 
 CHAPTERS = (
     "brand",
@@ -26,6 +26,12 @@ CHAPTERS = (
     "generation",
     "unet",
     "gallery",
+    "improved",
+    "guidance",
+    "conditioning",
+    "editing",
+    "ddim",
+    "replicas",
 )
 FPS = 20
 
@@ -43,6 +49,10 @@ def inputs(name: str) -> list[Path]:
             paths.append(models.classifier_path())
         elif source.startswith("samples-"):
             paths.append(samples.samples_path(source.removeprefix("samples-")))
+        elif source.startswith("weights-"):
+            paths.append(PACKAGE / "weights" / f"{source.removeprefix('weights-')}.safetensors")
+        elif source == "replicas":
+            paths += sorted((ROOT / "replicas").glob("*.json"))
         elif source.startswith("card-"):
             paths.append(card_path(source.removeprefix("card-")))
         else:

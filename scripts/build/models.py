@@ -15,7 +15,7 @@ from ddpm_lit.training import METRICS, MODEL, train
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
 
-MODELS = ("swiss-roll", "digits", "digits-class")
+MODELS = ("swiss-roll", "digits", "digits-class", "digits-learned", "digits-ink", "digits-sr")
 CLASSIFIER_STEPS = {"smoke": 40, "cpu": 800, "gpu": 800}
 
 

@@ -296,6 +296,37 @@ def valor(context: PageContext, key: str, fmt: str = "{}") -> str:
         return '<span class="dl-falta">¿?</span>'
 
 
+def replica(context: PageContext, what: str, name: str = "", digits: int = 2) -> str:
+    """Lo que dicen los resultados de `replicas/`.
+
+    Args:
+        context: Página.
+        what: `tabla` o `veredicto`, con su `name`; `resumen` o `recuento`, sin él; o `valor`, y
+            entonces `name` es `unidad/camino`.
+        name: Qué tabla, qué afirmación o qué valor.
+        digits: Decimales de `valor`.
+    """
+    from scripts.replicas import results, tables
+
+    found = results.load_results()
+    try:
+        match what:
+            case "tabla":
+                return tables.table(name, found)
+            case "veredicto":
+                return tables.verdict(name, found)
+            case "resumen":
+                return tables.summary(found)
+            case "recuento":
+                return tables.progress(found)
+            case "valor":
+                return tables.measured(name, digits, found)
+            case _:
+                raise LookupError(f"no hay «{what}» de las réplicas")
+    except (LookupError, TypeError) as error:
+        return missing(context, LookupError(f"no existe {what} «{name}» de las réplicas ({error})"))
+
+
 def youtube(context: PageContext, video_id: str, titulo: str) -> str:
     """Vídeo de YouTube que no pide nada a nadie hasta que se pulsa."""
     title = html.escape(titulo, quote=True)
@@ -313,7 +344,7 @@ def youtube(context: PageContext, video_id: str, titulo: str) -> str:
 
 def bind(context: PageContext) -> dict[str, Callable[..., str]]:
     """Las macros, atadas a la página que se esté escribiendo."""
-    functions = (fuente, figura, video, valor, youtube)
+    functions = (fuente, figura, video, valor, replica, youtube)
 
     def attach(function: Callable[..., str]) -> Callable[..., str]:
         return lambda *args, **kwargs: function(context, *args, **kwargs)

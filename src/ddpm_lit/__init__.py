@@ -25,13 +25,21 @@ _EXPORTS = {
     "algorithm1": "training",
     "train": "training",
     "algorithm2": "sampling",
+    "make_sampler": "sampling",
     "sample": "sampling",
     "sample_trajectory": "sampling",
+    "ddim_inversion": "ddim",
+    "reconstruct": "ddim",
+    "slerp": "ddim",
+    "classifier_free": "guidance",
+    "bits_per_dimension": "improved",
     "load_dataset": "data",
     "load_recipe": "recipes",
     "recipe_names": "recipes",
     "load_model": "checkpoints",
     "save_model": "checkpoints",
+    "load_pretrained": "pretrained",
+    "pretrained_names": "pretrained",
 }
 
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
@@ -40,12 +48,16 @@ if TYPE_CHECKING:
     from ddpm_lit.backward import p_mean_variance
     from ddpm_lit.checkpoints import load_model, save_model
     from ddpm_lit.data import load_dataset
+    from ddpm_lit.ddim import ddim_inversion, reconstruct, slerp
     from ddpm_lit.ema import EMA
     from ddpm_lit.forward import q_sample
+    from ddpm_lit.guidance import classifier_free
+    from ddpm_lit.improved import bits_per_dimension
     from ddpm_lit.mlp import MLP, MLPConfig
     from ddpm_lit.posterior import q_posterior
+    from ddpm_lit.pretrained import load_pretrained, pretrained_names
     from ddpm_lit.recipes import load_recipe, recipe_names
-    from ddpm_lit.sampling import algorithm2, sample, sample_trajectory
+    from ddpm_lit.sampling import algorithm2, make_sampler, sample, sample_trajectory
     from ddpm_lit.scheduler import Schedule, make_schedule, respace
     from ddpm_lit.training import algorithm1, train
     from ddpm_lit.unet import UNet, UNetConfig

@@ -5,14 +5,16 @@ Aquí viven dos decisiones independientes, que se combinan como se quiera:
 - **qué predice la red** (`PREDICTIONS`): el ruido $\epsilon$, los datos $x_0$, la
   velocidad $v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0$ o la media
   $\tilde\mu_t$ del posterior. Dado $x_t$, cualquiera de ellas determina las demás;
-- **qué varianza lleva el paso** (`VARIANCES`): fija y pequeña ($\tilde\beta_t$) o fija y
-  grande ($\beta_t$).
+- **qué varianza lleva el paso** (`VARIANCES`): fija y pequeña ($\tilde\beta_t$), fija y
+  grande ($\beta_t$), o aprendida, y entonces la red da el doble de canales: la mitad son
+  su predicción y la otra mitad, la varianza.
 
 Fuentes: Ho et al. 2020 (arXiv:2006.11239), ecuaciones 1, 11 y 15; Salimans y Ho 2022
-(arXiv:2202.00512) para $v$.
+(arXiv:2202.00512) para $v$; Nichol y Dhariwal 2021 (arXiv:2102.09672), ecuación 15, para la
+varianza aprendida.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,7 +24,9 @@ from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule
 
 PREDICTIONS = ("epsilon", "x_start", "v", "posterior_mean")
-VARIANCES = ("fixed_small", "fixed_large")
+FIXED_VARIANCES = ("fixed_small", "fixed_large")
+LEARNED_VARIANCES = ("learned", "learned_range")
+VARIANCES = FIXED_VARIANCES + LEARNED_VARIANCES
 
 Clip = bool | Callable[[Tensor], Tensor]
 r"""Qué se hace con $\hat x_0$: nada (`False`), recortarlo a $[-1, 1]$ (`True`) o una función."""
@@ -44,6 +48,16 @@ class ReverseStep(NamedTuple):
 
 Predict = Callable[[Tensor, int], ReverseStep]
 r"""La red vista desde un sampler: `predict(x_t, index)`, con `index` de un schedule."""
+
+Sampler = Callable[
+    [Predict, Schedule, Tensor, int, Iterator[Tensor], Tensor | None], tuple[Tensor, Tensor]
+]
+r"""Un sampler: la función `paso(predict, schedule, x_t, index, noises, previous)`.
+
+Da un paso del nivel `index` de `schedule` al anterior y devuelve $x_{t-1}$ y el $\hat x_0$
+que vio. `predict(x_t, index)` evalúa la red; `noises` entrega ruido (B, …) a quien lo pida,
+y `previous` es el $\hat x_0$ del paso anterior, o `None` si no lo hubo.
+"""
 
 
 def check_prediction(schedule: Schedule, prediction: str) -> None:
@@ -227,7 +241,7 @@ def fixed_variance(
 
     Args:
         schedule: las varianzas $\beta_t$.
-        variance: una de `VARIANCES`.
+        variance: una de `FIXED_VARIANCES`.
         t: índices de código (B,).
         like: tensor (B, …) que da el tipo, el dispositivo y las dimensiones.
 
@@ -235,8 +249,9 @@ def fixed_variance(
         $\sigma_t^2$ y $\log\sigma_t^2$, de forma (B, 1, …, 1).
 
     Raises:
-        ValueError: si `variance` no está en `VARIANCES`.
+        ValueError: si `variance` no está en `FIXED_VARIANCES`.
     """
+    check_variance(variance)
     match variance:
         case "fixed_small":
             names = ("posterior_variance", "posterior_log_variance_clipped")
@@ -244,9 +259,100 @@ def fixed_variance(
             names = ("betas", "log_betas_clipped")
         case _:
             raise ValueError(
-                f"No hay ninguna varianza «{variance}». Las que hay: {', '.join(VARIANCES)}."
+                f"La varianza «{variance}» la aprende la red, así que no es una tabla que se pueda "
+                f"consultar. Las que sí lo son: {', '.join(FIXED_VARIANCES)}."
             )
     return schedule.at(names[0], t, like), schedule.at(names[1], t, like)
+
+
+def learned_variance(
+    schedule: Schedule, variance: str, channels: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor]:
+    r"""La varianza $\sigma_t^2$ de un paso atrás que ha dado la red, y su logaritmo.
+
+    - `"learned"`: los canales $o$ son $\log\sigma_t^2$;
+    - `"learned_range"`: son un número entre $-1$ y $1$ (no se recorta) que elige un punto
+      entre $\log\tilde\beta_t$ y $\log\beta_t$ (Nichol y Dhariwal 2021, ec. 15):
+
+    $$\log\sigma_t^2 = v\log\beta_t + (1-v)\log\tilde\beta_t, \qquad v = \frac{o+1}{2}$$
+
+    En el índice 0, $\log\tilde\beta_1 = -\infty$ se sustituye por $\log\tilde\beta_2$ (véase
+    `Schedule.posterior_log_variance_clipped`).
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        variance: una de `LEARNED_VARIANCES`.
+        channels: los canales de la varianza, (B, …), con la forma de $x_t$.
+        t: índices de código (B,).
+
+    Returns:
+        $\sigma_t^2$ y $\log\sigma_t^2$, de forma (B, …).
+
+    Raises:
+        ValueError: si `variance` no está en `LEARNED_VARIANCES`.
+    """
+    check_variance(variance)
+    match variance:
+        case "learned":
+            log_variance = channels
+        case "learned_range":
+            v = (channels + 1) / 2
+            largest = schedule.at("log_betas", t, channels)
+            smallest = schedule.at("posterior_log_variance_clipped", t, channels)
+            log_variance = v * largest + (1 - v) * smallest
+        case _:
+            raise ValueError(
+                f"La varianza «{variance}» es fija: la red no tiene canales para ella. Las que se "
+                f"aprenden: {', '.join(LEARNED_VARIANCES)}."
+            )
+    return log_variance.exp(), log_variance
+
+
+def split_output(model_output: Tensor, x_t: Tensor, variance: str) -> tuple[Tensor, Tensor | None]:
+    r"""Separa, en la dimensión 1, lo que la red predice y los canales de la varianza.
+
+    Args:
+        model_output: la salida de la red: como `x_t` si la varianza es fija; con el doble de
+            canales, (B, 2C, …), si se aprende.
+        x_t: $x_t$, de forma (B, C, …).
+        variance: una de `VARIANCES`.
+
+    Returns:
+        La predicción, con la forma de `x_t`, y los canales de la varianza, con la misma
+        forma, o `None` si es fija.
+
+    Raises:
+        ValueError: si la varianza no existe o la forma de la salida no es esa.
+    """
+    check_variance(variance)
+    shape = tuple(x_t.shape)
+    if variance in FIXED_VARIANCES:
+        if model_output.shape != x_t.shape:
+            raise ValueError(
+                f"La salida de la red tiene forma {tuple(model_output.shape)} y x_t tiene {shape}: "
+                f"con la varianza «{variance}» deben ser iguales."
+            )
+        return model_output, None
+    if x_t.ndim < 2 or model_output.shape != (shape[0], 2 * shape[1], *shape[2:]):
+        raise ValueError(
+            f"La salida de la red tiene forma {tuple(model_output.shape)} y x_t tiene {shape}: con "
+            f"la varianza «{variance}» la red debe dar el doble de canales que x_t (dimensión 1), "
+            "la mitad para su predicción y la mitad para la varianza."
+        )
+    prediction, channels = model_output.chunk(2, dim=1)
+    return prediction, channels
+
+
+def check_variance(variance: str) -> None:
+    """Rechaza las varianzas desconocidas.
+
+    Raises:
+        ValueError: si `variance` no está en `VARIANCES`.
+    """
+    if variance not in VARIANCES:
+        raise ValueError(
+            f"No hay ninguna varianza «{variance}». Las que hay: {', '.join(VARIANCES)}."
+        )
 
 
 def p_mean_variance(
@@ -261,6 +367,9 @@ def p_mean_variance(
 ) -> ReverseStep:
     r"""El paso atrás $p_\theta(x_{t-1}|x_t) = \mathcal{N}(\mu_\theta, \sigma_t^2 I)$.
 
+    Si la varianza se aprende, $\sigma_t^2$ es distinta en cada componente: la covarianza es
+    diagonal.
+
     La red se traduce a $\hat x_0$, se recorta, y $\mu_\theta$ es la media del posterior
     con ese $\hat x_0$ en el lugar de $x_0$. Sin recorte y prediciendo $\epsilon$ eso es,
     exactamente, la ecuación 11 de Ho et al. (2020):
@@ -274,8 +383,9 @@ def p_mean_variance(
 
     Args:
         schedule: las varianzas $\beta_t$.
-        model_output: la salida de la red, de forma (B, …).
-        x_t: $x_t$, de forma (B, …).
+        model_output: la salida de la red, de forma (B, C, …), o (B, 2C, …) si la varianza
+            se aprende.
+        x_t: $x_t$, de forma (B, C, …).
         t: índices de código (B,).
         prediction: qué predice la red, una de `PREDICTIONS`.
         variance: una de `VARIANCES`.
@@ -287,24 +397,26 @@ def p_mean_variance(
 
     Raises:
         ValueError: si la predicción o la varianza no existen, no casan con el
-            schedule, o la salida de la red no tiene la forma de `x_t`.
+            schedule, o la salida de la red no tiene la forma que pide la varianza.
     """
-    if model_output.shape != x_t.shape:
-        raise ValueError(
-            f"La salida de la red tiene forma {tuple(model_output.shape)} y x_t tiene "
-            f"{tuple(x_t.shape)}: deben ser iguales."
-        )
-    x_start = to_x_start(schedule, prediction, model_output, x_t, t)
+    predicted, channels = split_output(model_output, x_t, variance)
+    x_start = to_x_start(schedule, prediction, predicted, x_t, t)
     if callable(clip):
         x_start = clip(x_start)
     elif clip:
         x_start = x_start.clamp(-1, 1)
-    mean = model_output
+    mean = predicted
     if prediction != "posterior_mean":
         mean = q_posterior(schedule, x_start, x_t, t).mean
+    sigma2, log_sigma2 = (
+        fixed_variance(schedule, variance, t, x_t)
+        if channels is None
+        else learned_variance(schedule, variance, channels, t)
+    )
     return ReverseStep(
         mean,
-        *fixed_variance(schedule, variance, t, x_t),
+        sigma2,
+        log_sigma2,
         x_start,
         to_epsilon(schedule, x_start, x_t, t),
     )

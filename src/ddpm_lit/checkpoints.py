@@ -10,9 +10,10 @@ Un fichero safetensors no puede ejecutar código al abrirse.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +22,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ddpm_lit.backward import Sampler
+from ddpm_lit.conditioning import null_condition, tokenize
 from ddpm_lit.data.cache import atomic_path
 from ddpm_lit.devices import choose_device
 from ddpm_lit.ema import EMA
+from ddpm_lit.guidance import classifier_free
+from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.recipes import Recipe, recipe_from_dict
-from ddpm_lit.sampling import sample
+from ddpm_lit.sampling import make_sampler, sample
 from ddpm_lit.scheduler import Schedule
 
 FORMAT_VERSION = "1"
@@ -73,15 +78,31 @@ class Trained:
         *,
         seed: int = 0,
         class_labels: int | Sequence[int] | Tensor | None = None,
+        text: str | Sequence[str] | None = None,
+        scalars: Tensor | None = None,
+        image: Tensor | None = None,
+        guidance: float = 0.0,
+        rescale: float = 0.0,
+        interval: tuple[int, int] | None = None,
+        sampler: str | Sampler = "ddpm",
+        eta: float | None = None,
         device: str | torch.device | None = None,
         **options: Any,
     ) -> Tensor:
-        """Genera muestras con el Algoritmo 2.
+        r"""Genera muestras: `trained.sample(16, class_labels=3, guidance=2.0, sampler="ddim")`.
 
         Args:
             indices: cuántas muestras, o el índice de cada una.
             seed: la semilla.
             class_labels: la clase de todas, o una por muestra; véase `class_condition`.
+            text: la frase de todas, o una por muestra.
+            scalars: los números que lleva la red, (N, S).
+            image: la imagen que se concatena a cada muestra, (N, C, H, W).
+            guidance: $w$, el peso de la guía sin clasificador; 0 no guía.
+            rescale: $\varphi$, cuánto se reescala la guía.
+            interval: `(menor, mayor)`, los índices de $t$ en que se guía; `None`, en todos.
+            sampler: un nombre de `ddpm_lit.sampling.SAMPLERS`, o la función que da un paso.
+            eta: el azar de `"ddim"`, de 0 a 1; `None` deja el suyo, 0.
             device: dónde se calcula; `None` elige el mejor dispositivo que haya.
             **options: los demás argumentos de `ddpm_lit.sampling.sample`.
 
@@ -89,20 +110,86 @@ class Trained:
             Las muestras, (N, *shape), en la CPU.
 
         Raises:
-            ValueError: si se pide una clase que no existe, o la red no conoce clases.
+            ValueError: si se pide una condición que la red no conoce, o guiar una red que no
+                aprendió a generar sin condición.
         """
         chosen = range(indices) if isinstance(indices, int) else indices
         where = choose_device(str(device) if device is not None else None)
+        condition: dict[str, Tensor] = self.class_condition(class_labels, len(chosen))
+        condition |= self.text_condition(text, len(chosen))
+        condition |= {"scalars": scalars} if scalars is not None else {}
+        condition |= {"image": image} if image is not None else {}
         return sample(
-            self.model.to(where),
+            self.guided(guidance, rescale=rescale, interval=interval, device=where),
             self.schedule,
             self.shape,
             indices=chosen,
             seed=seed,
             device=where,
-            condition=self.class_condition(class_labels, len(chosen)),
+            condition=condition,
+            sampler=_chosen_sampler(sampler, eta),
             **self.options() | options,
         )
+
+    def guided(
+        self, w: float, *, device: torch.device | str = "cpu", **options: Any
+    ) -> Callable[..., Tensor]:
+        """La red, guiada sin clasificador con peso `w`; con 0, la red tal cual.
+
+        Args:
+            w: el peso de la guía.
+            device: dónde se deja la red.
+            **options: `rescale` e `interval`, como en `ddpm_lit.guidance.classifier_free`.
+
+        Returns:
+            Una función `model(x_t, t, **condition)`.
+
+        Raises:
+            ValueError: si se quiere guiar una red que no aprendió a generar sin condición.
+        """
+        model = self.model.to(device)
+        if w == 0:
+            return model
+        if self.recipe.training.condition_dropout == 0:
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» no se puede guiar: no aprendió a generar sin "
+                "condición. Entrénalo con training.condition_dropout = 0.1, o no pidas guía."
+            )
+        null = partial(null_condition, num_classes=self.num_classes)
+        return classifier_free(model, w, null=null, channels=self.shape[0], **options)
+
+    def text_condition(self, text: str | Sequence[str] | None, count: int) -> dict[str, Tensor]:
+        """La condición `{"tokens": …}` de `count` muestras, comprobada.
+
+        Args:
+            text: la frase de todas, o una por muestra; con `None`, sin texto.
+            count: cuántas muestras son.
+
+        Returns:
+            Un diccionario con un tensor int64 (count, L), o vacío si la red no lee texto.
+
+        Raises:
+            ValueError: si la red no lee texto, hay un número de frases que no es `count`, o
+                alguna lleva palabras que la red no conoce.
+        """
+        config = self.recipe.network_config()
+        vocabulary = getattr(config, "vocabulary", ())
+        if not vocabulary:
+            if text is None:
+                return {}
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» no lee texto: no se le puede pedir ninguna frase."
+            )
+        length = config.text_length  # type: ignore[union-attr]
+        if text is None:
+            empty = torch.zeros(count, length, dtype=torch.int64)
+            return null_condition({"tokens": empty})
+        captions = [text] * count if isinstance(text, str) else list(text)
+        if len(captions) != count:
+            raise ValueError(
+                f"Hay {len(captions)} frases para {count} muestras: da una, o una por muestra."
+            )
+        return {"tokens": tokenize(captions, vocabulary, length)}
 
     def class_condition(
         self, class_labels: int | Sequence[int] | Tensor | None, count: int
@@ -139,6 +226,17 @@ class Trained:
         return {"class_labels": labels}
 
 
+def _chosen_sampler(sampler: str | Sampler, eta: float | None) -> Sampler:
+    if isinstance(sampler, str):
+        return make_sampler(sampler, **({} if eta is None else {"eta": eta}))
+    if eta is not None:
+        raise ValueError(
+            f"Ha llegado eta = {eta} con un sampler que ya es una función: pon eta en él, con "
+            'make_sampler("ddim", eta=…).'
+        )
+    return sampler
+
+
 class Header(NamedTuple):
     """Lo que un fichero de pesos dice de sí mismo.
 
@@ -166,6 +264,8 @@ def save_model(
     recipe: Recipe,
     shape: Sequence[int],
     provenance: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Guarda los pesos de una red con su receta.
 
@@ -175,10 +275,15 @@ def save_model(
         recipe: la receta con que se entrenó.
         shape: la forma de una muestra.
         provenance: de dónde sale; valores que admitan JSON.
+        dtype: el tipo en que se guardan; con `torch.float16` el fichero ocupa la mitad. `None`
+            los deja como están.
     """
+    tensors = model.state_dict()
+    if dtype is not None:
+        tensors = {name: value.to(dtype) for name, value in tensors.items()}
     _write(
         Path(path),
-        model.state_dict(),
+        tensors,
         kind="model",
         recipe=recipe,
         shape=list(shape),
@@ -194,7 +299,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
         device: dónde se deja la red.
 
     Returns:
-        El modelo, listo para generar.
+        El modelo, en float32 y listo para generar.
 
     Raises:
         FileNotFoundError: si el fichero no existe.
@@ -203,6 +308,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
     header, tensors = _read(Path(path))
     if header.kind == "checkpoint":
         tensors = _with_prefix(tensors, "ema.")
+    tensors = {name: value.float() for name, value in tensors.items()}
     with torch.device("meta"):
         model = header.recipe.build_model()
     _load_weights(model, tensors, Path(path), assign=True)
@@ -219,6 +325,7 @@ def save_checkpoint(
     recipe: Recipe,
     shape: Sequence[int],
     provenance: Mapping[str, Any] | None = None,
+    importance: ImportanceSampler | None = None,
 ) -> None:
     """Guarda todo lo que hace falta para reanudar un entrenamiento tras `step` pasos.
 
@@ -234,11 +341,14 @@ def save_checkpoint(
         recipe: la receta.
         shape: la forma de una muestra.
         provenance: de dónde sale; valores que admitan JSON.
+        importance: el muestreo de t, si es por importancia.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    if importance is not None:
+        tensors |= {f"importance.{name}": value for name, value in importance.state_dict().items()}
     _write(
         Path(path),
         tensors,
@@ -258,6 +368,7 @@ def load_checkpoint(
     ema: EMA,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
+    importance: ImportanceSampler | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Deja la red, la EMA y el optimizador como estaban al guardar el checkpoint.
 
@@ -267,6 +378,7 @@ def load_checkpoint(
         ema: su EMA.
         optimizer: su optimizador.
         recipe: la receta con que se quiere continuar.
+        importance: el muestreo de t, si es por importancia.
 
     Returns:
         Los pasos que ya se habían dado y la procedencia guardada.
@@ -290,6 +402,8 @@ def load_checkpoint(
     _load_weights(model, _with_prefix(tensors, "model."), Path(path))
     _load_weights(ema.model, _with_prefix(tensors, "ema."), Path(path))
     ema.updates = header.ema_updates
+    if importance is not None:
+        importance.load_state_dict(_with_prefix(tensors, "importance."))
     (group,) = optimizer.param_groups
     for index, parameter in enumerate(group["params"]):
         # Los momentos deben tener la disposición en memoria de su parámetro, y el optimizador

@@ -9,6 +9,7 @@ obtiene ese ejemplo en todos esos pasos a la vez.
 Fuente: Ho et al. 2020 (arXiv:2006.11239), ecuaciones 2 y 4.
 """
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -145,6 +146,6 @@ def diffuse(schedule: Schedule, x: Tensor, source: int, target: int, noise: Tens
         raise ValueError(
             f"x tiene forma {tuple(x.shape)} y el ruido, {tuple(noise.shape)}: deben ser iguales."
         )
-    before = schedule.alphas_cumprod[source] if source >= 0 else 1.0
-    ratio = float(schedule.alphas_cumprod[target] / before)
-    return x * ratio**0.5 + noise * (1 - ratio) ** 0.5
+    before = float(schedule.alphas_cumprod[source]) if source >= 0 else 1.0
+    ratio = float(schedule.alphas_cumprod[target]) / before
+    return math.sqrt(ratio) * x + math.sqrt(1 - ratio) * noise

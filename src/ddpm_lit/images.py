@@ -1,4 +1,4 @@
-r"""De tensores a imágenes que se pueden mirar: cuadrículas, PNG, GIF y MP4.
+r"""De tensores a imágenes que se pueden mirar (cuadrículas, PNG, GIF y MP4), y al revés.
 
 Las muestras viven en $[-1, 1]$ y una pantalla quiere enteros de 0 a 255. Solo hace falta
 Pillow; el MP4 necesita además el extra `video`. Todos los ficheros se escriben de forma atómica.
@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ddpm_lit.data.cache import atomic_path
 from ddpm_lit.data.extras import require
+from ddpm_lit.data.folder import on_white, open_image
 
 _COMFORTABLE_SIDE = 64
 _POINTS_OVERSAMPLING = 2
@@ -281,3 +283,106 @@ def _check_frames(frames: Sequence[Image.Image], fps: float, hold_last: float) -
             f"fps = {fps} y hold_last = {hold_last}: el primero debe ser al menos 1 y el segundo, "
             "0 o más segundos."
         )
+
+
+class Picture(NamedTuple):
+    r"""Una imagen leída de un fichero, al tamaño de un modelo.
+
+    `x` es float32 (C, H, W) en $[-1, 1]$; `hole`, bool (H, W), dice qué píxeles eran
+    transparentes; `size` es el ancho y el alto que tenía el fichero, y `colored`, si tenía
+    color.
+    """
+
+    x: Tensor
+    hole: Tensor
+    size: tuple[int, int]
+    colored: bool
+
+
+def load_picture(path: str | os.PathLike[str], shape: Sequence[int]) -> Picture:
+    """Lee una imagen y la lleva al tamaño y a los canales de un modelo.
+
+    Se recorta el mayor rectángulo centrado de la misma proporción y se reescala con un filtro de
+    Lanczos. La transparencia se funde sobre blanco; un píxel está en el hueco si alguno de los
+    que resume era transparente a más de la mitad.
+
+    Args:
+        path: el fichero.
+        shape: (C, H, W), con C = 1 (gris) o 3 (RGB).
+
+    Returns:
+        La imagen, su hueco y su tamaño original.
+
+    Raises:
+        FileNotFoundError: si el fichero no existe.
+        ValueError: si no es una imagen que se pueda leer, o `shape` no es la de una.
+    """
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(
+            f"Se pide una imagen de forma {tuple(shape)} y se espera (C, alto, ancho), con C = 1 o "
+            "3."
+        )
+    image = _open(path)
+    opaque = image.convert("RGBA").getchannel("A")
+    colors = on_white(image).convert("RGB")
+    colored = bool(np.ptp(np.asarray(colors), axis=2).any())
+    if shape[0] == 1:
+        colors = colors.convert("L")
+    values = np.asarray(_fit(colors, shape[1:], Image.Resampling.LANCZOS), dtype=np.float32)
+    pixels = values[None] if shape[0] == 1 else values.transpose(2, 0, 1)
+    return Picture(
+        torch.from_numpy(pixels / np.float32(127.5) - 1),
+        _fit_hole(opaque.point(lambda alpha: 255 * (alpha < 128)), shape[1:]),
+        image.size,
+        colored,
+    )
+
+
+def load_mask(path: str | os.PathLike[str], shape: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Lee una máscara: en blanco lo que hay que rellenar, en negro lo que se queda.
+
+    Args:
+        path: el fichero, del mismo tamaño que la imagen a la que acompaña.
+        shape: (C, H, W), como en `load_picture`.
+        size: el ancho y el alto de esa imagen (`Picture.size`).
+
+    Returns:
+        El hueco, bool (H, W); un píxel es hueco si lo es alguno de los que resume.
+
+    Raises:
+        FileNotFoundError: si el fichero no existe.
+        ValueError: si no se puede leer o no mide lo que la imagen.
+    """
+    mask = on_white(_open(path)).convert("L")
+    if mask.size != size:
+        sizes = " y ".join("×".join(map(str, each)) for each in (mask.size, size))
+        raise ValueError(
+            f"La máscara «{os.fspath(path)}» y su imagen miden {sizes} píxeles: deben medir lo "
+            "mismo."
+        )
+    return _fit_hole(mask.point(lambda value: 255 * (value >= 128)), shape[1:])
+
+
+def _open(path: str | os.PathLike[str]) -> Image.Image:
+    name = os.fspath(path)
+    if not os.path.isfile(name):
+        raise FileNotFoundError(f"No existe la imagen «{name}».")
+    try:
+        return open_image(name)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"«{name}» no se puede leer como imagen: usa un PNG, un JPEG o un WebP."
+        ) from error
+
+
+def _fit(image: Image.Image, side: Sequence[int], resampling: Image.Resampling) -> Image.Image:
+    """El mayor rectángulo centrado con la proporción de `side`, (alto, ancho), a ese tamaño."""
+    height, width = side
+    scale = min(image.width / width, image.height / height)
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    return image.crop((left, top, left + across, top + down)).resize((width, height), resampling)
+
+
+def _fit_hole(mask: Image.Image, side: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.asarray(_fit(mask, side, Image.Resampling.BOX)) > 0)

@@ -9,13 +9,19 @@ Hang et al. 2023 (arXiv:2303.09556) para min-SNR.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import Clip, check_prediction, fixed_variance, p_mean_variance
+from ddpm_lit.backward import (
+    Clip,
+    ReverseStep,
+    check_prediction,
+    fixed_variance,
+    p_mean_variance,
+)
 from ddpm_lit.forward import check_shapes, q_mean_variance, q_sample
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule
@@ -162,6 +168,40 @@ def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = N
     return errors if weight is None else errors * weight.to(errors)
 
 
+def simple_loss(
+    schedule: Schedule,
+    model_output: Tensor,
+    x_start: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    *,
+    prediction: str = "epsilon",
+    weighting: str = "uniform",
+    variance: str = "fixed_large",
+) -> Tensor:
+    r"""El error cuadrático de cada ejemplo; con $\epsilon$ y peso 1, $L_{\text{simple}}$.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        model_output: salida de la red, (B, …).
+        x_start: $x_0$, (B, …).
+        noise: $\epsilon$, (B, …).
+        t: índices de código (B,).
+        prediction: qué predice la red.
+        weighting: uno de `WEIGHTINGS`.
+        variance: qué varianza supone el peso `"vlb"`.
+
+    Returns:
+        Pérdidas float32 (B,).
+
+    Raises:
+        ValueError: si algún nombre no existe o las formas no casan.
+    """
+    target = training_target(schedule, prediction, x_start, noise, t)
+    weight = loss_weight(schedule, t, weighting=weighting, prediction=prediction, variance=variance)
+    return weighted_mse(model_output, target, weight)
+
+
 # --- La cota variacional, término a término ---------------------------------------------------
 
 
@@ -231,6 +271,23 @@ def discretized_gaussian_log_likelihood(
     return probability.clamp(min=floor).log()
 
 
+def normal_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    r"""Log-densidad de datos continuos bajo una normal, en nats.
+
+    $$-\frac{1}{2}\left(\frac{(x-\mu)^2}{\sigma^2} + \log(2\pi\sigma^2)\right)$$
+
+    Args:
+        x: datos, de cualquier forma.
+        mean: medias de la normal.
+        log_scale: logaritmo de la desviación típica, $\log\sigma$.
+
+    Returns:
+        Log-densidades elemento a elemento.
+    """
+    standard = (x - mean) * (-log_scale).exp()
+    return -0.5 * (standard.square() + math.log(2 * math.pi)) - log_scale
+
+
 def _bits_per_dimension(nats: Tensor) -> Tensor:
     return _mean_of_each(nats) / math.log(2)
 
@@ -267,7 +324,7 @@ def vb_term(
     prediction: str = "epsilon",
     variance: str = "fixed_large",
     clip: Clip = True,
-    levels: int = 256,
+    levels: int | None = 256,
     cdf: Callable[[Tensor], Tensor] = normal_cdf,
 ) -> Tensor:
     r"""El término de la cota que corresponde a cada $t$, en bits por dimensión.
@@ -285,40 +342,74 @@ def vb_term(
         prediction: qué predice la red.
         variance: qué varianza lleva el paso.
         clip: qué se hace con $\hat x_0$.
-        levels: niveles del decodificador discreto.
+        levels: niveles del decodificador discreto; `None`, datos continuos: $L_0$ usa la
+            densidad de la normal, y puede ser negativo.
         cdf: función de distribución del decodificador; por defecto, la exacta.
 
     Returns:
         El término de cada ejemplo, de forma (B,).
     """
+    return _term_and_step(
+        schedule,
+        model_output,
+        x_start,
+        x_t,
+        t,
+        prediction=prediction,
+        variance=variance,
+        clip=clip,
+        levels=levels,
+        cdf=cdf,
+    )[0]
+
+
+def _term_and_step(
+    schedule: Schedule,
+    model_output: Tensor,
+    x_start: Tensor,
+    x_t: Tensor,
+    t: Tensor,
+    *,
+    prediction: str,
+    variance: str,
+    clip: Clip,
+    levels: int | None,
+    cdf: Callable[[Tensor], Tensor] = normal_cdf,
+) -> tuple[Tensor, ReverseStep]:
     true = q_posterior(schedule, x_start, x_t, t)
     step = p_mean_variance(
         schedule, model_output, x_t, t, prediction=prediction, variance=variance, clip=clip
     )
     kl = _bits_per_dimension(normal_kl(true.mean, true.log_variance, step.mean, step.log_variance))
-    decoder_nll = -_bits_per_dimension(
-        discretized_gaussian_log_likelihood(
-            x_start, step.mean, 0.5 * step.log_variance, levels=levels, cdf=cdf
+    log_scale = 0.5 * step.log_variance
+    log_likelihood = (
+        normal_log_density(x_start, step.mean, log_scale)
+        if levels is None
+        else discretized_gaussian_log_likelihood(
+            x_start, step.mean, log_scale, levels=levels, cdf=cdf
         )
     )
-    return torch.where(t.to(kl.device) == 0, decoder_nll, kl)
+    decoder_nll = -_bits_per_dimension(log_likelihood)
+    return torch.where(t.to(kl.device) == 0, decoder_nll, kl), step
 
 
 class Bound(NamedTuple):
     r"""La cota variacional por términos, en bits por dimensión.
 
     `total` tiene forma (B,), `prior` ($L_T$) también y `terms` es (B, T): en la columna
-    `t` está el término del índice de código `t` ($L_0$ en la 0).
+    `t` está el término del índice de código `t` ($L_0$ en la 0). `x_start_errors`, (B, T),
+    es el error cuadrático medio de cada $\hat x_0$, el que se ve desde ese $x_t$.
     """
 
     total: Tensor
     prior: Tensor
     terms: Tensor
+    x_start_errors: Tensor
 
 
 @torch.no_grad()
 def variational_bound(
-    model: Callable[[Tensor, Tensor], Tensor],
+    model: Callable[..., Tensor],
     schedule: Schedule,
     x_start: Tensor,
     noise_at: Callable[[int], Tensor],
@@ -326,29 +417,33 @@ def variational_bound(
     prediction: str = "epsilon",
     variance: str = "fixed_large",
     clip: Clip = True,
-    levels: int = 256,
+    levels: int | None = 256,
+    condition: Mapping[str, Tensor] | None = None,
 ) -> Bound:
     r"""La cota $L = L_T + \sum_{t>1} L_{t-1} + L_0$, con una muestra de $x_t$ por término.
 
     Args:
-        model: la red, `model(x_t, t)`, que recibe el índice original del paso.
+        model: la red, `model(x_t, t, **condition)`, que recibe el índice original del paso.
         schedule: las varianzas $\beta_t$.
         x_start: $x_0$, (B, …), en $[-1, 1]$.
-        noise_at: función que da el ruido (B, …) para el índice de código `t`.
+        noise_at: función que da el ruido (B, …) para el índice de código `t`; se la llama
+            de $T - 1$ a 0.
         prediction: qué predice la red.
         variance: qué varianza lleva el paso.
         clip: qué se hace con $\hat x_0$.
-        levels: niveles del decodificador discreto.
+        levels: niveles del decodificador discreto, o `None` con datos continuos.
+        condition: lo que la red recibe además, una fila por ejemplo.
 
     Returns:
         La cota de cada ejemplo y sus términos.
     """
     terms = x_start.new_empty(x_start.shape[0], len(schedule))
+    x_start_errors = torch.empty_like(terms)
     for t in schedule.descending(x_start.shape[0], x_start.device):
         index = int(t[0])
         x_t = q_sample(schedule, x_start, t, noise_at(index))
-        output = model(x_t, schedule.timesteps[t.cpu()].to(x_start.device))
-        terms[:, index] = vb_term(
+        output = model(x_t, schedule.timesteps[t.cpu()].to(x_start.device), **(condition or {}))
+        terms[:, index], step = _term_and_step(
             schedule,
             output,
             x_start,
@@ -359,5 +454,6 @@ def variational_bound(
             clip=clip,
             levels=levels,
         )
+        x_start_errors[:, index] = _mean_of_each((step.x_start - x_start).square())
     prior = prior_term(schedule, x_start)
-    return Bound(prior + terms.sum(dim=1), prior, terms)
+    return Bound(prior + terms.sum(dim=1), prior, terms, x_start_errors)

@@ -4,6 +4,9 @@ r"""Cómo de buenas son las muestras: medidas que no dependen de ninguna red des
   clase pedida, y sus características sirven para una distancia de Fréchet (Heusel et al. 2017,
   arXiv:1706.08500, que usan las de Inception).
 - El vecino real más cercano dice si el modelo copia.
+- La precisión y la cobertura (Kynkäänniemi et al. 2019, arXiv:1904.06991) separan lo que el
+  Fréchet mezcla: si las muestras son creíbles y si están todas; la distancia media entre pares
+  dice cuánto varían.
 - La distancia de energía (Székely y Rizzo 2004) contrasta si dos nubes de puntos siguen la misma
   distribución.
 """
@@ -354,19 +357,7 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     Raises:
         ValueError: si las formas no casan o hay valores no finitos.
     """
-    if (
-        features_a.ndim != 2
-        or features_b.ndim != 2
-        or features_a.shape[1] != features_b.shape[1]
-        or min(len(features_a), len(features_b)) < 2
-    ):
-        raise ValueError(
-            f"Las características tienen formas {tuple(features_a.shape)} y "
-            f"{tuple(features_b.shape)}: se espera (N, D) y (M, D), con al menos dos filas."
-        )
-    a, b = features_a.detach().cpu().double(), features_b.detach().cpu().double()
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise ValueError("Hay características que no son finitas.")
+    a, b = _feature_matrices(features_a, features_b)
     # `torch.cov` da un escalar cuando D = 1.
     covariance_a, covariance_b = (torch.cov(z.T).reshape(z.shape[1], -1) for z in (a, b))
     values, vectors = torch.linalg.eigh(covariance_a)
@@ -375,6 +366,91 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     trace_root = torch.linalg.eigvalsh((inner + inner.T) / 2).clamp(min=0).sqrt().sum()
     means = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
     return max(0.0, float(means + covariance_a.trace() + covariance_b.trace() - 2 * trace_root))
+
+
+class PrecisionRecall(NamedTuple):
+    """Resultado de `precision_recall`, dos fracciones de 0 a 1.
+
+    `precision` es cuántas muestras caen entre los datos reales y `recall` (cobertura), cuántos
+    datos reales caen entre las muestras.
+    """
+
+    precision: float
+    recall: float
+
+
+def precision_recall(features_real: Tensor, features_made: Tensor, k: int = 3) -> PrecisionRecall:
+    r"""Precisión y cobertura por los $k$ vecinos (Kynkäänniemi et al. 2019, ecs. 1 y 2).
+
+    Cada conjunto se rodea de bolas: una por punto, que llega hasta su $k$-ésimo vecino dentro
+    del mismo conjunto. La precisión es la fracción de muestras dentro de alguna bola real, y la
+    cobertura (*recall*), la de datos reales dentro de alguna bola de las muestras.
+
+    Args:
+        features_real: características de los datos, (N, D).
+        features_made: las de las muestras, (M, D).
+        k: qué vecino fija el radio, de 1 al menor de N - 1 y M - 1.
+
+    Returns:
+        La precisión y la cobertura.
+
+    Raises:
+        ValueError: si las formas no casan, hay valores no finitos o `k` no es válido.
+    """
+    real, made = _feature_matrices(features_real, features_made)
+    if not 1 <= check_integer("k", k, minimum=1) < min(len(real), len(made)):
+        raise ValueError(
+            f"Se pide el vecino número {k} y hay {len(real)} datos y {len(made)} muestras: hacen "
+            "falta más de k de cada."
+        )
+    return PrecisionRecall(
+        precision=_inside_fraction(made, real, k), recall=_inside_fraction(real, made, k)
+    )
+
+
+def mean_pairwise_distance(features_made: Tensor) -> float:
+    r"""Diversidad: la distancia media entre dos puntos distintos de un conjunto.
+
+    $$\frac{1}{N(N-1)}\sum_{i \ne j}\|f_i - f_j\|$$
+
+    Args:
+        features_made: características, (N, D), al menos dos.
+
+    Returns:
+        La distancia media; 0 si todos los puntos son el mismo.
+
+    Raises:
+        ValueError: si no hay dos filas o hay valores no finitos.
+    """
+    points, _ = _feature_matrices(features_made, features_made)
+    ones = torch.ones(len(points), 1, dtype=torch.float64)
+    return float(_quadratic_forms(points, ones)[0]) / (len(points) * (len(points) - 1))
+
+
+def _feature_matrices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Dos tablas de características en float64 y en la CPU, comprobadas."""
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(
+            f"Las características tienen formas {tuple(a.shape)} y {tuple(b.shape)}: se espera "
+            "(N, D) y (M, D), con al menos dos filas."
+        )
+    a, b = a.detach().cpu().double(), b.detach().cpu().double()
+    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+        raise ValueError("Hay características que no son finitas.")
+    return a, b
+
+
+def _inside_fraction(points: Tensor, centres: Tensor, k: int) -> float:
+    """Fracción de `points` dentro de alguna bola de `centres`."""
+    # El vecino 0 de cada centro es él mismo.
+    radii = nearest_neighbours(centres, centres, k + 1).distances[:, k]
+    inside = [
+        (torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist") <= radii).any(
+            dim=1
+        )
+        for part in torch.split(points, _CHUNK)
+    ]
+    return float(torch.cat(inside).double().mean())
 
 
 def _quadratic_forms(points: Tensor, vectors: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class MLPConfig:
         num_classes: número de clases, o `None` si la red no es condicional. El embedding
             tiene una fila más, la última, que significa «sin clase».
         timesteps: $T$ del schedule con el que se usa.
+        out_dim: dimensión de la salida; `None` significa la de los datos. Una red que
+            aprende también la varianza da el doble.
 
     Raises:
         ValueError: si un valor no es posible.
@@ -44,12 +46,14 @@ class MLPConfig:
     depth: int = 3
     num_classes: int | None = None
     timesteps: int = 1000
+    out_dim: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("dim", "width", "depth", "timesteps"):
             check_positive(name, getattr(self, name))
-        if self.num_classes is not None:
-            check_positive("num_classes", self.num_classes)
+        for name in ("num_classes", "out_dim"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
         check_embedding_dim("width", self.width)
 
 
@@ -96,7 +100,7 @@ class MLP(nn.Module):
         )
         self.linear_in = nn.Linear(config.dim, width)
         self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(config.depth))
-        self.linear_out = nn.Linear(width, config.dim)
+        self.linear_out = nn.Linear(width, config.out_dim or config.dim)
         zero_(self.linear_out)
 
     def forward(self, x: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
@@ -112,7 +116,7 @@ class MLP(nn.Module):
                 `None`, significa «sin clase».
 
         Returns:
-            Tensor de forma (B, dim).
+            Tensor de forma (B, dim), o (B, out_dim) si se ha pedido otra salida.
 
         Raises:
             ValueError: si las formas no encajan, o si hay etiquetas y la red no es

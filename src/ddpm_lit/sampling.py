@@ -5,17 +5,22 @@ y el $\hat x_0$ que le corresponde, y quien lo consume decide si los guarda, los
 o para a mitad. `sample` y `sample_trajectory` son sus dos consumidores habituales.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddpm_lit.backward import Clip, Predict, ReverseStep, p_mean_variance
+from ddpm_lit.backward import Clip, Predict, ReverseStep, Sampler, p_mean_variance
+from ddpm_lit.ddim import check_eta, ddim
+from ddpm_lit.editing import check_guide, check_known, keep_known, repaint_path
 from ddpm_lit.forward import diffuse
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import Schedule, respace, spaced_indices
+from ddpm_lit.solvers import dpm_solver_2m, heun
 
 Model = Callable[..., Tensor]
 """Una red: cualquier función `model(x_t, t, **condition)` que devuelve un tensor como `x_t`."""
@@ -43,17 +48,6 @@ class Trajectory(NamedTuple):
 
     x_t: Tensor
     x_start: Tensor
-
-
-Sampler = Callable[
-    [Predict, Schedule, Tensor, int, Iterator[Tensor], Tensor | None], tuple[Tensor, Tensor]
-]
-r"""Un sampler: la función `paso(predict, schedule, x_t, index, noises, previous)`.
-
-Da un paso del nivel `index` de `schedule` al anterior y devuelve $x_{t-1}$ y el $\hat x_0$
-que vio. `predict(x_t, index)` evalúa la red; `noises` entrega ruido (B, …) a quien lo pida,
-y `previous` es el $\hat x_0$ del paso anterior, o `None` si no lo hubo.
-"""
 
 
 def predictor(
@@ -114,6 +108,45 @@ def ancestral(
     if index == 0:
         return step.mean, step.x_start
     return step.mean + step.variance.sqrt() * next(noises), step.x_start
+
+
+SAMPLERS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "ddpm": ancestral,
+    "ddim": ddim,
+    "dpm++2m": dpm_solver_2m,
+    "heun": heun,
+}
+"""Los samplers, por su nombre."""
+
+
+def make_sampler(name: str, **options: Any) -> Sampler:
+    """Un sampler por su nombre, con sus opciones ya puestas.
+
+    Args:
+        name: uno de `SAMPLERS`: `"ddpm"`, `"ddim"`, `"dpm++2m"` o `"heun"`.
+        **options: las opciones de ese sampler; p. ej. `eta=0.5` para `"ddim"`.
+
+    Returns:
+        La función que da un paso, para `algorithm2` y para `sample`.
+
+    Raises:
+        ValueError: si el sampler no existe, no admite alguna opción o `eta` no está entre
+            0 y 1.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"No hay ningún sampler «{name}». Los que hay: {', '.join(SAMPLERS)}.")
+    step = SAMPLERS[name]
+    parameters = inspect.signature(step).parameters.values()
+    admitted = [item.name for item in parameters if item.kind is item.KEYWORD_ONLY]
+    unknown = [option for option in options if option not in admitted]
+    if unknown:
+        raise ValueError(
+            f"El sampler «{name}» no admite «{'», «'.join(unknown)}». Sus opciones: "
+            f"{', '.join(admitted) or 'ninguna'}."
+        )
+    if "eta" in options:
+        check_eta(options["eta"])
+    return partial(step, **options)
 
 
 @torch.no_grad()
@@ -182,6 +215,13 @@ def sample(
     spacing: str = "linspace",
     batch_size: int = 128,
     condition: Mapping[str, Tensor] | None = None,
+    sampler: Sampler = ancestral,
+    known: Tensor | None = None,
+    mask: Tensor | None = None,
+    jump: int = 10,
+    resamplings: int = 1,
+    initial: Tensor | None = None,
+    strength: float | None = None,
     device: torch.device | str = "cpu",
     callback: Callable[[SampleStep], None] | None = None,
     progress: bool = False,
@@ -190,7 +230,8 @@ def sample(
     """Genera muestras, por lotes y con semilla.
 
     La muestra de un índice depende solo de la semilla y de ese índice, no de cuántas se
-    pidan ni de cómo se repartan en lotes.
+    pidan ni de cómo se repartan en lotes. Con `known` y `mask` se completa una imagen
+    (RePaint), y con `initial` y `strength` se rehace (SDEdit); véase `ddpm_lit.editing`.
 
     Args:
         model: la red, ya en `device` y en modo de evaluación.
@@ -202,35 +243,55 @@ def sample(
         spacing: cómo se reparten esos pasos (véase `spaced_indices`).
         batch_size: cuántas muestras se generan a la vez.
         condition: tensores (N, …), una fila por muestra, que la red recibe por su nombre.
+        sampler: qué se hace en cada paso (véase `make_sampler`).
+        known: lo que se conserva: (N, *shape), o algo que se repita hasta esa forma.
+        mask: 1 donde `known` se conserva y 0 donde se inventa; de la misma forma que `known`, o
+            de otra que se repita hasta ella.
+        jump: cuántos niveles se sube cada vez que se repite un tramo del camino.
+        resamplings: cuántas veces se recorre cada tramo; con 1 no se repite nada.
+        initial: la imagen de que se parte, con la forma de `known`.
+        strength: qué fracción del proceso se rehace desde `initial`, en (0, 1].
         device: dónde se calcula.
         callback: función que recibe cada `SampleStep` de cada lote.
         progress: si se enseña una barra de progreso.
-        **options: `sampler`, `prediction`, `variance` y `clip`, como en `algorithm2`.
+        **options: `prediction`, `variance` y `clip`, como en `algorithm2`.
 
     Returns:
         Las muestras, (N, *shape), en la CPU.
 
     Raises:
-        ValueError: si una condición no tiene una fila por muestra, o `steps` o `batch_size`
-            no son válidos.
+        ValueError: si una condición no tiene una fila por muestra, o algún otro argumento no
+            es válido.
     """
     if batch_size < 1:
         raise ValueError(f"Se pide generar de {batch_size} en {batch_size}: debe ser al menos 1.")
     _check_condition(condition, len(indices))
-    short = schedule
-    if steps is not None and steps != len(schedule):
-        short = respace(schedule, spaced_indices(len(schedule), steps, spacing))
+    short = _shortened(schedule, steps, spacing)
+    edited = check_known(known, mask, (len(indices), *shape))
+    guide = check_guide(initial, strength, (len(indices), *shape), len(short))
+    if resamplings != 1 and edited is None:
+        raise ValueError(
+            f"resamplings={resamplings} repite tramos para que lo inventado case con lo conocido, "
+            "y no se conoce nada: da known y mask, o deja resamplings=1."
+        )
+    path = repaint_path(len(short) if guide is None else guide[1], jump, resamplings)
     starts = range(0, len(indices), batch_size)
     finished = []
     with tqdm(
-        total=len(starts) * len(short), desc="Generando", unit="paso", disable=not progress
+        total=len(starts) * len(path), desc="Generando", unit="paso", disable=not progress
     ) as bar:
         for start in starts:
             rows = slice(start, start + batch_size)
             noises = sampling_noise(seed, indices[rows], shape, device)
             part = {name: value[rows].to(device) for name, value in (condition or {}).items()}
-            state = None
-            for state in algorithm2(model, short, next(noises), noises, condition=part, **options):
+            step, x, state = sampler, next(noises), None
+            if edited is not None:
+                step = keep_known(sampler, *(value[rows].to(x) for value in edited))
+            if guide is not None:
+                x = diffuse(short, guide[0][rows].to(x), -1, path[0], x)
+            for state in algorithm2(
+                model, short, x, noises, sampler=step, path=path, condition=part, **options
+            ):
                 bar.update()
                 if callback is not None:
                     callback(state)
@@ -266,6 +327,12 @@ def sample_trajectory(
         La trayectoria, en la CPU.
     """
     x_T = next(sampling_noise(seed, indices, shape))
+    short = _shortened(schedule, options.get("steps"), options.get("spacing", "linspace"))
+    guide = check_guide(
+        options.get("initial"), options.get("strength"), tuple(x_T.shape), len(short)
+    )
+    if guide is not None:
+        x_T = diffuse(short, guide[0].to(x_T), -1, guide[1] - 1, x_T)
     states: list[SampleStep] = []
     sample(
         model,
@@ -284,6 +351,12 @@ def sample_trajectory(
         torch.stack([x_T, *(state.x_t for state in states)]),
         torch.stack([state.x_start for state in states]),
     )
+
+
+def _shortened(schedule: Schedule, steps: int | None, spacing: str) -> Schedule:
+    if steps is None or steps == len(schedule):
+        return schedule
+    return respace(schedule, spaced_indices(len(schedule), steps, spacing))
 
 
 def _check_condition(condition: Mapping[str, Tensor] | None, count: int) -> None:

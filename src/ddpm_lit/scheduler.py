@@ -348,9 +348,14 @@ class Schedule:
         return torch.cat([self.posterior_variance[1:2], self.posterior_variance[1:]]).log()
 
     @cached_property
+    def log_betas(self) -> Tensor:
+        r"""$\log\beta_t$."""
+        return self.betas.log()
+
+    @cached_property
     def log_betas_clipped(self) -> Tensor:
         r"""$\log\beta_t$, con $\log\tilde\beta_2$ en el índice 0, como en la tabla anterior."""
-        return torch.cat([self.posterior_log_variance_clipped[:1], self.betas[1:].log()])
+        return torch.cat([self.posterior_log_variance_clipped[:1], self.log_betas[1:]])
 
     @cached_property
     def posterior_mean_coef1(self) -> Tensor:
@@ -483,17 +488,22 @@ def rescale_zero_terminal_snr(schedule: Schedule) -> Schedule:
 
 # --- Recorrer menos pasos -------------------------------------------------------------------
 
-SPACINGS = ("linspace", "leading", "trailing")
+SPACINGS = ("linspace", "leading", "trailing", "quadratic")
 
 
 def spaced_indices(timesteps: int, steps: int, spacing: str = "linspace") -> Tensor:
-    """Elige `steps` índices de un proceso de `timesteps` pasos.
+    r"""Elige `steps` índices de un proceso de `timesteps` pasos.
 
     - `"linspace"`: repartidos por igual con los dos extremos, redondeados (Nichol y
       Dhariwal 2021).
-    - `"leading"`: 0, s, 2s, … con s = T // K; el último queda lejos de T - 1.
+    - `"leading"`: 0, s, 2s, … con s = T // K; el último queda lejos de T - 1. Es la
+      subsucesión lineal de Song et al. (2020); hay código que le suma 1.
     - `"trailing"`: T - 1, T - 1 - T/K, …; siempre incluye T - 1, como pide la señal
       terminal nula (Lin et al. 2023).
+    - `"quadratic"`: $\tau_i = \lfloor c\,i^2 \rfloor$, más densa junto a los datos (Song et al.
+      2020, apéndice D.2). Aquí $c = (T-1)/(K-1)^2$, para acabar en T - 1 (el código de sus
+      autores acaba en 0,8 T, donde aún queda señal), y si el suelo repite un índice se
+      toma $i$.
 
     Args:
         timesteps: T, los pasos del schedule original.
@@ -511,21 +521,19 @@ def spaced_indices(timesteps: int, steps: int, spacing: str = "linspace") -> Ten
             f"Se han pedido {steps} pasos de un proceso que tiene {timesteps}: "
             f"pide entre 1 y {timesteps}."
         )
-    ks = torch.arange(steps, dtype=torch.float64)
-    match spacing:
-        case "linspace":
-            indices = ks * ((timesteps - 1) / max(steps - 1, 1))
-            if steps == 1:
-                indices = indices + (timesteps - 1)
-        case "leading":
-            indices = ks * (timesteps // steps)
-        case "trailing":
-            indices = (timesteps - ks * (timesteps / steps)).flip(0).round() - 1
-        case _:
-            raise ValueError(
-                f"No hay ningún reparto «{spacing}». Los que hay: {', '.join(SPACINGS)}."
-            )
-    return indices.round().to(torch.int64)
+    if spacing not in SPACINGS:
+        raise ValueError(f"No hay ningún reparto «{spacing}». Los que hay: {', '.join(SPACINGS)}.")
+    ks = torch.arange(steps)
+    last = timesteps - 1
+    if spacing == "leading":
+        return ks * (timesteps // steps)
+    if spacing == "trailing":
+        return (timesteps - ks.double() * (timesteps / steps)).flip(0).round().long() - 1
+    if steps == 1:
+        return torch.tensor([last])
+    if spacing == "quadratic":
+        return torch.maximum(last * ks**2 // (steps - 1) ** 2, ks)
+    return (ks.double() * (last / (steps - 1))).round().long()
 
 
 def respace(schedule: Schedule, indices: Tensor | Sequence[int]) -> Schedule:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -26,14 +27,28 @@ from ddpm_lit.checkpoints import (
     save_model,
     write_atomically,
 )
+from ddpm_lit.conditioning import (
+    build_vocabulary,
+    drop_condition,
+    null_condition,
+    tokenize,
+)
 from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.devices import autocast, choose_device
 from ddpm_lit.ema import EMA
 from ddpm_lit.forward import q_sample
 from ddpm_lit.images import grid, points_image, save_png
-from ddpm_lit.losses import loss_weight, training_target, weighted_mse
-from ddpm_lit.noise import Stream, batch_indices, keyed_generator, training_draws
+from ddpm_lit.improved import ImportanceSampler, Loss, make_loss
+from ddpm_lit.losses import simple_loss
+from ddpm_lit.noise import (
+    Stream,
+    batch_indices,
+    condition_draws,
+    keyed_generator,
+    training_draws,
+)
 from ddpm_lit.recipes import Recipe, TrainingConfig
 from ddpm_lit.scheduler import Schedule
 
@@ -63,8 +78,12 @@ def algorithm1(
     prediction: str = "epsilon",
     weighting: str = "uniform",
     variance: str = "fixed_large",
+    objective: Loss = simple_loss,
+    importance: ImportanceSampler | None = None,
     seed: int = 0,
     first_step: int = 0,
+    condition_dropout: float = 0.0,
+    num_classes: int | None = None,
     grad_clip: float = 0.0,
     amp: bool = False,
 ) -> Iterator[TrainStep]:
@@ -83,9 +102,14 @@ def algorithm1(
         optimizer: el optimizador de los parámetros de `model`.
         prediction: qué predice la red.
         weighting: el peso $w(t)$ de la pérdida.
-        variance: qué varianza supone el peso `"vlb"`.
+        variance: qué varianza lleva el paso atrás, si la pérdida la usa.
+        objective: la pérdida, por ejemplo (véase `ddpm_lit.improved.make_loss`); por defecto,
+            la del artículo.
+        importance: de dónde se sacan los $t$ si no son uniformes; aprende de cada paso.
         seed: semilla de $t$, de $\epsilon$ y del *dropout*.
         first_step: número del primer paso (al reanudar, los que ya se dieron).
+        condition_dropout: probabilidad de apagar la condición de cada ejemplo.
+        num_classes: cuántas clases conoce la red, si las conoce.
         grad_clip: norma máxima del gradiente; 0 no lo recorta.
         amp: precisión mixta bfloat16, si los datos están en CUDA.
 
@@ -97,17 +121,32 @@ def algorithm1(
         x_0 = batch["x"]
         condition = {name: value for name, value in batch.items() if name != "x"}
         torch.manual_seed(int(keyed_generator(seed, Stream.LAYERS, step).integers(2**63)))
-        t, noise = training_draws(seed, step, range(len(x_0)), x_0.shape[1:], len(schedule))
+        probabilities = importance.probabilities() if importance is not None else None
+        t, noise = training_draws(
+            seed, step, range(len(x_0)), x_0.shape[1:], len(schedule), probabilities
+        )
         original_t = schedule.timesteps[t].to(x_0.device)
         t, noise = t.to(x_0.device), noise.to(x_0.device)
+        if condition_dropout > 0:
+            dropped = condition_draws(seed, step, range(len(x_0))) < condition_dropout
+            null = null_condition(condition, num_classes)
+            condition = drop_condition(condition, null, dropped.to(x_0.device))
 
         with autocast(x_0.device, amp):
             output = model(q_sample(schedule, x_0, t, noise), original_t, **condition)
-        target = training_target(schedule, prediction, x_0, noise, t)
-        weight = loss_weight(
-            schedule, t, weighting=weighting, prediction=prediction, variance=variance
+        losses = objective(
+            schedule,
+            output,
+            x_0,
+            noise,
+            t,
+            prediction=prediction,
+            weighting=weighting,
+            variance=variance,
         )
-        loss = weighted_mse(output, target, weight).mean()
+        if importance is not None:
+            losses = importance.reweight(t, losses)
+        loss = losses.mean()
 
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -145,6 +184,7 @@ def train(
     run_dir: str | Path,
     *,
     dataset: Dataset | None = None,
+    weights: Trained | None = None,
     device: str | None = None,
     log_every: int = 20,
     checkpoint_every: int = 200,
@@ -167,6 +207,8 @@ def train(
         run_dir: carpeta del entrenamiento; se crea si no existe.
         dataset: los datos de entrenamiento; por defecto, los de la receta sin la parte
             apartada.
+        weights: un modelo ya entrenado con la misma red, para partir de sus pesos en vez de
+            empezar de cero; la procedencia del resultado cuenta los dos tramos.
         device: dispositivo; `None` elige el mejor que haya.
         log_every: cada cuántos pasos se registra la pérdida.
         checkpoint_every: cada cuántos pasos se guarda un checkpoint.
@@ -190,12 +232,15 @@ def train(
     run_dir = Path(run_dir)
     where = choose_device(device)
     data = dataset if dataset is not None else training_data(recipe)
+    recipe, data = with_text(recipe, data)
     _check_classes(recipe, data)
     shape = tuple(data.x.shape[1:])
     layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
 
     torch.manual_seed(recipe.seed)
     model = recipe.build_model().to(where, memory_format=layout)  # type: ignore[call-overload]
+    if weights is not None:
+        _start_from(model, recipe, weights)
     ema = EMA(model, recipe.training.ema_decay)
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -204,10 +249,20 @@ def train(
         weight_decay=recipe.training.weight_decay,
         fused=where.type in ("cpu", "cuda"),
     )
-    first_step, provenance = 0, _provenance(where)
+    importance = (
+        ImportanceSampler(recipe.diffusion.timesteps)
+        if recipe.diffusion.timestep_sampling == "importance"
+        else None
+    )
+    first_step, provenance = 0, _provenance(where, weights)
     if (run_dir / CHECKPOINT).is_file():
         first_step, saved = load_checkpoint(
-            run_dir / CHECKPOINT, model=model, ema=ema, optimizer=optimizer, recipe=recipe
+            run_dir / CHECKPOINT,
+            model=model,
+            ema=ema,
+            optimizer=optimizer,
+            recipe=recipe,
+            importance=importance,
         )
         if first_step > recipe.training.steps:
             raise ValueError(
@@ -230,6 +285,7 @@ def train(
             recipe=recipe,
             shape=shape,
             provenance=provenance,
+            importance=importance,
         )
 
     def batches() -> Iterator[dict[str, Tensor]]:
@@ -251,8 +307,14 @@ def train(
         prediction=recipe.diffusion.prediction,
         weighting=recipe.diffusion.weighting,
         variance=recipe.diffusion.variance,
+        objective=make_loss(
+            recipe.diffusion.loss, levels=data.levels, vlb_weight=recipe.diffusion.vlb_weight
+        ),
+        importance=importance,
         seed=recipe.seed,
         first_step=first_step,
+        condition_dropout=recipe.training.condition_dropout,
+        num_classes=recipe.model.options.get("num_classes"),
         grad_clip=recipe.training.grad_clip,
         amp=recipe.training.amp,
     )
@@ -312,11 +374,37 @@ def train(
 
 
 def training_data(recipe: Recipe) -> Dataset:
-    """Los datos con que se entrena una receta: su conjunto, sin la parte apartada."""
+    """Los datos con que se entrena una receta, con sus condiciones y sin la parte apartada."""
     dataset = load_dataset(recipe.data.name, **recipe.data.options)
+    dataset = conditioned(dataset, recipe.data.conditions)
     if recipe.data.held_out == 0:
         return dataset
     return split(dataset, recipe.data.held_out, recipe.data.split_seed)[0]
+
+
+def with_text(recipe: Recipe, data: Dataset) -> tuple[Recipe, Dataset]:
+    """Prepara el texto, si la receta lo pide: el vocabulario de la red y los tokens de los datos.
+
+    Si la receta no trae vocabulario, es el de las descripciones de los datos. Si no pide texto,
+    todo queda como estaba.
+
+    Raises:
+        ValueError: si los datos no tienen descripciones, o la red no puede leerlas.
+    """
+    if not recipe.data.conditions.get("text"):
+        return recipe, data
+    if not data.captions:
+        raise ValueError(
+            f"La receta «{recipe.name}» pide texto y los datos «{recipe.data.name}» no tienen "
+            "descripciones: usa «openmoji» o quita data.conditions.text."
+        )
+    options = {"vocabulary": build_vocabulary(data.captions)} | recipe.model.options
+    recipe = replace(recipe, model=replace(recipe.model, options=options))
+    length = getattr(recipe.network_config(), "text_length", None)
+    if length is None:
+        raise ValueError(f"La red de la receta «{recipe.name}» no lee texto: usa una «unet».")
+    tokens = tokenize(data.captions, options["vocabulary"], length)
+    return recipe, replace(data, conditions={**data.conditions, "tokens": tokens})
 
 
 def sample_grid(trained: Trained, *, device: torch.device, count: int = 25) -> Any:
@@ -451,7 +539,16 @@ def _interruptions() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _provenance(device: torch.device) -> dict[str, Any]:
+def _start_from(model: nn.Module, recipe: Recipe, weights: Trained) -> None:
+    if recipe.network_config() != weights.recipe.network_config():
+        raise ValueError(
+            f"La red de la receta «{recipe.name}» no es la de los pesos de partida, que son de "
+            f"«{weights.recipe.name}»: solo se puede seguir desde una red igual."
+        )
+    model.load_state_dict(weights.model.state_dict())
+
+
+def _provenance(device: torch.device, weights: Trained | None) -> dict[str, Any]:
     from ddpm_lit import __version__
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -462,4 +559,5 @@ def _provenance(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "seconds": 0.0,
         "steps": 0,
+        "continues": None if weights is None else weights.provenance,
     }

@@ -20,12 +20,16 @@ EXTRAS = {
 }
 
 
+LISTED = 8
+
+
 @click.command(
     "info", short_help="Enseña lo que hay, o una receta o un modelo.", options_metavar="[OPCIONES]"
 )
 @click.argument("subject", metavar="[RECETA|MODELO|CARPETA]", required=False)
 def info_command(subject: str | None) -> None:
-    """Enseña las recetas y los datos que hay o, de una cosa concreta, todo lo que se sabe.
+    """Enseña los modelos, las recetas y los datos que hay o, de una cosa concreta, todo lo que se
+    sabe.
 
     \b
     Ejemplos:
@@ -34,10 +38,13 @@ def info_command(subject: str | None) -> None:
       ddpm-lit info runs/digits-class
       ddpm-lit info runs/digits-class/model.safetensors
     """
+    from ddpm_lit.pretrained import pretrained_names
     from ddpm_lit.recipes import load_recipe, recipe_names
 
     if subject is None:
         lines = _overview()
+    elif subject in pretrained_names():
+        lines = _pretrained_lines(subject)
     elif subject not in recipe_names() and Path(subject).is_dir():
         lines = _run_lines(Path(subject))
     elif subject not in recipe_names() and Path(subject).suffix == ".safetensors":
@@ -81,6 +88,7 @@ def _overview() -> Iterator[str]:
     from ddpm_lit import __version__
     from ddpm_lit.data import DATASETS
     from ddpm_lit.devices import choose_device
+    from ddpm_lit.pretrained import card, pretrained_names
     from ddpm_lit.recipes import load_recipe, recipe_names
 
     device = choose_device()
@@ -93,6 +101,10 @@ def _overview() -> Iterator[str]:
         for extra, modules in EXTRAS.items()
     ]
     yield f"Extras instalados: {', '.join(installed)}"
+    if names := pretrained_names():
+        yield ""
+        yield "Modelos que vienen entrenados (ddpm-lit sample NOMBRE):"
+        yield from _columns({name: card(name)["description"] for name in names})
     yield ""
     yield "Recetas (ddpm-lit train NOMBRE):"
     recipes = {name: load_recipe(name).description for name in recipe_names()}
@@ -116,6 +128,7 @@ def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
     yield from _columns(
         {
             "datos": f"{data.name}{_options(data.options)}, {data.held_out:.0%} apartado",
+            **({"condiciones": _options(data.conditions).strip(" ()")} if data.conditions else {}),
             "red": f"{recipe.model.kind}{_options(recipe.model.options)}",
             "parámetros": integer(parameters),
             "proceso": f"{diffusion.schedule}{_options(diffusion.options)}, T = {len(schedule)}",
@@ -135,6 +148,43 @@ def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
     yield from expectation_lines(recipe)
 
 
+def _pretrained_lines(name: str) -> Iterator[str]:
+    from ddpm_lit.checkpoints import read_header
+    from ddpm_lit.pretrained import card, weights_file
+
+    known = card(name)
+    with weights_file(name) as path:
+        header, size = read_header(path), path.stat().st_size
+    yield f"{name}: modelo que viene entrenado, {size / 1e6:.1f} MB en float16"
+    segments = [
+        f"{integer(segment['steps'])} pasos en {duration(segment['seconds'])} ({segment['device']})"
+        for segment in known["segments"]
+    ]
+    yield from _columns(
+        {
+            "una muestra": f"tensor de forma {header.shape}",
+            "entrenado": "; ".join(segments),
+            "datos": known["data"]["attribution"] or known["data"]["name"],
+            "licencia": known["license"],
+            "medidas": "; ".join(_measures(known["metrics"])),
+            "versiones": ", ".join(f"{key} {value}" for key, value in known["versions"].items()),
+            "código": known["commit"],
+        }
+    )
+    yield ""
+    yield from _recipe_lines(header.recipe)
+
+
+def _measures(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Las medidas de una ficha, sin anidar: `frechet.samples = 12.3`."""
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _measures(value, f"{prefix}{name}.")
+        elif value is not None:
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            yield f"{prefix}{name} = {shown}"
+
+
 def _weights_lines(path: Path) -> Iterator[str]:
     from ddpm_lit.checkpoints import read_header
 
@@ -144,12 +194,14 @@ def _weights_lines(path: Path) -> Iterator[str]:
     provenance = dict(header.provenance)
     provenance.pop("steps", None)
     seconds = provenance.pop("seconds", None)
+    before = provenance.pop("continues", None)
     labels = {"device": "dispositivo", "threads": "hilos", "torch": "PyTorch"}
     yield from _columns(
         {
             "una muestra": f"tensor de forma {header.shape}",
             "pasos": f"{integer(header.step)} de {integer(header.recipe.training.steps)}",
             **({} if seconds is None else {"tiempo": duration(seconds)}),
+            **({"parte de": f"otro de {integer(before['steps'])} pasos"} if before else {}),
             **{labels.get(name, name): str(value) for name, value in provenance.items()},
         }
     )
@@ -170,8 +222,13 @@ def _run_lines(folder: Path) -> Iterator[str]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    listed = ", ".join(f"{name} = {value}" for name, value in options.items())
+    listed = ", ".join(f"{name} = {_brief(value)}" for name, value in options.items())
     return f" ({listed})" if listed else ""
+
+
+def _brief(value: Any) -> Any:
+    long = isinstance(value, list | tuple) and len(value) > LISTED
+    return f"{integer(len(value))} valores" if long else value
 
 
 def _columns(rows: Mapping[str, str]) -> Iterator[str]:

@@ -1,14 +1,24 @@
 """Cómo se lee cada opción, y qué se responde si está mal escrita."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    import torch
+
+    from ddpm_lit.checkpoints import Trained
+
 DEVICE_HELP = "cpu, cuda, cuda:1 o mps; si no se dice, el mejor que haya."
+# Los mismos que `sampling.SAMPLERS` y `scheduler.SPACINGS`, sin importar PyTorch para la ayuda.
+SAMPLERS = ("ddpm", "ddim", "dpm++2m", "heun")
+SPACINGS = ("linspace", "leading", "trailing", "quadratic")
+FEW_STEPS = 50
 
 
 def at_least(minimum: int) -> click.IntRange:
@@ -16,6 +26,105 @@ def at_least(minimum: int) -> click.IntRange:
     kind = click.IntRange(min=minimum)
     kind.name = "número entero"
     return kind
+
+
+def number(minimum: float | None = None, maximum: float | None = None) -> click.FloatRange:
+    """Un número entre `minimum` y `maximum`, los dos incluidos."""
+    kind = click.FloatRange(minimum, maximum)
+    kind.name = "número"
+    return kind
+
+
+def generation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Las opciones que dicen cómo se genera, comunes a `sample` y a `evaluate`."""
+    options = (
+        click.option(
+            "--guidance",
+            metavar="W",
+            type=number(-1),
+            help="Guía sin clasificador: el w del artículo. 0 no guía y -1 olvida la condición; "
+            "otros programas dan 1 + w.",
+        ),
+        click.option(
+            "--guidance-rescale",
+            metavar="F",
+            type=number(0, 1),
+            help="Cuánto se corrige el contraste que añade la guía, de 0 a 1.",
+        ),
+        click.option(
+            "--sampler",
+            type=click.Choice(SAMPLERS),
+            default=SAMPLERS[0],
+            help="Cómo se da cada paso.",
+        ),
+        click.option(
+            "--steps",
+            metavar="N",
+            type=at_least(1),
+            help="Pasos de la generación; si no se dice, los T del proceso con ddpm, y "
+            f"{FEW_STEPS} con los demás y al rellenar.",
+        ),
+        click.option(
+            "--eta",
+            metavar="F",
+            type=number(0, 1),
+            help="Azar de ddim, de 0 (ninguno; lo normal) a 1 (el de ddpm).",
+        ),
+        click.option(
+            "--spacing",
+            type=click.Choice(SPACINGS),
+            default=SPACINGS[0],
+            help="Cómo se reparten los pasos.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def check_generation(
+    guidance: float | None, guidance_rescale: float | None, sampler: str, eta: float | None
+) -> None:
+    """Rechaza las opciones de `generation_options` que no van juntas.
+
+    Raises:
+        click.UsageError: si alguna opción no tiene sentido con las demás.
+    """
+    if eta is not None and sampler != "ddim":
+        raise click.UsageError(
+            f"--eta es el azar de ddim, y «{sampler}» no lo tiene: quita --eta o añade "
+            "--sampler ddim."
+        )
+    if guidance_rescale is not None and not guidance:
+        raise click.UsageError("--guidance-rescale corrige la guía, y no la hay: añade --guidance.")
+
+
+def generation_arguments(
+    trained: "Trained",
+    guidance: float | None,
+    guidance_rescale: float | None,
+    sampler: str,
+    steps: int | None,
+    eta: float | None,
+    spacing: str,
+) -> dict[str, Any]:
+    """Lo que `generation_options` pide, como argumentos de `Trained.sample`.
+
+    Todos los pasos están dichos: `steps` nunca es `None`.
+    """
+    timesteps = len(trained.schedule)
+    arguments: dict[str, Any] = {
+        "sampler": sampler,
+        "steps": steps or (timesteps if sampler == "ddpm" else min(FEW_STEPS, timesteps)),
+        "spacing": spacing,
+    }
+    if guidance is not None:
+        arguments["guidance"] = guidance
+    if guidance_rescale is not None:
+        arguments["rescale"] = guidance_rescale
+    if eta is not None:
+        arguments["eta"] = eta
+    return arguments
 
 
 def overrides(
@@ -91,6 +200,7 @@ def find_weights(source: str) -> Path:
         FileNotFoundError: si no existe, o la carpeta no tiene ni modelo ni checkpoint.
     """
     from ddpm_lit.checkpoints import read_header
+    from ddpm_lit.pretrained import pretrained_names
     from ddpm_lit.training import CHECKPOINT, MODEL
 
     path = Path(source)
@@ -103,11 +213,39 @@ def find_weights(source: str) -> Path:
             )
         return max(candidates, key=lambda file: read_header(file).step)
     if not path.is_file():
+        names = pretrained_names()
+        close = difflib.get_close_matches(source, names, n=1)
+        hint = f" ¿Querías decir «{close[0]}»?" if close else ""
+        shipped = f", un modelo que viene entrenado ({', '.join(names)})" if names else ""
         raise FileNotFoundError(
-            f"No existe el modelo «{source}»: da un fichero .safetensors o la carpeta de un "
-            "entrenamiento (si aún no hay ninguno, empieza por «ddpm-lit train»)."
+            f"No existe el modelo «{source}».{hint} Da un fichero .safetensors{shipped} o la "
+            "carpeta de un entrenamiento (si aún no hay ninguno, empieza por «ddpm-lit train»)."
         )
     return path
+
+
+def open_model(source: str, device: "str | torch.device" = "cpu") -> "Trained":
+    """Carga el modelo que se pide: un fichero, una carpeta o el nombre de uno que ya viene.
+
+    Un fichero o una carpeta que se llame como uno de los que vienen va antes.
+
+    Args:
+        source: lo que se ha escrito.
+        device: dónde se deja la red.
+
+    Returns:
+        El modelo.
+
+    Raises:
+        FileNotFoundError: si no hay nada que se llame así.
+        ValueError: si el fichero no es un modelo.
+    """
+    from ddpm_lit.checkpoints import load_model
+    from ddpm_lit.pretrained import load_pretrained, pretrained_names
+
+    if not Path(source).exists() and source in pretrained_names():
+        return load_pretrained(source, device)
+    return load_model(find_weights(source), device)
 
 
 def default_profile(device: str | None) -> str:

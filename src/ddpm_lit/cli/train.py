@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpm_lit.cli.info import expectation_lines
-from ddpm_lit.cli.options import DEVICE_HELP, at_least, default_profile, overrides
+from ddpm_lit.cli.options import DEVICE_HELP, at_least, default_profile, open_model, overrides
 from ddpm_lit.cli.spanish import duration, integer
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ if TYPE_CHECKING:
 @click.option(
     "--log-every", metavar="N", type=at_least(1), default=20, help="Apunta la pérdida cada N pasos."
 )
+@click.option(
+    "--weights",
+    metavar="MODELO",
+    help="Parte de los pesos de otro modelo con la misma red: uno que ya viene, un fichero o una "
+    "carpeta.",
+)
 @click.option("--tensorboard", is_flag=True, help="Escribe también registros de TensorBoard.")
 @click.option(
     "--restart",
@@ -70,6 +76,7 @@ def train_command(
     sample_every: int,
     checkpoint_every: int,
     log_every: int,
+    weights: str | None,
     tensorboard: bool,
     restart: bool,
 ) -> None:
@@ -101,10 +108,13 @@ def train_command(
         done = read_header(checkpoint).step
         click.echo(f"Se reanuda desde «{checkpoint}», que lleva {integer(done)} pasos.")
 
+    if weights is not None:
+        click.echo(f"Se parte de los pesos de «{weights}».")
     visible = sys.stderr.isatty()
     trained = train(
         chosen,
         folder,
+        weights=None if weights is None else open_model(weights),
         device=device,
         log_every=log_every,
         checkpoint_every=checkpoint_every,

@@ -209,13 +209,13 @@ class Recipe:
         learned = diffusion.variance in LEARNED_VARIANCES
         if learned and diffusion.loss == "mse":
             raise ValueError(
-                f"Con diffusion.loss = «mse» nada enseña la varianza «{diffusion.variance}». Usa la "
-                "pérdida «hybrid» o «vlb», o una varianza fija."
+                f"Con diffusion.loss = «mse» nada enseña la varianza «{diffusion.variance}». Usa "
+                "la pérdida «hybrid» o «vlb», o una varianza fija."
             )
         if diffusion.loss == "hybrid" and not learned:
             raise ValueError(
-                f"Con la varianza fija «{diffusion.variance}» la pérdida «hybrid» no enseña nada que "
-                "no enseñe «mse». Usa esta, o una varianza que se aprenda: "
+                f"Con la varianza fija «{diffusion.variance}» la pérdida «hybrid» no enseña nada "
+                "que no enseñe «mse». Usa esta, o una varianza que se aprenda: "
                 f"{', '.join(LEARNED_VARIANCES)}."
             )
         if diffusion.loss == "vlb" and diffusion.weighting != "uniform":

@@ -1,0 +1,110 @@
+"""Mete un modelo ya entrenado en el paquete: sus pesos, en float16, y su ficha.
+
+    python -m scripts.build.ship runs/openmoji-texto openmoji-texto --metrics medidas.json
+
+Las medidas son el JSON de `ddpm-lit evaluate CARPETA --out medidas.json`.
+"""
+
+import argparse
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddpm_lit.checkpoints import Trained, load_model, save_model, write_atomically
+from ddpm_lit.cli.options import find_weights
+from ddpm_lit.data import load_dataset
+from scripts.build.provenance import versions
+from scripts.site.project import PACKAGE, ROOT
+
+LICENSES = {"openmoji": "CC BY-SA 4.0"}
+OWN_LICENSE = "MIT"
+
+
+def make_card(name: str, trained: Trained, metrics: dict[str, Any], commit: str) -> dict[str, Any]:
+    """La ficha de un modelo (véase `ddpm_lit.pretrained.CARD_FIELDS`).
+
+    Los pesos llevan la licencia de los datos, si obliga a compartir igual, o la del paquete.
+    """
+    recipe, provenance = trained.recipe, trained.provenance
+    segments = list(_segments(provenance))
+    return {
+        "name": name,
+        "description": recipe.description,
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "steps": sum(segment["steps"] for segment in segments),
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "segments": segments,
+        "hardware": ", ".join(dict.fromkeys(str(segment["device"]) for segment in segments)),
+        "seconds": round(sum(segment["seconds"] for segment in segments), 1),
+        "data": {
+            "name": recipe.data.name,
+            "attribution": load_dataset(recipe.data.name, **recipe.data.options).attribution,
+        },
+        "license": LICENSES.get(recipe.data.name, OWN_LICENSE),
+        "metrics": metrics,
+        "versions": {
+            **versions("numpy"),
+            "torch": provenance.get("torch"),
+            "ddpm_lit": provenance.get("ddpm_lit"),
+        },
+        "commit": commit,
+    }
+
+
+def _segments(provenance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Los tramos de un entrenamiento, del primero al último."""
+    if provenance.get("continues"):
+        yield from _segments(provenance["continues"])
+    yield {field: provenance[field] for field in ("steps", "seconds", "device", "threads")}
+
+
+def ship(source: str, name: str, metrics: dict[str, Any], folder: Path | None = None) -> list[Path]:
+    """Escribe los dos ficheros de un modelo en la carpeta de pesos del paquete.
+
+    Args:
+        source: la carpeta de un entrenamiento, o un `.safetensors`.
+        name: el nombre con que se cargará.
+        metrics: sus medidas.
+        folder: otra carpeta donde escribir.
+
+    Returns:
+        Los dos ficheros.
+    """
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    trained = load_model(find_weights(source))
+    content = make_card(name, trained, metrics, head.stdout.strip())
+    weights = (folder or PACKAGE / "weights") / f"{name}.safetensors"
+    save_model(
+        weights,
+        trained.model,
+        trained.recipe,
+        trained.shape,
+        trained.provenance,
+        dtype=torch.float16,
+    )
+    written = json.dumps(content, ensure_ascii=False, indent=1)
+    write_atomically(weights.with_suffix(".json"), f"{written}\n".encode())
+    return [weights, weights.with_suffix(".json")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """La orden de arriba."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source")
+    parser.add_argument("name")
+    parser.add_argument("--metrics", type=Path, required=True)
+    chosen = parser.parse_args(arguments)
+    metrics = json.loads(chosen.metrics.read_text(encoding="utf-8"))
+    for path in ship(chosen.source, chosen.name, metrics):
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Editar sin entrenar: rellenar con RePaint, rehacer con SDEdit y lo que da cada uno, exacto."""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ddpm_lit.editing import noised_levels, repaint_path
+from ddpm_lit.scheduler import make_schedule
+from scripts.build import models
+from scripts.figures.mixture import normal
+from scripts.figures.mosaic import show_mosaic
+from scripts.figures.style import Palette, Row, canvas, halo, image_table
+from scripts.site.project import profile
+
+INPUTS = ("digits-class",)
+SMOKE = profile() == "smoke"
+STEPS = 8 if SMOKE else 50
+JUMP = 2 if SMOKE else 5
+MANY = 2 if SMOKE else 10
+COLUMNS = 10
+NO_CLASS = 10
+
+# --- El camino ----------------------------------------------------------------------------------
+
+
+def draw_path(palette: Palette) -> Figure:
+    figure, (panel,) = canvas(height=3.2)
+    for resamplings, color, dashes in (
+        (1, palette.text, (0, (1, 1.4))),
+        (3, palette.noisy, "-"),
+    ):
+        path = repaint_path(50, 10, resamplings)
+        levels = [path[0] + 1, *path]
+        label = "sin repetir" if resamplings == 1 else f"cada tramo, {resamplings} veces"
+        panel.plot(range(len(levels)), levels, color=color, linestyle=dashes, label=label)
+    panel.set(xlim=(0, None), ylim=(0, 50), xlabel="evaluaciones de la red")
+    panel.set_ylabel("nivel de ruido, $t$")
+    panel.legend(loc="upper right")
+    return figure
+
+
+# --- Dos píxeles normales: la ley exacta --------------------------------------------------------
+
+CORRELATION, STD, SEEN = 0.8, 0.5, 0.6
+GAUSSIAN = make_schedule("linear", 250)
+
+
+@cache
+def repaint_law(jump: int, resamplings: int) -> tuple[float, float]:
+    """Media y desviación del píxel que RePaint inventa, sin azar.
+
+    Los datos son dos píxeles normales correlados y la red es la exacta: cada paso es lineal, y
+    la media y la covarianza se llevan de nivel en nivel.
+    """
+    identity = torch.eye(2, dtype=torch.float64)
+    data = STD**2 * (CORRELATION + (1 - CORRELATION) * identity)
+    bars = [1.0, *GAUSSIAN.alphas_cumprod.tolist()]
+    mean, spread, level = torch.zeros(2, dtype=torch.float64), identity, len(GAUSSIAN) - 1
+    for index in repaint_path(len(GAUSSIAN), jump, resamplings):
+        if index > level:
+            ratio = bars[index + 1] / bars[level + 1]
+            mean, spread = math.sqrt(ratio) * mean, ratio * spread + (1 - ratio) * identity
+        bar, before = bars[index + 1], bars[index]
+        beta = float(GAUSSIAN.betas[index])
+        gain = torch.linalg.inv(bar * data + (1 - bar) * identity)
+        step = (identity - beta * gain) / math.sqrt(1 - beta)
+        mean = step @ mean
+        spread = step @ spread @ step.T + beta * (1 - before) / (1 - bar) * identity
+        # Lo conocido se repone: ya no guarda relación con lo inventado.
+        mean[0] = math.sqrt(before) * SEEN
+        spread = torch.diag(torch.stack([spread.new_tensor(1 - before), spread[1, 1]]))
+        level = index - 1
+    return float(mean[1]), math.sqrt(float(spread[1, 1]))
+
+
+def draw_laws(palette: Palette) -> Figure:
+    true = CORRELATION * SEEN, STD * math.sqrt(1 - CORRELATION**2)
+    x = np.linspace(-0.8, 1.6, 481)
+    figure, axes = canvas(1, 2, height=3.5)
+    axes[0].fill_between(
+        x,
+        normal(x, true[0], true[1] ** 2),
+        color=palette.data,
+        alpha=0.25,
+        linewidth=0,
+        label="$p(x_2|x_1)$",
+    )
+    shades = (palette.noise, palette.mean, palette.noisy)
+    for resamplings, color, dashes in zip(
+        (1, 3, 10), shades, ((0, (1, 1.4)), (0, (5, 1.8)), "-"), strict=True
+    ):
+        mean, std = repaint_law(10, resamplings)
+        axes[0].plot(
+            x, normal(x, mean, std**2), color=color, linestyle=dashes, label=f"$r={resamplings}$"
+        )
+    axes[0].set(xlim=(x[0], x[-1]), ylim=(0, None), yticks=[], xlabel="$x_2$")
+    axes[0].set_title("Lo que se inventa ($j=10$)")
+    axes[0].spines["left"].set_visible(False)
+    axes[0].legend(loc="upper left")
+    times = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30)
+    for jump, color, dashes in zip(
+        (20, 10, 5), shades, ((0, (1, 1.4)), (0, (5, 1.8)), "-"), strict=True
+    ):
+        errors = [true[0] - repaint_law(jump, r)[0] for r in times]
+        axes[1].plot(times, errors, color=color, linestyle=dashes, label=f"$j={jump}$")
+    axes[1].set(xlim=(1, times[-1]), ylim=(0, None), xlabel="$r$, veces por tramo")
+    axes[1].set_title("Lo que falta hasta la media")
+    axes[1].legend()
+    return figure
+
+
+# --- Rellenar dígitos ---------------------------------------------------------------------------
+
+
+@cache
+def filled() -> dict[str, Tensor]:
+    """Diez dígitos que la red no ha visto, su mitad de arriba y cómo se completan."""
+    trained = models.load("digits-class")
+    _, held_out = models.digits_split()
+    chosen = torch.stack([(held_out.labels == label).nonzero()[1, 0] for label in range(COLUMNS)])
+    known = held_out.x[chosen]
+    mask = torch.zeros_like(known)
+    mask[:, :, :4] = 1
+
+    def fill(resamplings: int, first: int = 0) -> Tensor:
+        return trained.sample(
+            range(first, first + COLUMNS),
+            class_labels=NO_CLASS,
+            device="cpu",
+            steps=STEPS,
+            known=known,
+            mask=mask,
+            jump=JUMP,
+            resamplings=resamplings,
+        )
+
+    return {
+        "known": known,
+        "masked": torch.where(mask.bool(), known, 0.0),
+        "once": fill(1),
+        "many": fill(MANY),
+        "other": fill(MANY, first=COLUMNS),
+    }
+
+
+def draw_filled(palette: Palette) -> Figure:
+    images = filled()
+    rows = ("masked", "once", "many", "other", "known")
+    figure, (panel,) = canvas(height=4.0)
+    show_mosaic(
+        panel,
+        torch.cat([images[name] for name in rows]),
+        COLUMNS,
+        left=[
+            "lo que\nse sabe",
+            "sin repetir",
+            f"$r = {MANY}$",
+            f"$r = {MANY}$,\notra semilla",
+            "el original",
+        ],
+    )
+    panel.axhline(0.5, 0.0, 1.0, color=palette.noise, linewidth=1.2, linestyle=(0, (4, 2)))
+    panel.tick_params(axis="y", labelsize=11, pad=5)
+    return figure
+
+
+# --- Rehacer trazos -----------------------------------------------------------------------------
+
+STROKES = (
+    "...##... ...##... ...##... ...##... ...##... ...##... ...##... ...##...",
+    ".######. .##..##. .##..##. .##..##. .##..##. .##..##. .##..##. .######.",
+    ".######. .....##. ....##.. ....##.. ...##... ...##... ..##.... ..##....",
+    ".##..##. .##..##. .##..##. .######. .....##. .....##. .....##. .....##.",
+    ".######. .....##. .....##. ..#####. .....##. .....##. .....##. .######.",
+)
+STRENGTHS = (0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+def strokes() -> Tensor:
+    """Los trazos toscos, como imágenes (N, 1, 8, 8): sin grises."""
+    rows = [[[1.0 if dot == "#" else -1.0 for dot in line] for line in s.split()] for s in STROKES]
+    return torch.tensor(rows)[:, None]
+
+
+@cache
+def redone() -> list[Tensor]:
+    """Los trazos rehechos con cada fuerza."""
+    trained = models.load("digits-class")
+    guide = strokes()
+    return [
+        trained.sample(
+            len(guide),
+            class_labels=NO_CLASS,
+            device="cpu",
+            steps=STEPS,
+            initial=guide,
+            strength=strength,
+        )
+        for strength in STRENGTHS
+    ]
+
+
+def draw_redone(palette: Palette) -> Figure:
+    columns = [strokes(), *redone()]
+    titles = ["la guía", *(f"$s={strength:.1f}$".replace(".", "{,}") for strength in STRENGTHS)]
+    titles[-1] = "$s=1$"
+    return image_table(
+        [
+            Row("", palette.data, torch.stack([column[row] for column in columns]))
+            for row in range(len(STROKES))
+        ],
+        titles,
+        label_width=0.02,
+        first_gap=0.2,
+    )
+
+
+def draw_strength(palette: Palette) -> Figure:
+    """Lo que queda de la guía y la dispersión de lo rehecho, con datos N(0, s²)."""
+    fractions = np.linspace(0.004, 1, 250)
+    figure, (panel,) = canvas(height=3.1)
+    for name, color, dashes in (
+        ("linear", palette.noise, (0, (5, 1.8))),
+        ("cosine", palette.schedule, "-"),
+    ):
+        schedule = make_schedule(name, 1000)
+        levels = [noised_levels(1000, float(value)) - 1 for value in fractions]
+        signal = schedule.snr[levels].numpy() * STD**2
+        kept = signal / (1 + signal)
+        panel.plot(fractions, kept, color=color, linestyle=dashes)
+        middle = int(np.argmin(np.abs(kept - 0.55)))
+        panel.annotate(
+            {"linear": "schedule lineal", "cosine": "schedule coseno"}[name],
+            (fractions[middle], kept[middle]),
+            (10, 4) if name == "cosine" else (-10, -4),
+            textcoords="offset points",
+            ha="left" if name == "cosine" else "right",
+            color=color,
+            fontsize=12,
+            path_effects=halo(palette),
+        )
+    panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="fracción del proceso que se rehace")
+    panel.set_ylabel("peso de la guía, $w$")
+    return figure
+
+
+FIGURES = {
+    "editar-rellenar": draw_filled,
+    "editar-camino": draw_path,
+    "editar-leyes": draw_laws,
+    "editar-trazos": draw_redone,
+    "editar-fuerza": draw_strength,
+}

@@ -1,0 +1,92 @@
+"""`python -m scripts.replicas`: ejecuta las unidades que faltan, de una en una."""
+
+import argparse
+import subprocess
+import sys
+import time
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+
+from scripts.build.provenance import code_hash, versions
+from scripts.replicas.measures import classifier_digest
+from scripts.replicas.results import load_results, save_result
+from scripts.replicas.units import Unit, units
+from scripts.site.project import ROOT
+
+
+def perform(unit: Unit, origin: dict[str, Any]) -> float:
+    """Ejecuta una unidad y guarda su resultado; devuelve los segundos que ha tardado."""
+    started = time.perf_counter()
+    values = unit.run()
+    seconds = round(time.perf_counter() - started, 1)
+    save_result(
+        {
+            "unit": unit.name,
+            "experiment": unit.experiment,
+            "seed": unit.seed,
+            "parameters": unit.parameters,
+            "values": values,
+            "seconds": seconds,
+            "threads": torch.get_num_threads(),
+            **origin,
+        }
+    )
+    return seconds
+
+
+def main() -> int:
+    """Lee las opciones y recorre las unidades pendientes.
+
+    Una unidad que falla no detiene a las demás; el código de salida lo dice.
+    """
+    parser = argparse.ArgumentParser(description="Ejecuta las réplicas que faltan.")
+    parser.add_argument("names", nargs="*", help="solo estas unidades; admite comodines")
+    parser.add_argument("--list", action="store_true", help="solo dice cómo está cada una")
+    options = parser.parse_args()
+    chosen = [
+        unit
+        for unit in units()
+        if not options.names or any(fnmatch(unit.name, pattern) for pattern in options.names)
+    ]
+    done = load_results()
+    pending = [unit for unit in chosen if unit.name not in done]
+    if options.list:
+        for unit in chosen:
+            seconds = f"{done[unit.name]['seconds']:.0f} s" if unit.name in done else "pendiente"
+            print(f"{unit.name}: {seconds}")
+    print(f"{len(chosen) - len(pending)} unidades hechas y {len(pending)} pendientes.", flush=True)
+    if options.list or not pending:
+        return 0
+    # Se anota ahora: el código que se ejecuta es el que había al empezar.
+    origin = {
+        "versions": versions("torch", "numpy"),
+        "code": code_hash("scripts.replicas.units"),
+        "commit": _commit(),
+        "features": classifier_digest(),
+    }
+    failed = 0
+    for number, unit in enumerate(pending, start=1):
+        label = f"[{number}/{len(pending)}] {unit.name}"
+        print(f"{label}…", flush=True)
+        try:
+            print(f"{label}: {perform(unit, origin):.0f} s", flush=True)
+        except Exception as error:
+            failed += 1
+            print(f"{label}: no ha salido ({type(error).__name__}: {error})", flush=True)
+    return 1 if failed else 0
+
+
+def _commit() -> str:
+    """El commit de la copia de trabajo, si es un repositorio de git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "desconocido"
+    return output.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,398 @@
+"""Lo que la página enseña de los resultados, en Markdown: tablas, veredictos y valores.
+
+Una unidad que falta sale como «pendiente». Las cifras de los artículos están copiadas de sus
+tablas.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, stdev
+
+from scripts.replicas.claims import (
+    CLAIMS,
+    COSINE,
+    LABELS,
+    LINEAR,
+    SCHEDULE_NAMES,
+    Comparison,
+    Outcome,
+    by_seed,
+    cfg_values,
+    ddim_frechet,
+    extremes,
+    fixed_bits,
+    judge,
+    learning_curves,
+    steps_to_same_quality,
+)
+from scripts.replicas.recipes import SNAPSHOTS
+from scripts.replicas.results import Results, value
+from scripts.replicas.units import ETAS, FEW_STEPS, RECONSTRUCTION_STEPS, units
+
+PENDING = "*pendiente*"
+ETA_NAMES = {eta: f"$\\eta = {eta.replace('.', '{,}')}$" for eta in ETAS} | {
+    "sigma": r"$\hat\sigma$"
+}
+
+
+# --- Celdas ---------------------------------------------------------------------------------------
+
+
+def number(x: float, digits: int) -> str:
+    """Un número con coma decimal."""
+    if math.isinf(x):
+        return "diverge"
+    return f"{x:.{digits}f}".replace(".", ",").replace("-", "\N{MINUS SIGN}")
+
+
+def cell(found: Mapping[int, float], digits: int = 2, scale: float = 1.0) -> str:
+    """La media de las semillas y, si hay varias, su desviación típica."""
+    values = [scale * x for x in found.values()]
+    if not values:
+        return PENDING
+    if len(values) == 1 or any(math.isinf(x) for x in values):
+        return " / ".join(number(x, digits) for x in values)
+    return f"{number(mean(values), digits)} ± {number(stdev(values), digits)}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Una tabla de Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+# --- Las tablas -----------------------------------------------------------------------------------
+
+
+def _ddpm(results: Results) -> str:
+    paper = {
+        "epsilon-simple": ("3,17", "3,75"),
+        "epsilon-vlb": ("13,51", "3,70"),
+        "mu-vlb": ("13,22", "—"),
+        "mu-mse": ("inestable", "—"),
+    }
+    return markdown(
+        (
+            "la red predice…",
+            "artículo: FID",
+            "artículo: bits",
+            "aquí: Fréchet, 50 pasos",
+            "Fréchet, 1000 pasos",
+            "bits",
+            "acuerdo (%)",
+        ),
+        [
+            (
+                label,
+                *paper[name],
+                cell(by_seed(results, f"ddpm-{name}-s{{seed}}", "frechet")),
+                cell(by_seed(results, f"ddpm-full-{name}-s{{seed}}", "frechet")),
+                cell(_bits_of(results, f"ddpm-{name}-s{{seed}}", "fixed_large")),
+                cell(by_seed(results, f"ddpm-{name}-s{{seed}}", "agreement"), 1, 100),
+            )
+            for name, label in LABELS.items()
+        ],
+    )
+
+
+def _bits_of(results: Results, unit: str, variance: str) -> dict[int, float]:
+    return by_seed(results, unit, f"bits/{variance}")
+
+
+def _iddpm(results: Results) -> str:
+    simple, hybrid = r"$L_{\text{simple}}$", r"$L_{\text{híbrida}}$"
+    rows = (
+        ("lineal", simple, "3,77 / 31,3", LINEAR, None),
+        ("lineal", hybrid, "3,66 / 32,2", "iddpm-linear-hybrid-s{seed}", "learned_range"),
+        ("coseno", simple, "3,68 / 27,0", COSINE, None),
+        ("coseno", hybrid, "3,62 / 28,0", "iddpm-cosine-hybrid-s{seed}", "learned_range"),
+    )
+    return markdown(
+        ("schedule", "pérdida", "artículo: bits / FID", "aquí: bits", "Fréchet", "acuerdo (%)"),
+        [
+            (
+                schedule,
+                loss,
+                paper,
+                cell(_bits_of(results, unit, learned) if learned else fixed_bits(results, unit)),
+                cell(by_seed(results, unit, "frechet")),
+                cell(by_seed(results, unit, "agreement"), 1, 100),
+            )
+            for schedule, loss, paper, unit, learned in rows
+        ],
+    )
+
+
+def _iddpm_steps(results: Results) -> str:
+    names = {
+        "fixed_large": r"fija grande, $\beta_t$",
+        "fixed_small": r"fija pequeña, $\tilde\beta_t$",
+        "learned_range": "aprendida",
+    }
+    return markdown(
+        ("varianza", *(f"{steps} pasos" for steps in FEW_STEPS)),
+        [
+            (
+                label,
+                *(
+                    cell(by_seed(results, "iddpm-steps-s{seed}", f"{name}/{steps}/frechet"))
+                    for steps in FEW_STEPS
+                ),
+            )
+            for name, label in names.items()
+        ],
+    )
+
+
+def _iddpm_gradient(results: Results) -> str:
+    names = {"uniform": "uniforme", "importance": "por importancia"}
+    unit = "iddpm-gradient-s{seed}"
+    return markdown(
+        ("reparto de $t$", "ruido del gradiente", "desviación de la pérdida (bits)"),
+        [
+            (
+                label,
+                cell(by_seed(results, unit, f"{name}/noise_scale"), 1),
+                cell(by_seed(results, unit, f"{name}/loss_deviation")),
+            )
+            for name, label in names.items()
+        ],
+    )
+
+
+def _ddim(results: Results) -> str:
+    paper = {
+        "0": "13,36 / 6,84 / 4,67 / 4,16 / 4,04",
+        "0.2": "14,04 / 7,11 / 4,77 / 4,25 / 4,09",
+        "0.5": "16,66 / 8,35 / 5,25 / 4,46 / 4,29",
+        "1": "41,07 / 18,36 / 8,01 / 5,78 / 4,73",
+        "sigma": "367,43 / 133,37 / 32,72 / 9,99 / 3,17",
+    }
+    measured = ("0", "1", "sigma")
+    return markdown(
+        (
+            "",
+            "artículo: FID con 10 / 20 / 50 / 100 / 1000",
+            *(f"aquí: {steps}" if steps == FEW_STEPS[0] else str(steps) for steps in FEW_STEPS),
+            "1000",
+        ),
+        [
+            (
+                ETA_NAMES[eta],
+                paper[eta],
+                *(cell(ddim_frechet(results, eta, steps)) for steps in FEW_STEPS),
+                cell(ddim_frechet(results, eta, 1000)) if eta in measured else "—",
+            )
+            for eta in ETAS
+        ],
+    )
+
+
+def _ddim_reconstruction(results: Results) -> str:
+    paper = (".014", ".0065", ".0023", ".0009", ".0004", ".0001", ".0001")
+    unit = "ddim-reconstruction-s{seed}"
+    return markdown(
+        ("pasos", *(str(steps) for steps in RECONSTRUCTION_STEPS)),
+        [
+            ("artículo (CIFAR-10)", *(f"0{x}".replace(".", ",") for x in paper)),
+            (
+                "aquí",
+                *(
+                    cell(by_seed(results, unit, f"error/{steps}"), 5)
+                    for steps in RECONSTRUCTION_STEPS
+                ),
+            ),
+        ],
+    )
+
+
+def _cfg(results: Results) -> str:
+    paper = {
+        "0": "1,80 / 1,80 / 2,21",
+        "0.1": "1,55 / 1,62 / 1,91",
+        "0.2": "2,04 / 2,10 / 2,08",
+        "0.3": "3,03 / 2,93 / 2,65",
+        "0.5": "5,74 / 5,19 / 4,34",
+        "1": "12,6 / 11,21 / 9,13",
+        "2": "21,03 / 18,79 / 16,16",
+        "4": "26,22 / 23,84 / 21,48",
+    }
+    return markdown(
+        (
+            "$w$",
+            "artículo: FID con $p$ = 0,1 / 0,2 / 0,5",
+            "aquí: Fréchet, $p$ = 0,1",
+            "0,2",
+            "0,5",
+            "acuerdo (%)",
+            "log p(clase)",
+            "diversidad",
+        ),
+        [
+            (
+                w.replace(".", ","),
+                fid,
+                *(cell(cfg_values(results, p, w, "frechet")) for p in (0.1, 0.2, 0.5)),
+                cell(cfg_values(results, 0.1, w, "agreement"), 1, 100),
+                cell(cfg_values(results, 0.1, w, "log_probability"), 3),
+                cell(cfg_values(results, 0.1, w, "diversity")),
+            )
+            for w, fid in paper.items()
+        ],
+    )
+
+
+def _min_snr(results: Results) -> str:
+    names = {
+        "x-constant": "$x_0$, peso constante",
+        "x-min-snr": "$x_0$, min-SNR",
+        "epsilon-constant": r"$\epsilon$, peso constante",
+    }
+    rows = []
+    for name, label in names.items():
+        curves = learning_curves(results, name)
+        rows.append(
+            (
+                label,
+                *(
+                    cell({seed: curve[i][1] for seed, curve in curves.items()})
+                    for i in range(len(SNAPSHOTS))
+                ),
+                cell(steps_to_same_quality(results, name), 0),
+            )
+        )
+    return markdown(
+        ("entrenamiento", *(f"{step} pasos" for step in SNAPSHOTS), "pasos hasta igualar"), rows
+    )
+
+
+def _zero_snr(results: Results) -> str:
+    unit = "zero-snr-{}-s{{seed}}"
+    return markdown(
+        (
+            "schedule",
+            "red exacta: muy oscuras o claras (%)",
+            "red entrenada (%)",
+            "red entrenada: desviación de la luminancia",
+        ),
+        [
+            (
+                label,
+                cell(extremes(results, name, exact=True), 1, 100),
+                cell(extremes(results, name, exact=False), 1, 100),
+                cell(by_seed(results, unit.format(name), "deviation"), 3),
+            )
+            for name, label in SCHEDULE_NAMES.items()
+        ]
+        + [("lo que debería", "10,0", "10,0", number(1 / math.sqrt(3), 3))],
+    )
+
+
+def _zero_snr_emoji(results: Results) -> str:
+    unit = "zero-snr-emoji"
+    return markdown(
+        ("", "luminancia media", "tan claras como la cuarta parte más clara (%)"),
+        [
+            (
+                label,
+                cell(by_seed(results, unit, f"{name}/luminance", (0,)), 3),
+                cell(by_seed(results, unit, f"{name}/bright", (0,)), 1, 100),
+            )
+            for name, label in {"data": "los emoji", **SCHEDULE_NAMES}.items()
+        ],
+    )
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "ddpm": _ddpm,
+    "iddpm": _iddpm,
+    "iddpm-steps": _iddpm_steps,
+    "iddpm-gradient": _iddpm_gradient,
+    "ddim": _ddim,
+    "ddim-reconstruction": _ddim_reconstruction,
+    "cfg": _cfg,
+    "min-snr": _min_snr,
+    "zero-snr": _zero_snr,
+    "zero-snr-emoji": _zero_snr_emoji,
+}
+
+
+# --- Veredictos y recuento ------------------------------------------------------------------------
+
+TONES = {
+    Outcome.HOLDS: "success",
+    Outcome.FAILS: "failure",
+    Outcome.UNCLEAR: "question",
+    Outcome.PENDING: "note",
+}
+
+
+def table(name: str, results: Results) -> str:
+    """Una tabla de la página, por su nombre.
+
+    Raises:
+        KeyError: si no existe.
+    """
+    return TABLES[name](results)
+
+
+def verdict(name: str, results: Results) -> str:
+    """El veredicto de una afirmación y en qué se basa, en un recuadro.
+
+    Raises:
+        KeyError: si la afirmación no existe.
+    """
+    claim = CLAIMS[name]
+    judged = judge(claim, results)
+    text = claim.text[0].upper() + claim.text[1:]
+    lines = [
+        f'!!! {TONES[judged.outcome]} "{judged.outcome.capitalize()}"',
+        "",
+        f"    **{text}.**",
+        "",
+        *(
+            f"    {line}"
+            for line in markdown(
+                ("comparación", "por cuánto, en cada semilla", "resultado"),
+                [_comparison(each) for each in judged.comparisons],
+            ).splitlines()
+        ),
+    ]
+    if not judged.baseline_met:
+        lines += [
+            "",
+            "    El modelo de partida no llega a la vara de los dígitos: que algo no se vea no "
+            "cuenta.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def summary(results: Results) -> str:
+    """Todas las afirmaciones, con su veredicto."""
+    return markdown(
+        ("afirmación", "veredicto"),
+        [(claim.text, f"**{judge(claim, results).outcome}**") for claim in CLAIMS.values()],
+    )
+
+
+def progress(results: Results) -> str:
+    """Cuántas unidades hay hechas y cuánto han tardado."""
+    names = [unit.name for unit in units()]
+    done = [results[name] for name in names if name in results]
+    minutes = sum(record["seconds"] for record in done) / 60
+    return (
+        f"{len(done)} de las {len(names)} unidades están hechas, y han llevado "
+        f"{number(minutes, 0)} minutos de un núcleo"
+    )
+
+
+def measured(path: str, digits: int, results: Results) -> str:
+    """Un valor suelto, `unidad/camino`."""
+    unit, _, rest = path.partition("/")
+    found = value(results, unit, rest)
+    return PENDING if found is None else number(found, digits)
+
+
+def _comparison(comparison: Comparison) -> tuple[str, str, str]:
+    gaps = "; ".join(f"{number(100 * gap, 1)}\N{NARROW NO-BREAK SPACE}%" for gap in comparison.gaps)
+    return comparison.text, gaps or "—", str(comparison.outcome)

@@ -1,0 +1,368 @@
+"""Las unidades: cada una entrena y mide lo suyo, y se repite entera si se corta.
+
+Lo que se entrena se guarda en `build/replicas/` y continúa donde estaba; si esa carpeta se
+pierde, la unidad lo vuelve a entrenar. Están en el orden en que se ejecutan.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddpm_lit.checkpoints import Trained
+from ddpm_lit.conditioning import null_condition
+from ddpm_lit.data import load_dataset
+from ddpm_lit.ddim import ddim, reconstruct
+from ddpm_lit.forward import q_sample
+from ddpm_lit.guidance import classifier_free
+from ddpm_lit.improved import ImportanceSampler, vlb_loss
+from ddpm_lit.metrics import accuracy, features
+from ddpm_lit.sampling import predictor
+from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
+from scripts.replicas import exact
+from scripts.replicas.measures import (
+    SAMPLES,
+    STEPS,
+    bits,
+    classifier,
+    digits,
+    draw,
+    measure,
+    variances_of,
+)
+from scripts.replicas.models import digits_model, snapshots, uniform_model
+from scripts.replicas.recipes import UNIFORM_SCHEDULES, VARIANTS
+
+SEEDS = (0, 1)
+DDPM_VARIANTS = ("epsilon-simple", "epsilon-vlb", "mu-vlb", "mu-mse")
+IDDPM_VARIANTS = ("linear-hybrid", "cosine-simple", "cosine-hybrid")
+MIN_SNR_VARIANTS = ("x-constant", "x-min-snr", "epsilon-constant")
+FEW_STEPS = (10, 20, 50, 100)
+ETAS: dict[str, dict[str, Any]] = {
+    "0": {"eta": 0.0},
+    "0.2": {"eta": 0.2},
+    "0.5": {"eta": 0.5},
+    "1": {"eta": 1.0},
+    "sigma": {"sigma_hat": True},
+}
+RECONSTRUCTION_STEPS = (10, 20, 50, 100, 200, 500, 1000)
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)
+DROPOUTS = (0.1, 0.2, 0.5)
+GRADIENT_BATCHES = 100
+UNIFORM_PIXELS = (64, 1024, 16384)
+EXACT_SAMPLES = 10_000
+EMOJI = 1000
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Una unidad.
+
+    Args:
+        name: su nombre y el de su fichero.
+        experiment: el artículo al que pertenece.
+        seed: la semilla del modelo; las muestras llevan la misma más 100.
+        run: lo que hace; devuelve los valores medidos.
+        parameters: lo que conviene saber de ella, para el resultado.
+    """
+
+    name: str
+    experiment: str
+    seed: int | None
+    run: Callable[[], Values]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def sampling_seed(seed: int) -> int:
+    """La semilla de las muestras de un modelo: otra que la de su entrenamiento."""
+    return seed + 100
+
+
+# --- Lo que hace cada unidad --------------------------------------------------------------------
+
+
+def baseline() -> Values:
+    """Lo que da la vara de medir con dígitos reales que nadie ha visto."""
+    held_out = digits()[1]
+    assert held_out.labels is not None
+    return {
+        "classifier_accuracy": accuracy(classifier(), held_out),
+        "held_out": measure(held_out.x, held_out.labels),
+        "features": features(classifier(), held_out.x[:1]).shape[1],
+    }
+
+
+def quality_and_bits(variant: str, seed: int) -> Values:
+    """Calidad a 50 pasos, con la varianza pequeña o la aprendida, y bits por dimensión."""
+    try:
+        trained = digits_model(variant, seed)
+    except FloatingPointError as error:
+        return {"diverged": str(error), "frechet": None, "agreement": 0.0, "bits": {}}
+    sampled = variances_of(trained)[0]
+    x, labels = draw(trained, seed=sampling_seed(seed), variance=sampled)
+    measured: Values = dict(measure(x, labels))
+    measured["bits"] = {
+        name: value if math.isfinite(value) else None
+        for name, value in bits(trained, variances_of(trained)).items()
+    }
+    return measured
+
+
+def full_process(variant: str, seed: int) -> Values:
+    """Calidad con los mil pasos y la varianza grande, como en el artículo."""
+    try:
+        trained = digits_model(variant, seed)
+    except FloatingPointError as error:
+        return {"diverged": str(error), "frechet": None}
+    x, labels = draw(
+        trained, seed=sampling_seed(seed), steps=1000, count=SAMPLES // 2, variance="fixed_large"
+    )
+    return dict(measure(x, labels))
+
+
+def few_steps(seed: int) -> Values:
+    """Pocos pasos, con cada varianza."""
+    cases = {
+        "fixed_small": "cosine-simple",
+        "fixed_large": "cosine-simple",
+        "learned_range": "cosine-hybrid",
+    }
+    return {
+        variance: {
+            str(steps): measure(
+                *draw(
+                    digits_model(variant, seed),
+                    seed=sampling_seed(seed),
+                    steps=steps,
+                    variance=variance,
+                )
+            )
+            for steps in FEW_STEPS
+        }
+        for variance, variant in cases.items()
+    }
+
+
+def gradient_noise(seed: int) -> Values:
+    r"""El ruido del gradiente de $L_{vlb}$: con $t$ uniforme y con muestreo por importancia.
+
+    Es $\operatorname{tr}\operatorname{Cov}(g)/\|\mathbb{E} g\|^2$ de los gradientes de lotes de
+    128, en un mismo modelo y sin moverlo.
+    """
+    trained = digits_model("cosine-hybrid", seed)
+    model = copy.deepcopy(trained.model).requires_grad_(True)
+    generator = torch.Generator().manual_seed(sampling_seed(seed))
+    importance = ImportanceSampler(len(trained.schedule))
+    for _ in range(importance.losses.shape[1]):
+        t = torch.arange(len(trained.schedule))
+        with torch.no_grad():
+            importance.update(t, _vlb(model, trained, t, generator))
+    uniform = torch.full_like(importance.probabilities(), 1 / len(trained.schedule))
+    measured: Values = {}
+    for name, probabilities in (("uniform", uniform), ("importance", importance.probabilities())):
+        total: Tensor | None = None
+        squares, losses = 0.0, []
+        for _ in range(GRADIENT_BATCHES):
+            t = torch.multinomial(probabilities, 128, replacement=True, generator=generator)
+            weights = 1 / (len(trained.schedule) * probabilities[t])
+            loss = (weights.float() * _vlb(model, trained, t, generator)).mean()
+            parts = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+            gradient = torch.cat([part.flatten() for part in parts if part is not None]).double()
+            total = gradient if total is None else total + gradient
+            squares += float(gradient.square().sum())
+            losses.append(float(loss))
+        assert total is not None
+        # Estimadores sin sesgo de la traza de la covarianza y del cuadrado de la media.
+        n = GRADIENT_BATCHES
+        of_mean = float((total / n).square().sum())
+        trace = (squares - n * of_mean) / (n - 1)
+        measured[name] = {
+            "covariance": trace,
+            "noise_scale": trace / max(of_mean - trace / n, 1e-300),
+            "loss": sum(losses) / n,
+            "loss_deviation": float(torch.tensor(losses).std()),
+        }
+    return measured
+
+
+def _vlb(model: torch.nn.Module, trained: Trained, t: Tensor, generator: torch.Generator) -> Tensor:
+    train_set = digits()[0]
+    assert train_set.labels is not None
+    rows = torch.randint(len(train_set), (len(t),), generator=generator)
+    x = train_set.x[rows]
+    noise = torch.randn(x.shape, generator=generator)
+    output = model(q_sample(trained.schedule, x, t, noise), t, class_labels=train_set.labels[rows])
+    diffusion = trained.recipe.diffusion
+    return vlb_loss(
+        trained.schedule,
+        output,
+        x,
+        noise,
+        t,
+        prediction=diffusion.prediction,
+        variance=diffusion.variance,
+        levels=train_set.levels,
+    )
+
+
+def ddim_grid(seed: int) -> Values:
+    """Todos los η, con pocos pasos."""
+    return {eta: {str(steps): _ddim(eta, seed, steps) for steps in FEW_STEPS} for eta in ETAS}
+
+
+def ddim_full(eta: str, seed: int) -> Values:
+    """Un η, con los mil pasos."""
+    return {eta: {"1000": _ddim(eta, seed, 1000)}}
+
+
+def _ddim(eta: str, seed: int, steps: int) -> dict[str, float]:
+    trained = digits_model("epsilon-simple", seed)
+    sampler = partial(ddim, **ETAS[eta])
+    return measure(*draw(trained, seed=sampling_seed(seed), steps=steps, sampler=sampler))
+
+
+def ddim_reconstruction(seed: int) -> Values:
+    """Error cuadrático medio, en [0, 1], de ir de los datos al ruido y volver."""
+    trained = digits_model("epsilon-simple", seed)
+    held_out = digits()[1]
+    assert held_out.labels is not None
+    x, labels = held_out.x[:100], held_out.labels[:100]
+    errors: dict[str, float] = {}
+    for steps in RECONSTRUCTION_STEPS:
+        short = respace(trained.schedule, spaced_indices(len(trained.schedule), steps))
+        predict = predictor(trained.model, short, clip=False, condition={"class_labels": labels})
+        errors[str(steps)] = float((reconstruct(predict, short, x) - x).square().mean()) / 4
+    return {"error": errors}
+
+
+def guidance(p: float, seed: int) -> Values:
+    """Un modelo entrenado sin condición una parte `p` de las veces, guiado con cada peso."""
+    trained = digits_model(f"guidance-{p}", seed)
+    null = partial(null_condition, num_classes=10)
+    return {
+        f"{w:g}": measure(
+            *draw(
+                trained,
+                seed=sampling_seed(seed),
+                model=classifier_free(trained.model, w, null=null),
+                variance="fixed_small",
+            )
+        )
+        for w in WEIGHTS
+    }
+
+
+def learning_curve(variant: str, seed: int) -> Values:
+    """La calidad en varios momentos de un mismo entrenamiento."""
+    return {
+        str(step): measure(*draw(trained, seed=sampling_seed(seed), variance="fixed_small"))
+        for step, trained in snapshots(variant, seed).items()
+    }
+
+
+def uniform_exact() -> Values:
+    """Imágenes lisas con la red perfecta, según cuántos píxeles tengan."""
+    values: Values = {}
+    for name, options in UNIFORM_SCHEDULES.items():
+        schedule = make_schedule(options["schedule"], 1000, **options.get("options", {}))
+        like = torch.zeros(EXACT_SAMPLES, 1, dtype=torch.float64)
+        values[name] = {
+            str(pixels): exact.luminance_report(
+                exact.draw(exact.uniform_model(schedule, pixels), schedule, like, 0)[:, 0]
+                / math.sqrt(pixels)
+            )
+            for pixels in UNIFORM_PIXELS
+        }
+    return values
+
+
+def uniform_network(name: str, seed: int) -> Values:
+    """Imágenes lisas con una red entrenada."""
+    trained = uniform_model(name, seed)
+    x = trained.sample(SAMPLES, seed=sampling_seed(seed), steps=STEPS, batch_size=SAMPLES)
+    luminance = x.mean(dim=(1, 2, 3))
+    return exact.luminance_report(luminance) | {"luminance": _rounded(luminance)}
+
+
+def emoji_exact() -> Values:
+    """Los emoji, con fondo blanco, y la red perfecta para un millar de ellos."""
+    dataset = load_dataset("openmoji", size=32)
+    chosen = torch.linspace(0, len(dataset) - 1, EMOJI).round().long()
+    data = dataset.x[chosen]
+    luminance = data.mean(dim=(1, 2, 3))
+    bright = float(luminance.quantile(0.75))
+    values: Values = {"data": {"luminance": float(luminance.mean()), "bright": 0.25}}
+    for name, options in UNIFORM_SCHEDULES.items():
+        schedule = make_schedule(options["schedule"], 1000, **options.get("options", {}))
+        short = respace(schedule, spaced_indices(1000, STEPS))
+        model = exact.empirical_model(schedule, data)
+        made = torch.cat(
+            [exact.draw(model, short, data[:250], seed).mean(dim=(1, 2, 3)) for seed in range(4)]
+        )
+        values[name] = {
+            "luminance": float(made.mean()),
+            "bright": float((made >= bright).double().mean()),
+        }
+    return values
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 3) for value in values.tolist()]
+
+
+# --- La lista -------------------------------------------------------------------------------------
+
+
+def units() -> Iterator[Unit]:
+    """Todas las unidades, en el orden en que se ejecutan."""
+    sampled = {"samples": SAMPLES, "steps": STEPS}
+    yield Unit("baseline", "baseline", None, baseline)
+    for seed in SEEDS:
+        for variant in DDPM_VARIANTS:
+            yield _quality("ddpm", variant, seed)
+    yield Unit("zero-snr-exact", "zero-snr", None, uniform_exact, {"samples": EXACT_SAMPLES})
+    yield Unit("zero-snr-emoji", "zero-snr", None, emoji_exact, sampled | {"data": EMOJI})
+    for seed in SEEDS:
+        for name in UNIFORM_SCHEDULES:
+            run = partial(uniform_network, name, seed)
+            yield Unit(f"zero-snr-{name}-s{seed}", "zero-snr", seed, run, sampled)
+    for seed in SEEDS:
+        for variant in MIN_SNR_VARIANTS:
+            run = partial(learning_curve, variant, seed)
+            yield Unit(f"min-snr-{variant}-s{seed}", "min-snr", seed, run, sampled)
+    for seed in SEEDS:
+        yield Unit(f"ddim-grid-s{seed}", "ddim", seed, partial(ddim_grid, seed), sampled)
+        run = partial(ddim_reconstruction, seed)
+        yield Unit(f"ddim-reconstruction-s{seed}", "ddim", seed, run, {"data": 100})
+    for seed in SEEDS:
+        for variant in IDDPM_VARIANTS:
+            yield _quality("iddpm", variant, seed)
+        yield Unit(f"iddpm-steps-s{seed}", "iddpm", seed, partial(few_steps, seed), sampled)
+        run = partial(gradient_noise, seed)
+        yield Unit(f"iddpm-gradient-s{seed}", "iddpm", seed, run, {"batches": GRADIENT_BATCHES})
+    for seed in SEEDS:
+        for p in DROPOUTS:
+            run = partial(guidance, p, seed)
+            yield Unit(f"cfg-{p}-s{seed}", "cfg", seed, run, sampled | {"p_uncond": p})
+    for eta in ("0", "1", "sigma"):
+        run = partial(ddim_full, eta, 0)
+        yield Unit(f"ddim-full-{eta}-s0", "ddim", 0, run, {"samples": SAMPLES, "steps": 1000})
+    for variant in DDPM_VARIANTS:
+        run = partial(full_process, variant, 0)
+        parameters = {"samples": SAMPLES // 2, "steps": 1000}
+        yield Unit(f"ddpm-full-{variant}-s0", "ddpm", 0, run, parameters)
+    for variant in DDPM_VARIANTS:
+        yield _quality("ddpm", variant, 2)
+
+
+def _quality(experiment: str, variant: str, seed: int) -> Unit:
+    run = partial(quality_and_bits, variant, seed)
+    parameters = {"samples": SAMPLES, "steps": STEPS, "training": VARIANTS[variant]}
+    return Unit(f"{experiment}-{variant}-s{seed}", experiment, seed, run, parameters)

@@ -1,0 +1,195 @@
+"""`ddpm-lit evaluate`: medir un modelo entrenado."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddpm_lit.cli.options import (
+    DEVICE_HELP,
+    at_least,
+    check_generation,
+    ending_in,
+    generation_arguments,
+    generation_options,
+    open_model,
+)
+from ddpm_lit.cli.spanish import duration, integer
+
+
+@click.command("evaluate", short_help="Mide un modelo entrenado.", options_metavar="[OPCIONES]")
+@click.argument("model", metavar="MODELO")
+@click.option(
+    "--data",
+    metavar="DATOS|CARPETA",
+    help="Con qué se compara: un conjunto (ddpm-lit info los enseña) o una carpeta de imágenes; si "
+    "no se dice, los de la receta.",
+)
+@click.option(
+    "-n", "count", metavar="N", type=at_least(4), default=1000, help="Cuántas muestras se miden."
+)
+@click.option("--seed", metavar="N", type=at_least(0), default=0, help="Semilla del ruido.")
+@generation_options
+@click.option(
+    "--bits",
+    metavar="N",
+    type=at_least(1),
+    help="Mide también la verosimilitud de N datos, en bits por dimensión: T evaluaciones de la "
+    "red por dato.",
+)
+@click.option("--batch-size", metavar="N", type=at_least(1), default=128, help="Muestras a la vez.")
+@click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
+@click.option(
+    "--out", metavar="JSON", callback=ending_in(".json"), help="Todas las medidas, en JSON."
+)
+def evaluate_command(
+    model: str,
+    data: str | None,
+    count: int,
+    seed: int,
+    guidance: float | None,
+    guidance_rescale: float | None,
+    sampler: str,
+    steps: int | None,
+    eta: float | None,
+    spacing: str,
+    bits: int | None,
+    batch_size: int,
+    device: str | None,
+    out: Path | None,
+) -> None:
+    """Genera muestras con un MODELO y las mide frente a los datos con que se entrenó.
+
+    Con imágenes que tienen clases: la distancia de Fréchet, la precisión y la cobertura, en los
+    rasgos de una red pequeña que se entrena con los mismos datos (no es el FID de Inception: solo
+    se compara consigo misma), y el acuerdo de clase. Con puntos del plano, un contraste de que
+    siguen la misma distribución. Y, siempre, la distancia al dato más parecido, que dice si el
+    modelo copia. Si la receta apartó datos, se miden también: es lo que daría un modelo perfecto.
+
+    \b
+    Ejemplos:
+      ddpm-lit evaluate runs/digits-class --sampler ddim --steps 50
+      ddpm-lit evaluate runs/digits-class --guidance 1 --out medidas.json
+      ddpm-lit evaluate runs/digits -n 100 --bits 200
+    """
+    import torch
+
+    from ddpm_lit.checkpoints import write_atomically
+    from ddpm_lit.devices import choose_device
+    from ddpm_lit.evaluation import (
+        conditions_of,
+        evaluate_samples,
+        feature_network,
+        likelihood,
+        reference_data,
+    )
+    from ddpm_lit.noise import batch_indices
+
+    check_generation(guidance, guidance_rescale, sampler, eta)
+    where = choose_device(device)
+    trained = open_model(model, where)
+    arguments = generation_arguments(
+        trained, guidance, guidance_rescale, sampler, steps, eta, spacing
+    )
+    train_set, held_out = reference_data(trained, data)
+    classifier = feature_network(train_set, note=lambda text: click.echo(text, err=True))
+    # Se piden las condiciones de datos reales al azar: cada una, tanto como aparece en ellos.
+    rows = torch.tensor(batch_indices(len(train_set), count, seed, 0))
+    condition: dict[str, Any] = dict(conditions_of(trained, train_set, rows))
+    if condition.pop("tokens", None) is not None:
+        condition["text"] = [train_set.captions[row] for row in rows.tolist()]
+
+    started = time.perf_counter()
+    samples = trained.sample(
+        count,
+        seed=seed,
+        device=where,
+        batch_size=batch_size,
+        progress=sys.stderr.isatty(),
+        **condition,
+        **arguments,
+    )
+    report: dict[str, Any] = {
+        "model": trained.recipe.name,
+        "data": data or trained.recipe.data.name,
+        "samples": count,
+        "seed": seed,
+        **arguments,
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": str(where),
+    }
+    asked = train_set.labels[rows] if condition and train_set.labels is not None else None
+    report |= evaluate_samples(
+        samples, train_set, held_out, labels=asked, classifier=classifier, seed=seed
+    )
+    if bits is not None:
+        measured = held_out or train_set
+        report["bits"] = likelihood(
+            trained,
+            measured.subset(batch_indices(len(measured), min(bits, len(measured)), seed, 0)),
+            seed=seed,
+            batch_size=batch_size,
+            device=where,
+            progress=sys.stderr.isatty(),
+        )
+    for line in _lines(report):
+        click.echo(line)
+    if out is not None:
+        content = json.dumps(report, ensure_ascii=False, indent=1)
+        write_atomically(out, f"{content}\n".encode())
+        click.echo(f"Todo, en «{out}».")
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    """Las medidas, una por línea, con lo que daría un modelo perfecto si se sabe."""
+    yield (
+        f"{report['model']}: {integer(report['samples'])} muestras en {report['steps']} pasos de "
+        f"{report['sampler']} ({duration(report['seconds'])}, {report['device']})."
+    )
+    if "energy" in report:
+        energy = report["energy"]
+        verdict = "no se distinguen de" if energy["p_value"] >= 0.05 else "no siguen la de"
+        yield (
+            f"Distribución: las muestras {verdict} los datos (distancia de energía "
+            f"{_short(energy['statistic'])}, valor p {_short(energy['p_value'])})."
+        )
+    if "frechet" in report:
+        yield (
+            f"Distancia de Fréchet: {_beside(report['frechet'])} (rasgos de una red pequeña: no "
+            "es el FID de Inception)."
+        )
+        quality = report["precision_recall"]
+        yield f"Precisión: {quality['precision']:.0%} · cobertura: {quality['recall']:.0%}."
+        yield f"Diversidad (distancia media entre dos muestras): {_beside(report['diversity'])}."
+    if "agreement" in report:
+        yield f"Acuerdo con la clase pedida: {_beside(report['agreement'], '{:.1%}')}."
+    nearest = report["nearest"]
+    medians = {name: value and value["median"] for name, value in nearest.items()}
+    yield (
+        f"Distancia al dato de entrenamiento más parecido: {_beside(medians)}; la menor, "
+        f"{_short(nearest['samples']['min'])}."
+    )
+    if "bits" in report:
+        bits = report["bits"]
+        error = bits["standard_error"]
+        yield (
+            f"Bits por dimensión de {integer(bits['data'])} datos: {bits['total']:.3f}"
+            f"{'' if error is None else f' ± {error:.3f}'} (L_T {_short(bits['prior'])}, L_(t-1) "
+            f"{_short(bits['middle'])}, L_0 {_short(bits['reconstruction'])})."
+        )
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _beside(pair: dict[str, float | None], style: str = "{:.3g}") -> str:
+    """La medida de las muestras y, si se apartaron datos, la de esos datos."""
+    text = style.format(pair["samples"])
+    if pair["held_out"] is not None:
+        text += f"; los datos apartados, {style.format(pair['held_out'])}"
+    return text

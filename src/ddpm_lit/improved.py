@@ -1,0 +1,431 @@
+r"""Improving diffusion: aprender la varianza, repartir los $t$ y medir en bits.
+
+- Las pérdidas que usan la cota: $L_{\text{vlb}}$ y $L_{\text{híbrida}}$ (`vlb_loss`,
+  `hybrid_loss`), con la misma llamada que `ddpm_lit.losses.simple_loss`. La varianza
+  aprendida en sí está en `ddpm_lit.backward.learned_variance`.
+- El muestreo de $t$ por importancia (`ImportanceSampler`).
+- Los bits por dimensión de un conjunto de datos y su curva de tasa y distorsión
+  (`bits_per_dimension`, `rate_distortion`).
+
+Fuentes: Nichol y Dhariwal 2021 (arXiv:2102.09672), secciones 3.1 y 3.3; Ho et al. 2020
+(arXiv:2006.11239), sección 4.3.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ddpm_lit.backward import LEARNED_VARIANCES, Clip, split_output
+from ddpm_lit.forward import q_sample
+from ddpm_lit.losses import simple_loss, variational_bound, vb_term
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.scheduler import Schedule
+
+LOSSES = ("mse", "hybrid", "vlb")
+TIMESTEP_SAMPLINGS = ("uniform", "importance")
+
+Loss = Callable[..., Tensor]
+"""Una pérdida: la función `loss(schedule, output, x_start, noise, t, **opciones)`, que da (B,)."""
+
+
+# --- Las pérdidas ---------------------------------------------------------------------------------
+
+
+def vlb_loss(
+    schedule: Schedule,
+    model_output: Tensor,
+    x_start: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    *,
+    prediction: str = "epsilon",
+    weighting: str = "uniform",
+    variance: str = "learned_range",
+    levels: int | None = 256,
+) -> Tensor:
+    r"""$L_{\text{vlb}}$: la cota, estimada con un solo término por ejemplo, en bits por dimensión.
+
+    $$\ell_i = T\,L_{t_i - 1}$$
+
+    Con $t$ uniforme su media es la cota entera salvo $L_T$, que no depende de la red. El
+    gradiente llega a todo, media y varianza. $\hat x_0$ no se recorta: donde se recortara
+    no habría gradiente.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        model_output: la salida de la red: (B, C, …), o (B, 2C, …) si aprende la varianza.
+        x_start: $x_0$, (B, C, …).
+        noise: $\epsilon$, (B, C, …).
+        t: índices de código (B,).
+        prediction: qué predice la red.
+        weighting: solo `"uniform"`: los pesos los pone la cota.
+        variance: qué varianza lleva el paso.
+        levels: niveles de los datos, o `None` si son continuos (véase `vb_term`).
+
+    Returns:
+        Pérdidas (B,), una por ejemplo.
+
+    Raises:
+        ValueError: si se pide otro peso, o las formas no casan.
+    """
+    if weighting != "uniform":
+        raise ValueError(
+            f"La pérdida «vlb» ya trae sus pesos, los de la cota, y se le ha pedido «{weighting}». "
+            "Usa weighting = «uniform», o la pérdida «mse»."
+        )
+    x_t = q_sample(schedule, x_start, t, noise)
+    return len(schedule) * vb_term(
+        schedule,
+        model_output.to(x_t.dtype),
+        x_start,
+        x_t,
+        t,
+        prediction=prediction,
+        variance=variance,
+        clip=False,
+        levels=levels,
+    )
+
+
+def hybrid_loss(
+    schedule: Schedule,
+    model_output: Tensor,
+    x_start: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    *,
+    prediction: str = "epsilon",
+    weighting: str = "uniform",
+    variance: str = "learned_range",
+    levels: int | None = 256,
+    vlb_weight: float = 0.001,
+) -> Tensor:
+    r"""La híbrida, $L_{\text{simple}} + \lambda L_{\text{vlb}}$ (Nichol y Dhariwal 2021, ec. 16).
+
+    Dentro de $L_{\text{vlb}}$ la predicción es una constante (*stop-gradient*): la media la
+    enseña $L_{\text{simple}}$, y la cota, solo la varianza. Como `vlb_loss` es $T$ veces el
+    término, con $\lambda = 0{,}001$ el término lleva delante $T/1000$: el mismo factor que
+    en el código de los autores.
+
+    Args:
+        schedule: las varianzas $\beta_t$.
+        model_output: la salida de la red, (B, 2C, …).
+        x_start: $x_0$, (B, C, …).
+        noise: $\epsilon$, (B, C, …).
+        t: índices de código (B,).
+        prediction: qué predice la red.
+        weighting: el peso de $L_{\text{simple}}$ (véase `loss_weight`).
+        variance: una de `LEARNED_VARIANCES`.
+        levels: niveles de los datos, o `None` si son continuos.
+        vlb_weight: $\lambda$.
+
+    Returns:
+        Pérdidas (B,), una por ejemplo.
+
+    Raises:
+        ValueError: si la varianza no se aprende o las formas no casan.
+    """
+    if variance not in LEARNED_VARIANCES:
+        raise ValueError(
+            f"La pérdida «hybrid» enseña la varianza y «{variance}» no se aprende. Usa una de "
+            f"{', '.join(LEARNED_VARIANCES)}, o la pérdida «mse»."
+        )
+    predicted, channels = split_output(model_output, x_start, variance)
+    assert channels is not None
+    simple = simple_loss(
+        schedule,
+        predicted,
+        x_start,
+        noise,
+        t,
+        prediction=prediction,
+        weighting=weighting,
+        variance=variance,
+    )
+    frozen = torch.cat([predicted.detach(), channels], dim=1)
+    bound = vlb_loss(
+        schedule,
+        frozen,
+        x_start,
+        noise,
+        t,
+        prediction=prediction,
+        variance=variance,
+        levels=levels,
+    )
+    return simple + vlb_weight * bound
+
+
+def make_loss(name: str = "mse", *, levels: int | None = 256, vlb_weight: float = 0.001) -> Loss:
+    r"""Una pérdida por su nombre.
+
+    Args:
+        name: `"mse"` ($L_{\text{simple}}$ y sus pesos), `"hybrid"` o `"vlb"`.
+        levels: niveles de los datos, o `None` si son continuos; los usa la cota.
+        vlb_weight: $\lambda$ de la híbrida.
+
+    Returns:
+        La función `loss(schedule, output, x_start, noise, t, **opciones)`.
+
+    Raises:
+        ValueError: si no existe.
+    """
+    match name:
+        case "mse":
+            return simple_loss
+        case "hybrid":
+            return partial(hybrid_loss, levels=levels, vlb_weight=vlb_weight)
+        case "vlb":
+            return partial(vlb_loss, levels=levels)
+        case _:
+            raise ValueError(f"No hay ninguna pérdida «{name}». Las que hay: {', '.join(LOSSES)}.")
+
+
+# --- Qué instantes se entrenan --------------------------------------------------------------------
+
+
+class ImportanceSampler:
+    r"""Muestreo de $t$ por importancia: se entrena más donde la pérdida es mayor.
+
+    $$p_t \propto \sqrt{\mathbb{E}[L_t^2]}, \qquad
+    L = \mathbb{E}_{t \sim p}\left[\frac{1}{T p_t}\,L_t\right]$$
+
+    La media es la de las últimas pérdidas de cada $t$. Hasta que todos tienen su historia
+    completa, los $t$ se reparten por igual; después, una fracción pequeña lo sigue
+    haciendo, para que ningún $t$ se quede sin visitar (Nichol y Dhariwal 2021, ec. 18).
+
+    Args:
+        timesteps: $T$.
+        history: cuántas pérdidas se recuerdan de cada $t$.
+        uniform: la fracción que se reparte por igual, entre 0 y 1.
+
+    Raises:
+        ValueError: si algún valor no es posible.
+    """
+
+    def __init__(self, timesteps: int, *, history: int = 10, uniform: float = 0.001) -> None:
+        if timesteps < 1 or history < 1 or not 0 <= uniform <= 1:
+            raise ValueError(
+                f"Han llegado timesteps = {timesteps}, history = {history} y uniform = {uniform}: "
+                "los dos primeros deben ser al menos 1 y el último, una fracción entre 0 y 1."
+            )
+        self.uniform = uniform
+        self.losses = torch.zeros(timesteps, history, dtype=torch.float64)
+        self.counts = torch.zeros(timesteps, dtype=torch.int64)
+
+    def probabilities(self) -> Tensor:
+        """La probabilidad de cada t, float64 (T,); suman 1."""
+        timesteps, history = self.losses.shape
+        even = torch.full((timesteps,), 1 / timesteps, dtype=torch.float64)
+        size = self.losses.square().mean(dim=1).sqrt()
+        if bool((self.counts < history).any()) or not bool(size.sum() > 0):
+            return even
+        return (1 - self.uniform) * size / size.sum() + self.uniform * even
+
+    def weights(self, t: Tensor) -> Tensor:
+        r"""El peso $1/(Tp_t)$ de cada ejemplo: con él la pérdida no cambia de media.
+
+        Args:
+            t: índices de código (B,), en la CPU.
+
+        Returns:
+            Pesos float64 (B,).
+        """
+        return 1 / (len(self.counts) * self.probabilities()[t])
+
+    def update(self, t: Tensor, losses: Tensor) -> None:
+        """Apunta las pérdidas de un lote, sin sus pesos.
+
+        Args:
+            t: índices de código (B,).
+            losses: la pérdida de cada ejemplo, (B,).
+
+        Raises:
+            ValueError: si no hay una pérdida por índice.
+        """
+        if t.shape != losses.shape:
+            raise ValueError(
+                f"Han llegado {tuple(t.shape)} índices y {tuple(losses.shape)} pérdidas: hace "
+                "falta una por índice."
+            )
+        history = self.losses.shape[1]
+        for index, loss in zip(t.tolist(), losses.tolist(), strict=True):
+            self.losses[index, int(self.counts[index]) % history] = loss
+            self.counts[index] += 1
+
+    def reweight(self, t: Tensor, losses: Tensor) -> Tensor:
+        """Las pérdidas de un lote con su peso, y las apunta para los lotes que vengan.
+
+        Args:
+            t: índices de código (B,), sacados con `probabilities`.
+            losses: la pérdida de cada ejemplo, (B,).
+
+        Returns:
+            Pérdidas (B,) cuya media estima lo mismo que con t uniforme.
+        """
+        weights = self.weights(t.cpu())
+        self.update(t, losses.detach())
+        return losses * weights.to(losses)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Lo que hay que guardar para seguir exactamente igual."""
+        return {"losses": self.losses, "counts": self.counts}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Deja el muestreo como estaba al llamar a `state_dict`.
+
+        Args:
+            state: los tensores guardados.
+
+        Raises:
+            ValueError: si son de otro número de pasos o de otra historia.
+        """
+        for name, mine in self.state_dict().items():
+            if state[name].shape != mine.shape:
+                raise ValueError(
+                    f"El muestreo por importancia guardado tiene «{name}» de forma "
+                    f"{tuple(state[name].shape)} y este, {tuple(mine.shape)}."
+                )
+            mine.copy_(state[name])
+
+
+# --- Cuánto ocupa un conjunto de datos ------------------------------------------------------------
+
+
+class Likelihood(NamedTuple):
+    r"""La cota de un conjunto de datos, en bits por dimensión.
+
+    `per_example` es la cota de cada dato, (N,); `prior` es $L_T$, y `terms`, (T,), la media de
+    los demás términos: $L_0$ en el índice 0 y $L_{t-1}$ en los otros. `x_start_errors`, (T,),
+    es el error cuadrático medio de $\hat x_0$ visto desde cada $x_t$. Todo en float64.
+    """
+
+    per_example: Tensor
+    prior: float
+    terms: Tensor
+    x_start_errors: Tensor
+
+    @property
+    def total(self) -> float:
+        """La cota media del conjunto."""
+        return float(self.per_example.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """El error típico de `total` por haber visto solo estos datos; NaN con uno solo."""
+        return float(self.per_example.std()) / math.sqrt(len(self.per_example))
+
+
+def bits_per_dimension(
+    model: Callable[..., Tensor],
+    schedule: Schedule,
+    x: Tensor,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+    condition: Mapping[str, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+    prediction: str = "epsilon",
+    variance: str = "fixed_large",
+    clip: Clip = True,
+    levels: int | None = 256,
+) -> Likelihood:
+    r"""Los bits por dimensión de unos datos: $L_T + \sum_{t>1} L_{t-1} + L_0$, por lotes.
+
+    Se evalúan los $T$ términos de cada dato, con un ruido distinto en cada uno. Ese ruido
+    depende solo de la semilla y del número del dato, no de cómo se repartan en lotes.
+
+    Args:
+        model: la red, ya en `device` y en modo de evaluación.
+        schedule: las varianzas $\beta_t$; si es más corto (`respace`), la cota es la de ese
+            recorrido.
+        x: los datos, (N, …), en $[-1, 1]$.
+        seed: la semilla del ruido.
+        batch_size: cuántos datos se evalúan a la vez.
+        condition: tensores (N, …) que la red recibe por su nombre.
+        device: dónde se calcula.
+        progress: si se enseña una barra de progreso.
+        prediction: qué predice la red.
+        variance: qué varianza lleva el paso.
+        clip: qué se hace con $\hat x_0$.
+        levels: cuántos valores distintos toman los datos (`Dataset.levels`), o `None` si son
+            continuos: entonces son bits de una densidad y pueden ser negativos.
+
+    Returns:
+        La cota de cada dato y la media de cada término.
+
+    Raises:
+        ValueError: si no hay datos, o una condición no tiene una fila por dato.
+    """
+    if len(x) == 0 or batch_size < 1:
+        raise ValueError(
+            f"Hay {len(x)} datos y se evalúan de {batch_size} en {batch_size}: los dos números "
+            "deben ser al menos 1."
+        )
+    for name, value in (condition or {}).items():
+        if len(value) != len(x):
+            raise ValueError(
+                f"La condición «{name}» tiene {len(value)} filas y hay {len(x)} datos: hace falta "
+                "una por dato."
+            )
+    totals, prior = [], 0.0
+    terms = torch.zeros(len(schedule), dtype=torch.float64)
+    errors = torch.zeros_like(terms)
+    starts = range(0, len(x), batch_size)
+    for start in tqdm(starts, desc="Bits por dimensión", unit="lote", disable=not progress):
+        x_start = x[start : start + batch_size].to(device)
+        noises = sampling_noise(seed, range(start, start + len(x_start)), x.shape[1:], device)
+        rows = slice(start, start + len(x_start))
+        bound = variational_bound(
+            model,
+            schedule,
+            x_start,
+            lambda index, noises=noises, like=x_start: next(noises).to(like),  # type: ignore[misc]
+            prediction=prediction,
+            variance=variance,
+            clip=clip,
+            levels=levels,
+            condition={name: value[rows].to(device) for name, value in (condition or {}).items()},
+        )
+        totals.append(bound.total.double().cpu())
+        prior += float(bound.prior.double().sum()) / len(x)
+        terms += bound.terms.double().sum(dim=0).cpu() / len(x)
+        errors += bound.x_start_errors.double().sum(dim=0).cpu() / len(x)
+    return Likelihood(torch.cat(totals), prior, terms, errors)
+
+
+class RateDistortion(NamedTuple):
+    r"""Tasa y distorsión en cada $x_t$, de forma (T,): el índice 0 es $x_1$.
+
+    `rate` son los bits por dimensión que cuesta conocer $x_t$; `distortion`, el error
+    (RMSE) de $\hat x_0$ visto desde ahí.
+    """
+
+    rate: Tensor
+    distortion: Tensor
+
+
+def rate_distortion(likelihood: Likelihood, *, data_range: float = 255.0) -> RateDistortion:
+    r"""La curva de tasa y distorsión de una generación (Ho et al. 2020, figura 5 y tabla 4).
+
+    $$\text{tasa}_t = L_T + \sum_{s > t} L_{s-1}, \qquad
+    \text{distorsión}_t = \sqrt{\mathbb{E}\,\tfrac{1}{D}\lVert x_0 - \hat x_0(x_t)\rVert^2}$$
+
+    Args:
+        likelihood: lo que ha medido `bits_per_dimension`.
+        data_range: cuánto mide el intervalo $[-1, 1]$ en las unidades de la distorsión: 255
+            la da en niveles de una imagen de 8 bits; 2, en las de los datos.
+
+    Returns:
+        Las dos curvas, float64 (T,).
+    """
+    later = likelihood.terms.flip(0).cumsum(0).flip(0) - likelihood.terms
+    return RateDistortion(
+        likelihood.prior + later, likelihood.x_start_errors.sqrt() * data_range / 2
+    )

@@ -1,0 +1,149 @@
+"""Las condiciones que se sacan de los datos: otra imagen o un número."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.data.conditions import conditioned, greyscale, ink, low_resolution
+from ddpm_lit.recipes import load_recipe
+from ddpm_lit.training import training_data
+
+COLOUR = 2 * torch.rand(5, 3, 8, 12, generator=torch.Generator().manual_seed(1)) - 1
+
+
+# --- Menos resolución ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_low_resolution_is_the_mean_of_each_block(factor: int) -> None:
+    out = low_resolution(COLOUR, factor)
+    assert out.shape == COLOUR.shape
+    for row in range(0, 8, factor):
+        for column in range(0, 12, factor):
+            rows, columns = slice(row, row + factor), slice(column, column + factor)
+            mean = COLOUR[:, :, rows, columns].mean(dim=(2, 3), keepdim=True)
+            block = out[:, :, rows, columns]
+            torch.testing.assert_close(block, mean.expand_as(block), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_low_resolution_is_a_projection(factor: int) -> None:
+    """Repetirla no quita nada más, conserva la media y lo que quita es ortogonal a lo que deja."""
+    once = low_resolution(COLOUR, factor)
+    torch.testing.assert_close(low_resolution(once, factor), once)
+    torch.testing.assert_close(once.mean(dim=(2, 3)), COLOUR.mean(dim=(2, 3)))
+    dot = (once * (COLOUR - once)).flatten(1).sum(1)
+    torch.testing.assert_close(dot, torch.zeros(5), rtol=0, atol=1e-4)
+
+
+# --- Gris ---------------------------------------------------------------------------------------
+
+
+def test_greyscale_is_the_luma_of_pillow() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+    expected = torch.from_numpy(np.asarray(Image.fromarray(pixels).convert("L")).copy()).float()
+    levels = (greyscale(x)[0, 0] + 1) * 127.5
+    assert (levels - expected).abs().max() <= 0.51
+
+
+def test_greyscale_of_a_grey_image_is_itself() -> None:
+    grey = torch.linspace(-1, 1, 24).reshape(1, 1, 4, 6)
+    torch.testing.assert_close(greyscale(grey.expand(1, 3, 4, 6)), grey)
+
+
+# --- Tinta --------------------------------------------------------------------------------------
+
+
+def test_ink_counts_the_painted_fraction() -> None:
+    x = torch.full((9, 1, 8, 8), -1.0)
+    for row in range(9):
+        x.flatten(1)[row, : 8 * row] = 1
+    assert torch.equal(ink(x), torch.linspace(-1, 1, 9)[:, None])
+
+
+def test_a_low_resolution_image_has_the_same_ink() -> None:
+    x = load_dataset("digits").x[:50]
+    torch.testing.assert_close(ink(low_resolution(x, 2)), ink(x))
+
+
+# --- El conjunto entero -------------------------------------------------------------------------
+
+
+def digits(**conditions: Any) -> Dataset:
+    return conditioned(load_dataset("digits"), conditions)
+
+
+def test_the_conditions_travel_with_their_data() -> None:
+    data = digits(image="low_resolution", factor=4, scalars="ink")
+    for part in (data, *split(data, 0.2, 0), data.subset([9, 3, 3])):
+        batch = part.batch([2, 0, 1])
+        assert batch.keys() == {"x", "class_labels", "image", "scalars"}
+        assert torch.equal(batch["image"], low_resolution(batch["x"], 4))
+        assert torch.equal(batch["scalars"], ink(batch["x"]))
+
+
+def test_the_default_factor_is_two() -> None:
+    data = digits(image="low_resolution")
+    assert torch.equal(data.conditions["image"], low_resolution(data.x, 2))
+    assert "scalars" not in data.conditions
+
+
+def test_conditions_are_added_to_those_there_were() -> None:
+    first = digits(scalars="ink")
+    both = conditioned(first, {"image": "low_resolution"})
+    assert both.conditions.keys() == {"scalars", "image"}
+    assert conditioned(both, {"text": True}).conditions.keys() == {"scalars", "image"}
+    assert first.conditions.keys() == {"scalars"}
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "channels"), [("digits-sr", "image", 1), ("digits-ink", "scalars", None)]
+)
+def test_the_recipes_bring_their_condition(name: str, condition: str, channels: int | None) -> None:
+    recipe = load_recipe(name)
+    batch = training_data(recipe).batch(range(4))
+    value: Tensor = batch.pop(condition)
+    expected = low_resolution(batch["x"], 2) if channels else ink(batch["x"])
+    assert torch.equal(value, expected)
+    model = recipe.build_model().eval()
+    with torch.no_grad():
+        out = model(batch["x"], torch.zeros(4, dtype=torch.int64), **{condition: value})
+    assert out.shape == batch["x"].shape
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        (
+            {"imagen": "greyscale"},
+            r"«data.conditions.imagen».*image \(con factor\)",
+        ),
+        ({"image": "gris"}, "vale 'gris' y debe ser una de: low_resolution, greyscale"),
+        ({"scalars": "peso"}, "vale 'peso' y debe ser una de: ink"),
+        ({"image": "greyscale"}, "tienen 1 canales"),
+        ({"image": "greyscale", "factor": 2}, "quita factor o cambia image"),
+        ({"factor": 2}, "la imagen pedida es None"),
+        ({"image": "low_resolution", "factor": 3}, "8×8 no se divide en bloques de 3×3"),
+        ({"image": "low_resolution", "factor": 0}, "«factor» vale 0"),
+    ],
+)
+def test_bad_conditions_are_refused(conditions: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        digits(**conditions)
+
+
+def test_a_fractional_factor_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"«factor».*2.5"):
+        digits(image="low_resolution", factor=2.5)
+
+
+@pytest.mark.parametrize("function", [low_resolution, greyscale, ink])
+def test_points_have_no_such_conditions(function: Any) -> None:
+    with pytest.raises(ValueError, match=r"\(10, 2\), y esta condición es para imágenes"):
+        function(torch.zeros(10, 2))

@@ -1,0 +1,150 @@
+"""Los modelos que vienen dentro del paquete: sus pesos, sus fichas y cómo se meten en él."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scripts.build import ship
+from scripts.site.project import PACKAGE
+
+import tiny
+from ddpm_lit import pretrained
+from ddpm_lit.checkpoints import load_model, save_model
+from ddpm_lit.pretrained import CARD_FIELDS, card, load_pretrained, pretrained_names
+
+WEIGHTS = PACKAGE / "weights"
+LIMIT = 15_000_000
+
+
+def provenance(**more: Any) -> dict[str, Any]:
+    return {
+        "steps": 12,
+        "seconds": 3.0,
+        "device": "cpu",
+        "threads": 1,
+        "torch": torch.__version__,
+        "ddpm_lit": "0",
+    } | more
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Una carpeta de pesos con un modelo diminuto, `cifras`, en el lugar de la del paquete."""
+    torch.manual_seed(0)
+    recipe = tiny.digits()
+    model = recipe.build_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    first = provenance(steps=100, seconds=7.0, device="NVIDIA H200")
+    source = tmp_path / "entero.safetensors"
+    save_model(source, model, recipe, (1, 8, 8), provenance(continues=first))
+    ship.ship(str(source), "cifras", {"frechet": {"samples": 1.5}}, tmp_path / "weights")
+    monkeypatch.setattr(pretrained, "_folder", lambda: tmp_path / "weights")
+    return tmp_path
+
+
+# --- Lo que se envía de verdad --------------------------------------------------------------------
+
+
+def test_everything_fits_in_fifteen_megabytes() -> None:
+    files = [path for path in WEIGHTS.glob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= LIMIT
+    stems = {path.stem for path in files}
+    assert {path.name for path in files} == {
+        f"{stem}{suffix}" for stem in stems for suffix in (".json", ".safetensors")
+    }
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_every_shipped_model_loads_and_its_card_says_the_truth(name: str) -> None:
+    trained, known = load_pretrained(name), card(name)
+    assert set(known) == set(CARD_FIELDS)
+    assert known["name"] == name
+    assert all(known[field] not in ("", None, [], {}) for field in CARD_FIELDS)
+    assert known["recipe"] == trained.recipe.name
+    assert known["seed"] == trained.recipe.seed
+    assert known["parameters"] == sum(p.numel() for p in trained.model.parameters())
+    assert known["steps"] == sum(segment["steps"] for segment in known["segments"])
+    assert known["seconds"] == pytest.approx(sum(part["seconds"] for part in known["segments"]))
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trained.model.parameters())
+
+
+# --- Cómo se lee ----------------------------------------------------------------------------------
+
+
+def test_half_precision_costs_half_and_comes_back_as_float32(shipped: Path) -> None:
+    (small,) = (shipped / "weights").glob("*.safetensors")
+    exact = load_model(shipped / "entero.safetensors")
+    read = load_pretrained("cifras")
+    whole = sum(4 * p.numel() for p in exact.model.parameters())
+    saved = (shipped / "entero.safetensors").stat().st_size - small.stat().st_size
+    assert abs(saved - whole / 2) < 200
+    for one, other in zip(exact.model.parameters(), read.model.parameters(), strict=True):
+        assert other.dtype == torch.float32
+        assert torch.equal(one.half().float(), other)
+    assert (read.recipe, read.shape) == (exact.recipe, exact.shape)
+    samples = read.sample(4, steps=3, device="cpu")
+    assert torch.allclose(samples, exact.sample(4, steps=3, device="cpu"), atol=0.05)
+
+
+def test_the_names_are_those_of_the_folder(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pretrained_names() == ["cifras"]
+    monkeypatch.setattr(pretrained, "_folder", lambda: shipped / "nada")
+    assert pretrained_names() == []
+    with pytest.raises(
+        FileNotFoundError, match=r"ningún modelo «cifras»\. Esta instalación no trae ninguno\."
+    ):
+        load_pretrained("cifras")
+
+
+@pytest.mark.parametrize("read", [load_pretrained, card])
+def test_an_unknown_name_suggests_the_closest(shipped: Path, read: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"«cifra».*¿Querías decir «cifras».*Los que hay"):
+        read("cifra")
+    with pytest.raises(FileNotFoundError, match=r"«\.\./entero»"):
+        read("../entero")
+
+
+# --- Cómo se mete ---------------------------------------------------------------------------------
+
+
+def test_the_card_has_every_field_and_every_segment(shipped: Path) -> None:
+    known = card("cifras")
+    assert tuple(known) == CARD_FIELDS
+    assert [(part["steps"], part["device"]) for part in known["segments"]] == [
+        (100, "NVIDIA H200"),
+        (12, "cpu"),
+    ]
+    assert (known["steps"], known["seconds"]) == (112, 10.0)
+    assert known["hardware"] == "NVIDIA H200, cpu"
+    assert known["license"] == "MIT"
+    assert "Alpaydin" in known["data"]["attribution"]
+    assert known["metrics"] == {"frechet": {"samples": 1.5}}
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PACKAGE, capture_output=True, text=True, check=True
+    )
+    assert known["commit"] == head.stdout.strip()
+
+
+def test_weights_learnt_from_share_alike_data_keep_its_licence() -> None:
+    assert ship.LICENSES["openmoji"] == "CC BY-SA 4.0"
+
+
+def test_the_script_takes_a_run_and_its_measures(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measures = shipped / "medidas.json"
+    measures.write_text(json.dumps({"samples": 10}), encoding="utf-8")
+    monkeypatch.setattr(ship, "PACKAGE", shipped)
+    monkeypatch.setattr(ship, "ROOT", shipped)
+    monkeypatch.setattr(
+        ship.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "abc\n")
+    )
+    ship.main([str(shipped / "entero.safetensors"), "otro", "--metrics", str(measures)])
+    assert "weights/otro.safetensors: 0." in capsys.readouterr().out
+    assert card("otro")["metrics"] == {"samples": 10}
+    assert card("otro")["commit"] == "abc"
