@@ -31,7 +31,7 @@ from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.devices import choose_device
 from ddpm_lit.ema import EMA
 from ddpm_lit.forward import q_mean_variance, q_sample, q_step
-from ddpm_lit.images import grid, points_image, save_gif, to_uint8
+from ddpm_lit.images import grid, load_picture, points_image, save_gif, to_uint8
 from ddpm_lit.losses import (
     discretized_gaussian_log_likelihood,
     loss_weight,
@@ -41,8 +41,9 @@ from ddpm_lit.losses import (
 from ddpm_lit.mlp import MLP, MLPConfig
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator, sampling_noise, training_draws
 from ddpm_lit.posterior import q_posterior
+from ddpm_lit.pretrained import load_pretrained
 from ddpm_lit.recipes import load_recipe
-from ddpm_lit.sampling import sample
+from ddpm_lit.sampling import ancestral, sample
 from ddpm_lit.scheduler import (
     Schedule,
     constant_betas,
@@ -469,6 +470,26 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"«training\.steps» debe ser un número entero y ha llegado 'mil'",
     ),
     # --- entrenamiento
+    "eta para una función": (
+        lambda: DIGITS.sample(2, sampler=ancestral, eta=0.5),
+        ValueError,
+        r"eta = 0\.5 con un sampler que ya es una función.*make_sampler",
+    ),
+    "un modelo enviado que no existe": (
+        lambda: load_pretrained("openmoji-texo"),
+        FileNotFoundError,
+        "El paquete no trae ningún modelo «openmoji-texo»",
+    ),
+    "una imagen de dos canales": (
+        lambda: load_picture("a.png", (2, 8, 8)),
+        ValueError,
+        r"forma \(2, 8, 8\).*C = 1 o 3",
+    ),
+    "una imagen que no está": (
+        lambda: load_picture("a.png", (1, 8, 8)),
+        FileNotFoundError,
+        r"No existe la imagen «a\.png»",
+    ),
     "guardar cada cero pasos": (
         lambda: train(tiny.toy(), "x", checkpoint_every=0),
         ValueError,
@@ -640,6 +661,187 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         1,
         "No se puede usar «.*»: .*se esperaba una carpeta",
     ),
+    # --- sample: guía, samplers y texto
+    "eta con un sampler que no la tiene": (
+        "sample toy.safetensors --sampler heun --eta 0.5",
+        2,
+        "--eta es el azar de ddim, y «heun» no lo tiene",
+    ),
+    "eta con el de siempre": ("sample toy.safetensors --eta 1", 2, "añade --sampler ddim"),
+    "una eta mayor que 1": (
+        "sample toy.safetensors --sampler ddim --eta 1.5",
+        2,
+        r"'--eta': 1\.5 no cumple 0<=x<=1",
+    ),
+    "un sampler que no existe": (
+        "sample toy.safetensors --sampler euler",
+        2,
+        "'euler' no es ninguno de estos: 'ddpm', 'ddim'",
+    ),
+    "un reparto que no existe en la orden": (
+        "sample toy.safetensors --spacing raro",
+        2,
+        "'raro' no es ninguno de estos: 'linspace'",
+    ),
+    "una guía que no es un número": (
+        "sample condicional.safetensors --guidance mucha",
+        2,
+        "'--guidance': 'mucha' no es un número válido",
+    ),
+    "una guía por debajo de olvidar": (
+        "sample condicional.safetensors --guidance -2",
+        2,
+        "no cumple x>=-1",
+    ),
+    "una guía infinita": (
+        "sample condicional.safetensors --guidance inf",
+        1,
+        "peso de la guía debe ser un número finito",
+    ),
+    "reescalar una guía que no hay": (
+        "sample condicional.safetensors --guidance-rescale 0.5",
+        2,
+        "no la hay: añade --guidance",
+    ),
+    "reescalar una guía de 0": (
+        "sample condicional.safetensors --guidance 0 --guidance-rescale 0.5",
+        2,
+        "no la hay: añade --guidance",
+    ),
+    "guiar a quien no aprendió sin condición": (
+        "sample toy.safetensors --guidance 1",
+        1,
+        r"«toy» no se puede guiar.*training\.condition_dropout = 0\.1",
+    ),
+    "texto para quien no lee": (
+        "sample condicional.safetensors --text uno",
+        1,
+        "«condicional» no lee texto",
+    ),
+    "clases de quien lee texto": ("sample lee.safetensors --class 3", 1, "«lee» no conoce clases"),
+    "una palabra desconocida": (
+        "sample lee.safetensors --text cuatros",
+        1,
+        "no conoce la palabra «cuatros» de «cuatros».*¿Querías decir «cuatro».*Conoce 10 palabras",
+    ),
+    "una frase demasiado larga": (
+        "sample lee.safetensors --text uno-dos-tres-uno",
+        1,
+        "tiene 4 palabras y la red lee como mucho 3",
+    ),
+    "guiar hacia ninguna frase": (
+        "sample lee.safetensors --guidance 2",
+        1,
+        "No hay nada hacia lo que guiar.*--text",
+    ),
+    "el nombre de un modelo casi bien escrito": (
+        "sample lees",
+        1,
+        "No existe el modelo «lees».*ddpm-lit train",
+    ),
+    # --- sample: imágenes
+    "una máscara sin imagen": (
+        "sample lee.safetensors --mask hueco.png",
+        2,
+        "--mask solo sirve para rellenar una imagen: añade --inpaint",
+    ),
+    "un salto sin imagen": ("sample lee.safetensors --jump 3", 2, "--jump solo sirve"),
+    "repetir sin imagen": ("sample lee.safetensors --resamplings 3", 2, "--resamplings solo sirve"),
+    "una fuerza sin imagen": (
+        "sample lee.safetensors --strength 0.3",
+        2,
+        "--strength dice cuánto rehacer.*añade --from-image",
+    ),
+    "una fuerza mayor que 1": (
+        "sample lee.safetensors --from-image foto.png --strength 2",
+        2,
+        "'--strength': 2.* no cumple 0<=x<=1",
+    ),
+    "una fuerza de 0": (
+        "sample lee.safetensors --from-image foto.png --strength 0",
+        1,
+        "strength vale 0.0 y debe ser mayor que 0",
+    ),
+    "una imagen que no existe": (
+        "sample lee.safetensors --from-image nada.png",
+        1,
+        r"No existe la imagen «nada\.png»",
+    ),
+    "una imagen que no lo es": (
+        "sample lee.safetensors --inpaint roto.safetensors",
+        1,
+        "no se puede leer como imagen",
+    ),
+    "una imagen para un modelo de puntos": (
+        "sample toy.safetensors --from-image foto.png",
+        1,
+        "«toy» genera puntos, no imágenes: quita --from-image",
+    ),
+    "una imagen sin hueco ni máscara": (
+        "sample lee.safetensors --inpaint foto.png",
+        1,
+        "«foto.png» no tiene píxeles transparentes: dile qué rellenar con --mask",
+    ),
+    "una máscara sin nada en blanco": (
+        "sample lee.safetensors --inpaint foto.png --mask negro.png",
+        1,
+        "no tiene hueco: la máscara «negro.png» no tiene nada en blanco",
+    ),
+    "una máscara toda en blanco": (
+        "sample lee.safetensors --inpaint foto.png --mask blanco.png",
+        1,
+        "es la imagen entera.*genera sin --inpaint",
+    ),
+    "una máscara de otro tamaño": (
+        "sample lee.safetensors --inpaint foto.png --mask grande.png",
+        1,
+        "miden 9×9 y 8×8 píxeles: deben medir lo mismo",
+    ),
+    "un salto que no cabe": (
+        "sample lee.safetensors --inpaint foto.png --mask hueco.png --steps 3 --jump 9",
+        1,
+        "Un salto de 9 niveles no cabe en un proceso de 3 pasos",
+    ),
+    "una imagen para quien no parte de ninguna": (
+        "sample lee.safetensors --image foto.png",
+        1,
+        "«lee» no parte de ninguna imagen: quita --image.*--from-image",
+    ),
+    "ampliar sin imagen": (
+        "sample amplia.safetensors",
+        1,
+        "«amplia» parte de una imagen: dásela con --image",
+    ),
+    # --- evaluate
+    "medir lo que no existe": ("evaluate nada", 1, "No existe el modelo «nada»"),
+    "medir muy pocas muestras": ("evaluate toy.safetensors -n 1", 2, "'-n': 1 no cumple x>=4"),
+    "medir frente a otra forma": (
+        "evaluate toy.safetensors --data digits",
+        1,
+        r"«digits» tienen forma \(1, 8, 8\) y las muestras de «toy», \(2,\)",
+    ),
+    "medir frente a lo que no existe": (
+        "evaluate toy.safetensors --data moon",
+        1,
+        "'moon' no existe.*¿Querías decir «moons»",
+    ),
+    "medidas en otra extensión": (
+        "evaluate toy.safetensors --out medidas.txt",
+        2,
+        r"«medidas\.txt» debe acabar en \.json",
+    ),
+    "medir con eta y sin ddim": ("evaluate toy.safetensors --eta 0.5", 2, "quita --eta"),
+    # --- train desde otros pesos
+    "partir de unos pesos que no existen": (
+        "train swiss-roll --weights nada",
+        1,
+        "No existe el modelo «nada»",
+    ),
+    "partir de los pesos de otra red": (
+        "train swiss-roll --profile smoke --weights toy.safetensors",
+        1,
+        "no es la de los pesos de partida.*«toy»",
+    ),
     "información de lo que no existe": ("info nada", 1, "No hay ninguna receta «nada»"),
     "información de una carpeta sin nada": ("info vacia", 1, "no es la de un entrenamiento"),
 }
@@ -647,10 +849,22 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Una carpeta con un modelo bueno, uno de señales y un fichero que no es nada."""
+    """Una carpeta con modelos de todas clases, imágenes y un fichero que no es nada."""
     path = tmp_path_factory.mktemp("malas")
     save_model(path / "toy.safetensors", TOY.model, TOY.recipe, TOY.shape)
     save_model(path / "senal.safetensors", TOY.model, TOY.recipe, (7,))
+    for recipe in (tiny.conditional(num_classes=10), tiny.reader(), tiny.enlarger()):
+        save_model(path / f"{recipe.name}.safetensors", recipe.build_model(), recipe, (1, 8, 8))
+    for name, side, shade in (
+        ("foto", 8, 90),
+        ("negro", 8, 0),
+        ("blanco", 8, 255),
+        ("grande", 9, 0),
+    ):
+        Image.new("L", (side, side), shade).save(path / f"{name}.png")
+    hole = Image.new("L", (8, 8), 0)
+    hole.paste(255, (0, 0, 4, 4))
+    hole.save(path / "hueco.png")
     (path / "roto.safetensors").write_bytes(b"esto no es un modelo")
     (path / "vacia").mkdir()
     return path
@@ -670,7 +884,9 @@ def test_the_command_explains(
     assert "Error: " in errors
     assert re.search(words, errors, re.DOTALL), errors
     assert "Traceback" not in errors
-    assert len(errors.strip().splitlines()) == 1 or code == 2
+    # Lo que se ha hecho con una imagen se dice antes, con su nombre delante.
+    said = [line for line in errors.strip().splitlines() if not line.startswith("«")]
+    assert len(said) == 1 or code == 2
     assert sorted(os.listdir(folder)) == before
 
 

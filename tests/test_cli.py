@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import ddpm_lit
 import tiny
 from ddpm_lit import evaluation, pretrained
 from ddpm_lit.checkpoints import load_model, read_header, save_model
+from ddpm_lit.cli import ddpm_lit as ddpm_lit_command
 from ddpm_lit.cli import main
 from ddpm_lit.cli.options import SAMPLERS, SPACINGS
 from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
@@ -773,6 +775,28 @@ def test_what_click_says_to_a_user_is_translated() -> None:
                 # Lo que solo puede decir un programa mal escrito no hace falta.
                 if "Invalid start character" not in text and "Choice(" not in text:
                     assert text in known, f"click ({name}) dice: {text!r}"
+
+
+def commands_of_the_book() -> list[str]:
+    """Las órdenes `ddpm-lit` que se enseñan en el README y en las páginas."""
+    root = Path(__file__).resolve().parents[1]
+    commands: list[str] = []
+    for page in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+            joined = re.sub(r"\\\n\s*", "", block)
+            commands += re.findall(r"^\s*(ddpm-lit .*?)\s*(?:#.*)?$", joined, re.M)
+    return sorted(set(commands))
+
+
+@pytest.mark.parametrize("command", commands_of_the_book())
+def test_the_commands_of_the_book_are_well_written(command: str) -> None:
+    """Se leen con sus opciones, y los modelos que se llaman por su nombre vienen en el paquete."""
+    _, order, *words = shlex.split(command)
+    parsed = ddpm_lit_command.commands[order].make_context(order, words)
+    model = parsed.params.get("model")
+    if model is not None and pretrained.pretrained_names():
+        known = (*pretrained.pretrained_names(), *(f"runs/{name}" for name in recipe_names()))
+        assert model.removesuffix(f"/{MODEL}") in known
 
 
 @pytest.mark.parametrize(

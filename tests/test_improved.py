@@ -598,7 +598,7 @@ def levels_data(count: int, levels: int = 17) -> Tensor:
     return torch.randint(levels, (count, 1, 2, 2), generator=generator) * (2 / (levels - 1)) - 1
 
 
-@pytest.mark.equation("improved-bits")
+@pytest.mark.equation("perdidas-bits")
 def test_bits_of_a_model_that_knows_nothing(agree: Callable[..., None]) -> None:
     """Un solo paso, de ruido puro a N(0, 1): cada valor cuesta la masa de su intervalo."""
     schedule = Schedule.from_betas([1.0])
@@ -622,7 +622,7 @@ def half_model(x: Tensor, t: Tensor, shift: Tensor | None = None) -> Tensor:
     return 0.5 * x if shift is None else 0.5 * x + shift.reshape(-1, 1, 1, 1)
 
 
-@pytest.mark.equation("improved-bits")
+@pytest.mark.equation("perdidas-bits")
 def test_bits_do_not_depend_on_the_batches(short: Schedule, agree: Callable[..., None]) -> None:
     x, shift = levels_data(7).double(), torch.linspace(-1, 1, 7, dtype=torch.float64)
     options: dict[str, Any] = {"levels": 17, "condition": {"shift": shift}, "seed": 4}

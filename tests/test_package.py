@@ -85,6 +85,42 @@ def test_command_trains_and_samples_from_the_wheel(wheel_python: Path, tmp_path:
     assert (tmp_path / "puntos.gif").read_bytes().startswith(b"GIF8")
 
 
+# Lo que hace quien usa un modelo enviado, en un proceso que no puede abrir ninguna conexión.
+SHIPPED = """
+import socket
+
+def refuse(*_, **__):
+    raise OSError("este proceso no tiene red")
+
+socket.socket.connect = refuse
+
+import torch
+from ddpm_lit import load_pretrained, pretrained_names
+from ddpm_lit.pretrained import card
+
+for name in pretrained_names():
+    trained = load_pretrained(name)
+    channels = trained.recipe.model.options.get("condition_channels")
+    image = torch.zeros(2, channels, *trained.shape[1:]) if channels else None
+    samples = trained.sample(2, image=image, sampler="ddim", steps=2, device="cpu")
+    assert samples.shape == (2, *trained.shape) and samples.isfinite().all(), name
+    print(name, card(name)["license"], sep=": ")
+"""
+
+
+def test_shipped_weights_load_and_sample_from_the_wheel_without_network(
+    wheel_python: Path, tmp_path: Path
+) -> None:
+    shipped = {path.stem for path in (ROOT / "src/ddpm_lit/weights").glob("*.safetensors")}
+    lines = run(wheel_python, "-c", SHIPPED, cwd=tmp_path).splitlines()
+    assert {line.split(": ")[0] for line in lines} == shipped
+    command = wheel_python.parent / "ddpm-lit"
+    listed = run(command, "info", cwd=tmp_path)
+    for name in shipped:
+        assert f"  {name} " in listed
+        assert "modelo que viene entrenado" in run(command, "info", name, cwd=tmp_path)
+
+
 def test_missing_extra_is_named(wheel_python: Path, tmp_path: Path) -> None:
     code = (
         "from ddpm_lit import load_dataset\n"

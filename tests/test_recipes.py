@@ -13,6 +13,7 @@ import torch
 import tiny
 from ddpm_lit.backward import split_output
 from ddpm_lit.data import DATASETS, load_dataset
+from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.mlp import MLP, MLPConfig
 from ddpm_lit.recipes import (
     PROFILES,
@@ -22,6 +23,7 @@ from ddpm_lit.recipes import (
     recipe_from_dict,
     recipe_names,
 )
+from ddpm_lit.training import with_text
 from ddpm_lit.unet import UNet
 
 SHIPPED = recipe_names()
@@ -49,7 +51,8 @@ def test_the_network_of_every_shipped_recipe_takes_its_data(name: str) -> None:
     options = dict(recipe.data.options)
     if "n" in options:
         options["n"] = 20
-    data = load_dataset(recipe.data.name, **options)
+    data = conditioned(load_dataset(recipe.data.name, **options), recipe.data.conditions)
+    recipe, data = with_text(recipe, data)
     batch = data.batch(range(2))
     if recipe.model.options.get("num_classes") is None:
         batch.pop("class_labels", None)

@@ -17,7 +17,6 @@ import torch
 from ddpm_lit.checkpoints import Trained, load_model, save_model, write_atomically
 from ddpm_lit.cli.options import find_weights
 from ddpm_lit.data import load_dataset
-from scripts.build.provenance import versions
 from scripts.site.project import PACKAGE, ROOT
 
 LICENSES = {"openmoji": "CC BY-SA 4.0"}
@@ -47,11 +46,7 @@ def make_card(name: str, trained: Trained, metrics: dict[str, Any], commit: str)
         },
         "license": LICENSES.get(recipe.data.name, OWN_LICENSE),
         "metrics": metrics,
-        "versions": {
-            **versions("numpy"),
-            "torch": provenance.get("torch"),
-            "ddpm_lit": provenance.get("ddpm_lit"),
-        },
+        "versions": {name: provenance.get(name) for name in ("torch", "ddpm_lit")},
         "commit": commit,
     }
 

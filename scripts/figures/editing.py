@@ -2,18 +2,21 @@
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ddpm_lit.conditioning import null_condition
 from ddpm_lit.editing import noised_levels, repaint_path
+from ddpm_lit.sampling import sample
 from ddpm_lit.scheduler import make_schedule
 from scripts.build import models
 from scripts.figures.mixture import normal
 from scripts.figures.mosaic import show_mosaic
-from scripts.figures.style import Palette, Row, canvas, halo, image_table
+from scripts.figures.style import Palette, Row, canvas, image_table
 from scripts.site.project import profile
 
 INPUTS = ("digits-class",)
@@ -22,7 +25,23 @@ STEPS = 8 if SMOKE else 50
 JUMP = 2 if SMOKE else 5
 MANY = 2 if SMOKE else 10
 COLUMNS = 10
-NO_CLASS = 10
+
+
+def generate(indices: range, **options: Any) -> Tensor:
+    """Muestras de la red de dígitos, sin decirle la clase."""
+    trained = models.load("digits-class")
+    nothing = torch.zeros(len(indices), dtype=torch.int64)
+    return sample(
+        trained.model,
+        trained.schedule,
+        trained.shape,
+        indices=indices,
+        condition=null_condition({"class_labels": nothing}, COLUMNS),
+        steps=STEPS,
+        **trained.options(),
+        **options,
+    )
+
 
 # --- El camino ----------------------------------------------------------------------------------
 
@@ -33,10 +52,12 @@ def draw_path(palette: Palette) -> Figure:
         (1, palette.text, (0, (1, 1.4))),
         (3, palette.noisy, "-"),
     ):
-        path = repaint_path(50, 10, resamplings)
-        levels = [path[0] + 1, *path]
+        times, levels = [0], [50]
+        for number, index in enumerate(repaint_path(50, 10, resamplings)):
+            times += [number, number + 1]
+            levels += [index + 1, index]
         label = "sin repetir" if resamplings == 1 else f"cada tramo, {resamplings} veces"
-        panel.plot(range(len(levels)), levels, color=color, linestyle=dashes, label=label)
+        panel.plot(times, levels, color=color, linestyle=dashes, label=label)
     panel.set(xlim=(0, None), ylim=(0, 50), xlabel="evaluaciones de la red")
     panel.set_ylabel("nivel de ruido, $t$")
     panel.legend(loc="upper right")
@@ -119,7 +140,6 @@ def draw_laws(palette: Palette) -> Figure:
 @cache
 def filled() -> dict[str, Tensor]:
     """Diez dígitos que la red no ha visto, su mitad de arriba y cómo se completan."""
-    trained = models.load("digits-class")
     _, held_out = models.digits_split()
     chosen = torch.stack([(held_out.labels == label).nonzero()[1, 0] for label in range(COLUMNS)])
     known = held_out.x[chosen]
@@ -127,11 +147,8 @@ def filled() -> dict[str, Tensor]:
     mask[:, :, :4] = 1
 
     def fill(resamplings: int, first: int = 0) -> Tensor:
-        return trained.sample(
+        return generate(
             range(first, first + COLUMNS),
-            class_labels=NO_CLASS,
-            device="cpu",
-            steps=STEPS,
             known=known,
             mask=mask,
             jump=JUMP,
@@ -150,7 +167,7 @@ def filled() -> dict[str, Tensor]:
 def draw_filled(palette: Palette) -> Figure:
     images = filled()
     rows = ("masked", "once", "many", "other", "known")
-    figure, (panel,) = canvas(height=4.0)
+    figure, (panel,) = canvas(height=3.55)
     show_mosaic(
         panel,
         torch.cat([images[name] for name in rows]),
@@ -163,7 +180,6 @@ def draw_filled(palette: Palette) -> Figure:
             "el original",
         ],
     )
-    panel.axhline(0.5, 0.0, 1.0, color=palette.noise, linewidth=1.2, linestyle=(0, (4, 2)))
     panel.tick_params(axis="y", labelsize=11, pad=5)
     return figure
 
@@ -189,19 +205,8 @@ def strokes() -> Tensor:
 @cache
 def redone() -> list[Tensor]:
     """Los trazos rehechos con cada fuerza."""
-    trained = models.load("digits-class")
     guide = strokes()
-    return [
-        trained.sample(
-            len(guide),
-            class_labels=NO_CLASS,
-            device="cpu",
-            steps=STEPS,
-            initial=guide,
-            strength=strength,
-        )
-        for strength in STRENGTHS
-    ]
+    return [generate(range(len(guide)), initial=guide, strength=strength) for strength in STRENGTHS]
 
 
 def draw_redone(palette: Palette) -> Figure:
@@ -220,31 +225,21 @@ def draw_redone(palette: Palette) -> Figure:
 
 
 def draw_strength(palette: Palette) -> Figure:
-    """Lo que queda de la guía y la dispersión de lo rehecho, con datos N(0, s²)."""
+    """Cuánto pesa la guía en lo rehecho, con datos normales de desviación STD."""
     fractions = np.linspace(0.004, 1, 250)
     figure, (panel,) = canvas(height=3.1)
-    for name, color, dashes in (
-        ("linear", palette.noise, (0, (5, 1.8))),
-        ("cosine", palette.schedule, "-"),
+    for name, label, color, dashes in (
+        ("cosine", "schedule coseno", palette.schedule, "-"),
+        ("linear", "schedule lineal", palette.noise, (0, (5, 1.8))),
     ):
         schedule = make_schedule(name, 1000)
         levels = [noised_levels(1000, float(value)) - 1 for value in fractions]
         signal = schedule.snr[levels].numpy() * STD**2
         kept = signal / (1 + signal)
-        panel.plot(fractions, kept, color=color, linestyle=dashes)
-        middle = int(np.argmin(np.abs(kept - 0.55)))
-        panel.annotate(
-            {"linear": "schedule lineal", "cosine": "schedule coseno"}[name],
-            (fractions[middle], kept[middle]),
-            (10, 4) if name == "cosine" else (-10, -4),
-            textcoords="offset points",
-            ha="left" if name == "cosine" else "right",
-            color=color,
-            fontsize=12,
-            path_effects=halo(palette),
-        )
+        panel.plot(fractions, kept, color=color, linestyle=dashes, label=label)
     panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="fracción del proceso que se rehace")
-    panel.set_ylabel("peso de la guía, $w$")
+    panel.set_ylabel(r"peso de la guía, $\lambda$")
+    panel.legend()
     return figure
 
 

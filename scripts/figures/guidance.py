@@ -14,7 +14,7 @@ from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import GaussianMixture
 from ddpm_lit.ddim import ddim
 from ddpm_lit.forward import q_sample
-from ddpm_lit.guidance import classifier_free, classifier_guided, dynamic_threshold
+from ddpm_lit.guidance import classifier_free, classifier_guided
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.noisy_classifier import NoisyClassifier, train_noisy_classifier
 from ddpm_lit.sampling import Model, algorithm2, ancestral
@@ -22,7 +22,7 @@ from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
 from scripts.build import models
 from scripts.figures.mixture import normal
 from scripts.figures.mosaic import show_mosaic
-from scripts.figures.style import Palette, canvas, halo, show_points
+from scripts.figures.style import Palette, canvas, comma, halo, show_points
 from scripts.site.project import profile
 
 INPUTS = ("digits-class",)
@@ -32,6 +32,8 @@ CLOUD = 200 if SMOKE else 1500
 CLASSIFIER_STEPS = 2 if SMOKE else 300
 WEIGHTS = (0.0, 1.0, 3.0, 7.0)
 STRONG = 7.0
+INTERVAL = (300, 700)
+FOURS = 10 if SMOKE else 30
 
 # --- Un píxel: todo es una normal ---------------------------------------------------------------
 
@@ -235,25 +237,35 @@ def walk(model: Model, labels: Tensor, **options: Any) -> Tensor:
 
 
 @cache
-def guided_digits(w: float, kind: int | None) -> Tensor:
-    """Diez dígitos con los ruidos 0 a 9: uno de cada cifra, o todos de la misma."""
-    labels = torch.arange(10) if kind is None else torch.full((10,), kind)
-    return walk(models.load("digits-class").guided(w), labels)
+def one_of_each(w: float) -> Tensor:
+    """Una cifra de cada con los ruidos 0 a 9."""
+    return walk(models.load("digits-class").guided(w), torch.arange(10))
+
+
+@cache
+def fours(w: float, **options: Any) -> Tensor:
+    """Cuatros, con los primeros ruidos."""
+    labels = torch.full((FOURS,), 4)
+    return walk(models.load("digits-class").guided(w, **options), labels)
 
 
 def draw_gallery(palette: Palette) -> Figure:
-    rows = [guided_digits(w, None) for w in WEIGHTS]
-    figure, (panel,) = canvas(height=3.25)
+    rows = [one_of_each(w) for w in WEIGHTS]
+    figure, (panel,) = canvas(height=2.95)
     show_mosaic(panel, torch.cat(rows), 10, left=[f"$w = {w:.0f}$" for w in WEIGHTS])
     panel.tick_params(axis="y", labelsize=13, pad=5)
     return figure
 
 
 def draw_diversity(palette: Palette) -> Figure:
-    rows = [guided_digits(w, 4) for w in WEIGHTS]
-    figure, (panel,) = canvas(height=3.25)
-    show_mosaic(panel, torch.cat(rows), 10, left=[f"$w = {w:.0f}$" for w in WEIGHTS])
-    panel.tick_params(axis="y", labelsize=13, pad=5)
+    rows = {f"$w = {w:.0f}$": fours(w) for w in WEIGHTS}
+    rows[f"$w = {STRONG:.0f}$, en\nun intervalo"] = fours(STRONG, interval=INTERVAL)
+    figure, (panel,) = canvas(height=3.45)
+    show_mosaic(panel, torch.cat([row[:10] for row in rows.values()]), 10, left=list(rows))
+    panel.tick_params(axis="y", labelsize=12, pad=5)
+    for number, row in enumerate(rows.values()):
+        apart = comma(float(torch.pdist(row.flatten(1)).mean()), 2)
+        panel.text(10.15, number + 0.5, apart, va="center", fontsize=12)
     return figure
 
 
@@ -319,26 +331,37 @@ def draw_classifier(palette: Palette) -> Figure:
 
 
 @cache
-def remedied() -> dict[str, Tensor]:
-    """Los mismos diez dígitos con mucha guía: sin remedio y con cada uno de los tres."""
-    trained, labels = models.load("digits-class"), torch.arange(10)
-    strong = trained.guided(STRONG)
-    return {
-        "sin remedio": walk(strong, labels),
-        "reescalada": walk(trained.guided(STRONG, rescale=0.7), labels),
-        "umbral\ndinámico": walk(strong, labels, clip=dynamic_threshold(0.9)),
-        "en un\nintervalo": walk(trained.guided(STRONG, interval=(300, 700)), labels),
-    }
+def extremes(w: float, **options: Any) -> tuple[Tensor, Tensor]:
+    r"""Los $t$ y el percentil 99,5 de $|\hat x_0|$ en cada paso, antes de recortar."""
+    trained = models.load("digits-class")
+    seen: list[Tensor] = []
+
+    def watch(x_start: Tensor) -> Tensor:
+        seen.append(x_start.flatten(1).abs().quantile(0.995, dim=1).mean())
+        return x_start.clamp(-1, 1)
+
+    walk(trained.guided(w, **options), torch.arange(20) % 10, clip=watch)
+    schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), STEPS))
+    return schedule.timesteps.flip(0) + 1, torch.stack(seen)
 
 
-def draw_remedies(palette: Palette) -> Figure:
-    rows = remedied()
-    figure, (panel,) = canvas(height=3.2)
-    show_mosaic(panel, torch.cat(list(rows.values())), 10, left=list(rows))
-    panel.tick_params(axis="y", labelsize=11, pad=5)
-    for row, images in enumerate(rows.values()):
-        share = float((images.abs() > 0.98).double().mean())
-        panel.text(10.15, row + 0.5, f"{100 * share:.0f} %", va="center", fontsize=12)
+def draw_saturation(palette: Palette) -> Figure:
+    low, high = INTERVAL
+    figure, (panel,) = canvas(height=3.7)
+    panel.axvspan(low, high, color=palette.faint, alpha=0.35, linewidth=0)
+    panel.axhline(1, color=palette.text, linewidth=1.2, linestyle=(0, (2, 2)))
+    strong = f"$w = {STRONG:.0f}$"
+    lines: tuple[tuple[str, float, dict[str, Any], str, Any], ...] = (
+        (strong, STRONG, {}, palette.noise, "-"),
+        (f"{strong}, reescalada", STRONG, {"rescale": 0.7}, palette.noisy, (0, (5, 1.8))),
+        (f"{strong}, en el intervalo", STRONG, {"interval": INTERVAL}, palette.mean, "-"),
+        ("sin guiar", 0.0, {}, palette.text, (0, (1, 1.4))),
+    )
+    for label, w, options, color, dashes in lines:
+        panel.plot(*extremes(w, **options), color=color, linestyle=dashes, label=label)
+    panel.set(xlim=(1000, 0), ylim=(0, None), xlabel="$t$")
+    panel.set_ylabel(r"tamaño de $\hat x_0$", color=palette.data)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -350,5 +373,5 @@ FIGURES = {
     "cfg-galeria": draw_gallery,
     "cfg-diversidad": draw_diversity,
     "cfg-clasificador": draw_classifier,
-    "cfg-remedios": draw_remedies,
+    "cfg-saturacion": draw_saturation,
 }

@@ -7,6 +7,7 @@ from statistics import mean
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from scripts.figures.style import Palette, canvas, log_axis
 from scripts.replicas.claims import (
@@ -58,6 +59,14 @@ def curve(
     return True
 
 
+def log_height(axes: Axes) -> None:
+    """Eje vertical logarítmico con los números escritos tal cual."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace(".", ",")))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_ddim(palette: Palette) -> Figure:
     figure, (panel,) = canvas(height=3.9)
     drawn = []
@@ -72,7 +81,7 @@ def draw_ddim(palette: Palette) -> Figure:
         pending(panel, palette)
         return figure
     log_axis(panel, (*FEW_STEPS, 1000))
-    panel.set_yscale("log")
+    log_height(panel)
     panel.set(xlabel="pasos", ylabel="distancia de Fréchet")
     figure.legend(handles=drawn, loc="outside lower center", ncols=5)
     return figure
@@ -133,7 +142,7 @@ def draw_min_snr(palette: Palette) -> Figure:
         pending(panel, palette)
         return figure
     log_axis(panel, SNAPSHOTS)
-    panel.set_yscale("log")
+    log_height(panel)
     panel.set(xlabel="pasos de entrenamiento", ylabel="distancia de Fréchet")
     figure.legend(handles=drawn, loc="outside lower center", ncols=3, columnspacing=1.0)
     return figure
@@ -141,7 +150,7 @@ def draw_min_snr(palette: Palette) -> Figure:
 
 def draw_zero_snr(palette: Palette) -> Figure:
     figure, axes = canvas(2, 2, height=4.6, sharex=True, sharey=True)
-    edges = np.linspace(-1, 1, 21)
+    edges = np.linspace(-1, 1, 21).tolist()
     for panel, (name, label) in zip(axes, SCHEDULE_NAMES.items(), strict=True):
         panel.set_title(label)
         units = [f"zero-snr-{name}-s{seed}" for seed in SEEDS]

@@ -4,19 +4,21 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from scripts.build.provenance import code_hash, versions
 from scripts.replicas.measures import classifier_digest
-from scripts.replicas.results import load_results, save_result
+from scripts.replicas.results import FOLDER, load_results, save_result
 from scripts.replicas.units import Unit, units
 from scripts.site.project import ROOT
 
 
-def perform(unit: Unit, origin: dict[str, Any]) -> float:
+def perform(unit: Unit, origin: dict[str, Any], folder: Path) -> float:
     """Ejecuta una unidad y guarda su resultado; devuelve los segundos que ha tardado."""
     started = time.perf_counter()
     values = unit.run()
@@ -31,12 +33,13 @@ def perform(unit: Unit, origin: dict[str, Any]) -> float:
             "seconds": seconds,
             "threads": torch.get_num_threads(),
             **origin,
-        }
+        },
+        folder,
     )
     return seconds
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     """Lee las opciones y recorre las unidades pendientes.
 
     Una unidad que falla no detiene a las demás; el código de salida lo dice.
@@ -44,13 +47,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Ejecuta las réplicas que faltan.")
     parser.add_argument("names", nargs="*", help="solo estas unidades; admite comodines")
     parser.add_argument("--list", action="store_true", help="solo dice cómo está cada una")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     chosen = [
         unit
         for unit in units()
         if not options.names or any(fnmatch(unit.name, pattern) for pattern in options.names)
     ]
-    done = load_results()
+    done = load_results(folder)
     pending = [unit for unit in chosen if unit.name not in done]
     if options.list:
         for unit in chosen:
@@ -71,7 +74,7 @@ def main() -> int:
         label = f"[{number}/{len(pending)}] {unit.name}"
         print(f"{label}…", flush=True)
         try:
-            print(f"{label}: {perform(unit, origin):.0f} s", flush=True)
+            print(f"{label}: {perform(unit, origin, folder):.0f} s", flush=True)
         except Exception as error:
             failed += 1
             print(f"{label}: no ha salido ({type(error).__name__}: {error})", flush=True)

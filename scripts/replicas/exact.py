@@ -35,7 +35,8 @@ def uniform_mean(x_t: Tensor, alpha_bar: float, half_width: float) -> Tensor:
     constant = 0.5 * math.log(2 * math.pi)
     densities = [(-0.5 * z.square() - constant - log_mass).exp() for z in (low, high)]
     mean = centre + scale * (densities[0] - densities[1])
-    return mean.clamp(-half_width, half_width) * x_t.sign()
+    result: Tensor = mean.clamp(-half_width, half_width) * x_t.sign()
+    return result
 
 
 def uniform_model(schedule: Schedule, pixels: int) -> Model:

@@ -80,7 +80,7 @@ def measure(x: Tensor, labels: Tensor) -> dict[str, float]:
     made = features(classifier(), x)
     with torch.no_grad():
         log_probabilities = F.log_softmax(classifier().head(made), dim=1)
-    classes = labels.unique().tolist()
+    classes = sorted(set(labels.tolist()))
     quality = precision_recall(reference(), made)
     return {
         "frechet": frechet_distance(made, reference()),

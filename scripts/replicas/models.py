@@ -1,7 +1,6 @@
 """Los modelos que las unidades comparten: se entrenan cuando hacen falta y se guardan en build/."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from ddpm_lit.checkpoints import Trained, load_model, save_model
 from ddpm_lit.data import Dataset
 from ddpm_lit.ema import EMA
 from ddpm_lit.recipes import Recipe
-from ddpm_lit.training import MODEL, TrainStep, train
+from ddpm_lit.training import MODEL, Consumer, TrainStep, train
 from scripts.replicas.recipes import SNAPSHOTS, digits_recipe, uniform_recipe
 from scripts.site.project import ROOT
 
@@ -55,7 +54,7 @@ def _trained(
     name: str,
     recipe: Recipe,
     dataset: Dataset | None = None,
-    consumers: tuple[Callable[[TrainStep, EMA], None], ...] = (),
+    consumers: tuple[Consumer, ...] = (),
     needed: tuple[Path, ...] = (),
 ) -> Trained:
     path = FOLDER / "models" / f"{name}.safetensors"

@@ -23,6 +23,7 @@ from scripts.replicas.claims import (
     fixed_bits,
     judge,
     learning_curves,
+    ratio,
     steps_to_same_quality,
 )
 from scripts.replicas.recipes import SNAPSHOTS
@@ -147,13 +148,14 @@ def _iddpm_steps(results: Results) -> str:
 def _iddpm_gradient(results: Results) -> str:
     names = {"uniform": "uniforme", "importance": "por importancia"}
     unit = "iddpm-gradient-s{seed}"
+    uniform = by_seed(results, unit, "uniform/covariance")
     return markdown(
-        ("reparto de $t$", "ruido del gradiente", "desviación de la pérdida (bits)"),
+        ("reparto de $t$", "ruido del gradiente, frente al uniforme", "desviación de la pérdida"),
         [
             (
                 label,
-                cell(by_seed(results, unit, f"{name}/noise_scale"), 1),
-                cell(by_seed(results, unit, f"{name}/loss_deviation")),
+                cell(ratio(by_seed(results, unit, f"{name}/covariance"), uniform), 3),
+                cell(by_seed(results, unit, f"{name}/loss_deviation"), 3),
             )
             for name, label in names.items()
         ],

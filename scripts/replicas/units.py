@@ -153,8 +153,8 @@ def few_steps(seed: int) -> Values:
 def gradient_noise(seed: int) -> Values:
     r"""El ruido del gradiente de $L_{vlb}$: con $t$ uniforme y con muestreo por importancia.
 
-    Es $\operatorname{tr}\operatorname{Cov}(g)/\|\mathbb{E} g\|^2$ de los gradientes de lotes de
-    128, en un mismo modelo y sin moverlo.
+    Es la traza de la covarianza de los gradientes de lotes de 128, en un mismo modelo y sin
+    moverlo. El gradiente medio es el mismo con los dos repartos: se pueden comparar tal cual.
     """
     trained = digits_model("cosine-hybrid", seed)
     model = copy.deepcopy(trained.model).requires_grad_(True)
@@ -177,15 +177,12 @@ def gradient_noise(seed: int) -> Values:
             gradient = torch.cat([part.flatten() for part in parts if part is not None]).double()
             total = gradient if total is None else total + gradient
             squares += float(gradient.square().sum())
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         assert total is not None
-        # Estimadores sin sesgo de la traza de la covarianza y del cuadrado de la media.
         n = GRADIENT_BATCHES
         of_mean = float((total / n).square().sum())
-        trace = (squares - n * of_mean) / (n - 1)
         measured[name] = {
-            "covariance": trace,
-            "noise_scale": trace / max(of_mean - trace / n, 1e-300),
+            "covariance": (squares - n * of_mean) / (n - 1),
             "loss": sum(losses) / n,
             "loss_deviation": float(torch.tensor(losses).std()),
         }

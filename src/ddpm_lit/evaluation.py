@@ -33,6 +33,7 @@ from ddpm_lit.metrics import (
     precision_recall,
     train_classifier,
 )
+from ddpm_lit.mlp import MLPConfig
 from ddpm_lit.training import with_text
 
 CLASSIFIER_STEPS = 800
@@ -78,12 +79,16 @@ def reference_data(
 
 
 def _readable(trained: Trained, data: Dataset) -> Dataset | None:
-    options = trained.recipe.model.options
-    if not options.get("vocabulary") or not data.captions:
+    config = trained.recipe.network_config()
+    if isinstance(config, MLPConfig) or not config.vocabulary or not data.captions:
         return data
-    known, length = set(options["vocabulary"]), trained.recipe.network_config().text_length
+    known = set(config.vocabulary)
     found = [words(caption) for caption in data.captions]
-    kept = [i for i, each in enumerate(found) if known.issuperset(each) and len(each) < length]
+    kept = [
+        row
+        for row, each in enumerate(found)
+        if known.issuperset(each) and len(each) < config.text_length
+    ]
     return data.subset(kept) if kept else None
 
 

@@ -281,7 +281,7 @@ def _condition_image(trained: "Trained", source: str) -> "Tensor":
     from ddpm_lit.data.conditions import conditioned
 
     asked = trained.recipe.data.conditions
-    wanted = {name: asked[name] for name in ("image", "factor") if name in asked}
+    wanted = {name: value for name, value in asked.items() if name in ("image", "factor")}
     picture = Dataset(_read(trained, source, "--image").x[None])
     return conditioned(picture, wanted).conditions.get("image", picture.x)
 

@@ -1,0 +1,440 @@
+"""Las réplicas: las reglas que juzgan, los resultados confirmados y lo que enseña la página."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from scripts.replicas import __main__ as runner
+from scripts.replicas import claims, exact, measures, recipes, results, tables, units
+from scripts.replicas.claims import CLAIMS, Claim, Comparison, Outcome, judge
+from scripts.site import macros
+from torch import nn
+
+from ddpm_lit.checkpoints import Trained
+from ddpm_lit.posterior import q_posterior
+from ddpm_lit.scheduler import make_schedule
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "despues" / "replicas.md"
+UNITS = {unit.name: unit for unit in units.units()}
+
+
+# --- Un mundo de mentira en que todo sale como dicen los artículos, o todo al revés --------------
+
+
+def quality(frechet: float, agreement: float = 0.99, **others: float) -> dict[str, float]:
+    return {"frechet": frechet, "agreement": agreement, **others}
+
+
+def values_of(name: str, good: bool, agreement: float) -> dict:
+    """Los valores de una unidad: a favor de su afirmación o en contra."""
+    low, high = (1.0, 3.0) if good else (3.0, 1.0)
+    if name == "baseline":
+        return {"classifier_accuracy": 0.99, "held_out": quality(0.3)}
+    if name.startswith("ddpm"):
+        ours = "epsilon-simple" in name
+        bits = {"epsilon-simple": high, "epsilon-vlb": low}.get(name[5:-3], 2.0)
+        return quality(2 * low if ours else 2 * high, agreement) | {
+            "bits": {"fixed_small": bits, "fixed_large": bits}
+        }
+    if name.startswith("iddpm-linear-hybrid"):
+        return quality(2.2 if good else 20.0, agreement) | {
+            "bits": {"learned_range": 0.5 if good else 9.0}
+        }
+    if name.startswith("iddpm-cosine-simple"):
+        both = 1.0 if good else 5.0
+        return quality(1.0 if good else 9.0, agreement) | {
+            "bits": {"fixed_small": both, "fixed_large": both}
+        }
+    if name.startswith("iddpm-cosine-hybrid"):
+        return quality(1.1 if good else 20.0, agreement) | {
+            "bits": {"learned_range": 0.5 if good else 9.0}
+        }
+    if name.startswith("iddpm-steps"):
+        heights = {"fixed_large": high, "fixed_small": low, "learned_range": low}
+        return {
+            variance: {str(steps): quality(height) for steps in units.FEW_STEPS}
+            for variance, height in heights.items()
+        }
+    if name.startswith("iddpm-gradient"):
+        return {
+            kind: {"covariance": scale, "loss_deviation": 1.0}
+            for kind, scale in (("importance", low), ("uniform", high))
+        }
+    if name.startswith("ddim-grid"):
+        heights = dict.fromkeys(units.ETAS, 2.0) | {
+            "0": low,
+            "1": high,
+            "sigma": 3 * high if good else 0.3,
+        }
+        return {
+            eta: {str(steps): quality(height) for steps in units.FEW_STEPS}
+            for eta, height in heights.items()
+        }
+    if name.startswith("ddim-full"):
+        eta = name.split("-")[2]
+        return {eta: {"1000": quality(9.0 if eta == "1" and not good else 1.5)}}
+    if name.startswith("ddim-reconstruction"):
+        steps = units.RECONSTRUCTION_STEPS
+        return {"error": {str(k): 1 / k if good else float(k) for k in steps}}
+    if name.startswith("cfg"):
+        return {f"{w:g}": cfg_values(w, name[4:7], good, agreement) for w in units.WEIGHTS}
+    if name.startswith("min-snr"):
+        speed = {"x-constant": 2.0, "x-min-snr": low, "epsilon-constant": 2.0}[name[8:-3]]
+        return {str(step): quality(speed / step, agreement) for step in recipes.SNAPSHOTS}
+    if name == "zero-snr-exact":
+        return {
+            schedule: {str(p): {"extreme": extreme(schedule, good)} for p in units.UNIFORM_PIXELS}
+            for schedule in recipes.UNIFORM_SCHEDULES
+        }
+    if name == "zero-snr-emoji":
+        data = {"data": {"luminance": 0.5, "bright": 0.25}}
+        return data | {
+            schedule: {"luminance": 0.5, "bright": 2.5 * extreme(schedule, good)}
+            for schedule in recipes.UNIFORM_SCHEDULES
+        }
+    schedule = name.removeprefix("zero-snr-")[:-3]
+    return {
+        "extreme": extreme(schedule, good),
+        "deviation": 0.5,
+        "luminance": [-0.5, 0.0, 0.5],
+    }
+
+
+def cfg_values(w: float, p: str, good: bool, agreement: float) -> dict[str, float]:
+    worse = {"0.1": 1.0, "0.2": 1.02 if good else 2.0, "0.5": 1.5 if good else 0.5}[p]
+    if good:
+        return quality(
+            worse * (0.5 + abs(w - 0.1)),
+            agreement,
+            log_probability=-1 / (1 + w),
+            diversity=4 - w / 2,
+        )
+    shape = 0.5 if w == 0 else 2.0 if w < 1 else 1.0
+    return quality(worse * shape, agreement - 0.01 * w, log_probability=-1.0 - w, diversity=4 + w)
+
+
+def extreme(schedule: str, good: bool) -> float:
+    return 0.01 if (schedule == "scaled_linear") == good else 0.1
+
+
+def world(good: bool, agreement: float = 0.99) -> dict[str, dict]:
+    return {
+        name: {"unit": name, "values": values_of(name, good, agreement), "seconds": 60.0}
+        for name in UNITS
+    }
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_holds_when_the_papers_are_right(name):
+    verdict = judge(CLAIMS[name], world(good=True))
+    assert {each.text: each.outcome for each in verdict.comparisons} == {
+        each.text: Outcome.HOLDS for each in verdict.comparisons
+    }
+    assert verdict.outcome is Outcome.HOLDS
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_fails_when_all_is_backwards(name):
+    verdict = judge(CLAIMS[name], world(good=False))
+    assert verdict.outcome is Outcome.FAILS
+    assert Outcome.HOLDS not in {each.outcome for each in verdict.comparisons}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_failing_does_not_count_if_the_baseline_is_bad(name):
+    verdict = judge(CLAIMS[name], world(good=False, agreement=0.85))
+    has_classes = CLAIMS[name].baseline is not None
+    assert verdict.baseline_met is not has_classes
+    assert verdict.outcome is (Outcome.UNCLEAR if has_classes else Outcome.FAILS)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_is_pending_until_its_units_are_done(name):
+    # La tercera semilla es de propina: sin ella ya se puede juzgar.
+    enough = {unit: record for unit, record in world(good=True).items() if unit[-3:] != "-s2"}
+    assert judge(CLAIMS[name], enough).outcome is Outcome.HOLDS
+    assert judge(CLAIMS[name], {}).outcome is Outcome.PENDING
+    outcomes = {
+        judge(CLAIMS[name], {k: v for k, v in enough.items() if k != gone}).outcome
+        for gone in enough
+    }
+    assert outcomes == {Outcome.HOLDS, Outcome.PENDING}
+
+
+def test_a_comparison_needs_all_its_seeds_beyond_the_margin():
+    outcomes = {
+        (0.06, 0.2): Outcome.HOLDS,
+        (0.04, 0.2): Outcome.UNCLEAR,
+        (-0.2, 0.2): Outcome.UNCLEAR,
+        (-0.06, -0.2): Outcome.FAILS,
+        (-0.04, -0.2): Outcome.UNCLEAR,
+        (0.14,): Outcome.UNCLEAR,
+        (0.16,): Outcome.HOLDS,
+        (-0.16,): Outcome.FAILS,
+        (): Outcome.PENDING,
+    }
+    assert {gaps: Comparison("", gaps).outcome for gaps in outcomes} == outcomes
+
+
+def test_one_failure_sinks_a_claim_and_one_doubt_leaves_it_open():
+    def of(*gaps: float) -> Outcome:
+        comparisons = [Comparison("", (gap, gap)) for gap in gaps]
+        return judge(Claim("", lambda _: comparisons, None), {}).outcome
+
+    assert of(1, 1) is Outcome.HOLDS
+    assert of(1, 0) is Outcome.UNCLEAR
+    assert of(1, 0, -1) is Outcome.FAILS
+
+
+def test_relative_gap_is_a_fraction_of_the_larger():
+    assert claims.relative_gap(3, 4) == pytest.approx(0.25)
+    assert claims.relative_gap(4, 3) == pytest.approx(-0.25)
+    assert claims.relative_gap(0, 0) == 0
+    # Un modelo que ha divergido está a una distancia infinita.
+    assert claims.relative_gap(3, math.inf) == 1
+    assert claims.relative_gap(math.inf, 3) == -1
+    assert claims.relative_gap(math.inf, math.inf) == 0
+
+
+def test_steps_to_reach_interpolates_a_power_law():
+    curve = [(k, 100 / k) for k in (100, 200, 400, 800)]
+    assert claims.steps_to_reach(curve, 100 / 300) == pytest.approx(300)
+    assert claims.steps_to_reach(curve, 1.0) == 100
+    assert claims.steps_to_reach(curve, 100 / 800) == pytest.approx(800)
+    assert claims.steps_to_reach(curve, 0.01) == math.inf
+
+
+# --- Los resultados confirmados -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(results.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_committed_results_follow_the_schema(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert results.check_result(record) == []
+    assert record["unit"] == path.stem and path.stem in UNITS
+    assert (record["experiment"], record["seed"]) == (
+        UNITS[path.stem].experiment,
+        UNITS[path.stem].seed,
+    )
+    assert record["threads"] == 1
+
+
+def test_committed_results_are_measured_with_the_same_features():
+    found = {record["features"] for record in results.load_results().values()}
+    assert len(found) <= 1
+    if found:
+        assert found == {measures.digest(measures.CLASSIFIER.read_bytes())}
+
+
+def complete_record(**changes) -> dict:
+    record = {
+        "unit": "una",
+        "experiment": "ddpm",
+        "seed": 0,
+        "parameters": {},
+        "values": {"a": {"b": 1.5}, "diverge": None},
+        "seconds": 1.0,
+        "threads": 1,
+        "versions": {},
+        "code": "x",
+        "commit": "y",
+        "features": "z",
+    }
+    return record | changes
+
+
+def test_results_are_written_whole_and_read_back(tmp_path):
+    results.save_result(complete_record(), tmp_path)
+    assert results.load_results(tmp_path) == {"una": complete_record()}
+    found = results.load_results(tmp_path)
+    assert results.value(found, "una", "a/b") == 1.5
+    assert results.value(found, "una", "diverge") == math.inf
+    assert results.value(found, "otra", "a/b") is None
+    with pytest.raises(KeyError):
+        results.value(found, "una", "a/c")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"values": {}}, "ningún valor"),
+        ({"values": {"a": {"b": math.nan}}}, "«a/b» no es finito"),
+        ({"seed": "0"}, "«seed» es '0'"),
+        ({"nota": 1}, "sobra «nota»"),
+    ],
+)
+def test_bad_results_are_refused(tmp_path, changes, problem):
+    with pytest.raises(ValueError, match=problem):
+        results.save_result(complete_record(**changes), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- La página ------------------------------------------------------------------------------------
+
+CALLS = re.findall(r'replica\("(\w+)"(?:, "([^"]+)")?', PAGE.read_text(encoding="utf-8"))
+
+
+def test_page_shows_every_claim_and_every_table_once():
+    shown = [name for what, name in CALLS if what == "veredicto"]
+    assert sorted(shown) == sorted(CLAIMS)
+    assert sorted(name for what, name in CALLS if what == "tabla") == sorted(tables.TABLES)
+
+
+def test_what_is_missing_is_shown_as_pending():
+    for name in tables.TABLES:
+        assert tables.PENDING in tables.table(name, {})
+    for name in CLAIMS:
+        assert '"Pendiente"' in tables.verdict(name, {})
+    assert tables.summary({}).count("**pendiente**") == len(CLAIMS)
+    assert tables.progress({}).startswith(f"0 de las {len(UNITS)} unidades")
+    assert all(
+        tables.measured(name, 2, {}) == tables.PENDING for what, name in CALLS if what == "valor"
+    )
+
+
+def test_tables_are_whole_with_all_the_results_and_with_any_of_them_missing():
+    complete = world(good=True)
+    for name in tables.TABLES:
+        lines = tables.table(name, complete).splitlines()
+        assert len({line.count("|") for line in lines}) == 1
+        assert tables.PENDING not in tables.table(name, complete)
+    for gone in complete:
+        partial = {name: record for name, record in complete.items() if name != gone}
+        for name in tables.TABLES:
+            tables.table(name, partial)
+        for name in CLAIMS:
+            tables.verdict(name, partial)
+
+
+def test_cells_give_mean_and_deviation_with_a_decimal_comma():
+    assert tables.cell({0: 1.0, 1: 2.0}) == "1,50 ± 0,71"
+    assert tables.cell({0: -0.125}, 3) == "−0,125"
+    assert tables.cell({0: 0.5}, 1, scale=100) == "50,0"
+    assert tables.cell({0: math.inf, 1: 2.0}) == "diverge / 2,00"
+    assert tables.cell({}) == tables.PENDING
+
+
+# --- Las unidades ---------------------------------------------------------------------------------
+
+
+def test_units_have_unique_names_and_their_recipes_exist():
+    names = [unit.name for unit in units.units()]
+    assert len(names) == len(set(names))
+    for variant in recipes.VARIANTS:
+        recipe = recipes.digits_recipe(variant, 1)
+        assert recipe.seed == 1 and recipe.data.held_out == 0.2
+    for name in recipes.UNIFORM_SCHEDULES:
+        assert len(recipes.uniform_recipe(name, 0).schedule()) == 1000
+
+
+def test_only_what_is_missing_is_run_and_a_failure_does_not_stop_the_rest(
+    tmp_path, monkeypatch, capsys
+):
+    ran = []
+
+    def unit(name: str, broken: bool = False) -> units.Unit:
+        def run() -> dict:
+            ran.append(name)
+            if broken:
+                raise ValueError("no hay datos")
+            return {"x": 1.0}
+
+        return units.Unit(name, "ddpm", 0, run)
+
+    listed = [unit("a"), unit("b", broken=True), unit("c")]
+    monkeypatch.setattr(runner, "units", lambda: iter(listed))
+    monkeypatch.setattr(runner, "classifier_digest", lambda: "huella")
+    assert runner.main([], tmp_path) == 1
+    assert ran == ["a", "b", "c"]
+    assert "no hay datos" in capsys.readouterr().out
+    listed[1] = unit("b")
+    ran.clear()
+    assert runner.main([], tmp_path) == 0
+    assert ran == ["b"]
+    assert set(results.load_results(tmp_path)) == {"a", "b", "c"}
+    assert runner.main(["--list"], tmp_path) == 0
+    assert "0 pendientes" in capsys.readouterr().out
+
+
+class PosteriorMean(nn.Module):
+    """La red perfecta para un solo dato, que predice la media del posterior del proceso entero."""
+
+    def __init__(self, x_0: torch.Tensor) -> None:
+        super().__init__()
+        self.x_0, self.schedule = x_0, make_schedule("linear", 1000)
+
+    def forward(self, x_t: torch.Tensor, t: torch.Tensor, class_labels: torch.Tensor):
+        return q_posterior(self.schedule, self.x_0.expand_as(x_t), x_t, t).mean
+
+
+def test_a_posterior_mean_network_can_skip_steps():
+    x_0 = torch.linspace(-0.9, 0.9, 64).reshape(1, 1, 8, 8)
+    trained = Trained(PosteriorMean(x_0), recipes.digits_recipe("mu-mse", 0), (1, 8, 8), {})
+    x, labels = measures.draw(trained, seed=0, count=3, steps=20, variance="fixed_small")
+    assert torch.allclose(x, x_0.expand_as(x), atol=2e-3)
+    assert labels.tolist() == [0, 1, 2]
+
+
+# --- Las leyes exactas ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha_bar", [2.4e-9, 0.0047, 0.3, 0.99])
+def test_uniform_mean_is_the_integral(alpha_bar):
+    half_width = 4.0
+    grid = torch.linspace(-half_width, half_width, 400_001, dtype=torch.float64)
+    x_t = torch.tensor([-7.0, -0.3, 0.0, 0.05, 3.0], dtype=torch.float64)
+    log_weights = -0.5 * (x_t[:, None] - alpha_bar**0.5 * grid).square() / (1 - alpha_bar)
+    weights = torch.softmax(log_weights, dim=1)
+    found = exact.uniform_mean(x_t, alpha_bar, half_width)
+    assert torch.allclose(found, weights @ grid, rtol=1e-3, atol=1e-6)
+
+
+def test_uniform_mean_without_signal_is_that_of_the_data():
+    assert exact.uniform_mean(torch.tensor([3.0, -1.0]), 0.0, 2.0).tolist() == [0, 0]
+
+
+def test_empirical_model_is_the_weighted_mean_of_the_data():
+    schedule = make_schedule("linear", 50)
+    data = torch.randn(7, 1, 2, 2, dtype=torch.float64)
+    x_t = torch.randn(3, 1, 2, 2, dtype=torch.float64)
+    bar = schedule.alphas_cumprod[20]
+    distances = (x_t[:, None] - bar.sqrt() * data[None]).flatten(2).square().sum(dim=2)
+    weights = torch.softmax(-distances / (2 * (1 - bar)), dim=1)
+    found = exact.empirical_model(schedule, data)(x_t, torch.full((3,), 20))
+    assert torch.allclose(found, torch.einsum("bn,nchw->bchw", weights, data))
+
+
+def test_exact_generation_recovers_the_law_if_nothing_is_left_at_the_end():
+    schedule = make_schedule("cosine", 200)
+    like = torch.zeros(4000, 1, dtype=torch.float64)
+    x = exact.draw(exact.uniform_model(schedule, 1024), schedule, like, seed=0)[:, 0] / 32
+    report = exact.luminance_report(x)
+    assert report["extreme"] == pytest.approx(0.1, abs=0.02)
+    assert report["deviation"] == pytest.approx(3**-0.5, abs=0.02)
+    assert report["distance"] < 0.04
+
+
+def test_luminance_report_of_the_law_itself():
+    report = exact.luminance_report((2 * torch.arange(10_000) + 1) / 10_000 - 1)
+    assert report["distance"] == pytest.approx(0, abs=1e-6)
+    assert report["extreme"] == pytest.approx(0.1, abs=1e-3)
+    assert report["deviation"] == pytest.approx(3**-0.5, abs=1e-3)
+    assert exact.luminance_report(torch.zeros(100))["distance"] == pytest.approx(0.5, abs=0.01)
+
+
+# --- La macro -------------------------------------------------------------------------------------
+
+
+def test_macro_answers_every_call_of_the_page_and_warns_of_the_others(caplog):
+    context = macros.PageContext("despues/replicas.md")
+    for what, name in CALLS:
+        shown = macros.replica(context, what, name)
+        assert shown and "dl-falta" not in shown
+    assert not caplog.records
+    for what, name in (("tabla", "otra"), ("veredicto", "otro"), ("cosa", "")):
+        assert "dl-falta" in macros.replica(context, what, name)
+    assert len(caplog.records) == 3
