@@ -50,13 +50,13 @@ def every_option(
     """El paso de DDIM con todas las opciones de la galería: una parte del lote para cada una."""
     step, z = predict(x_t, index), next(noises)
     count = len(GALLERY_CLASSES)
-    parts = []
-    for row, (_, options) in enumerate(GALLERY_ROWS):
+
+    def part(row: int, options: dict[str, Any]) -> Tensor:
         rows = slice(row * count, (row + 1) * count)
         seen = ReverseStep(*(value[rows] for value in step))
-        parts.append(
-            ddim(lambda x, i, seen=seen: seen, schedule, x_t[rows], index, iter([z]), **options)[0]
-        )
+        return ddim(lambda *_: seen, schedule, x_t[rows], index, iter([z]), **options)[0]
+
+    parts = [part(row, options) for row, (_, options) in enumerate(GALLERY_ROWS)]
     return torch.cat(parts), step.x_start
 
 
@@ -69,7 +69,7 @@ def gallery() -> Tensor:
     columns = []
     for steps in STEPS:
         noises = sampling_noise(SEED, range(len(GALLERY_CLASSES)), trained.shape)
-        indices = spaced_indices(len(trained.schedule), min(steps, longest), "trailing")
+        indices = spaced_indices(len(trained.schedule), min(steps, longest))
         *_, last = algorithm2(
             trained.model,
             respace(trained.schedule, indices),
@@ -79,13 +79,14 @@ def gallery() -> Tensor:
             condition={"class_labels": labels},
             **trained.options(),
         )
-        columns.append(last.x_t.unflatten(0, (len(GALLERY_ROWS), len(GALLERY_CLASSES))))
+        shape = (len(GALLERY_ROWS), len(GALLERY_CLASSES), *trained.shape)
+        columns.append(last.x_t.reshape(shape))
     return torch.stack(columns, dim=2)
 
 
 def draw_gallery(palette: Palette) -> Figure:
     images = gallery()
-    figure, axes = canvas(1, 2, height=4.1)
+    figure, axes = canvas(1, 2, height=3.3)
     for number, panel in enumerate(axes):
         show_mosaic(
             panel,
@@ -122,7 +123,7 @@ def draw_spacings(palette: Palette) -> Figure:
 
 CENTRES = 300
 WIDTH_OF_EACH = 0.03
-WALKERS = 7
+WALKERS = 4
 CLOUD = 500
 
 
@@ -159,9 +160,10 @@ def draw_paths(palette: Palette) -> Figure:
         show_points(panel, states[-1], palette.data, limit=2.6, size=5, alpha=0.35)
         for walker in range(WALKERS):
             line = states[:, walker].numpy()
-            panel.plot(*line.T, color=palette.noisy, linewidth=1.1, alpha=0.9)
-            panel.plot(*line[0], "o", color=palette.noise, markersize=5.5)
-            panel.plot(*line[-1], "o", color=palette.data, markersize=6, path_effects=halo(palette))
+            color = palette.series[walker]
+            panel.plot(*line.T, color=color, linewidth=1.0, alpha=0.75)
+            for end, marker in ((line[0], "s"), (line[-1], "o")):
+                panel.plot(*end, marker, color=color, markersize=8, path_effects=halo(palette, 3))
         panel.set_title(title)
     return figure
 
@@ -236,7 +238,7 @@ def draw_errors(palette: Palette) -> Figure:
 
 # --- Reconstrucción e interpolación ---------------------------------------------------------------
 
-RECONSTRUCTED = 8
+RECONSTRUCTED = 7
 RECONSTRUCTION_STEPS = (5, 10, 20, 50, 100)
 
 
@@ -245,7 +247,8 @@ def reconstructions() -> tuple[Tensor, list[tuple[int, Tensor, float]]]:
     """Dígitos que la red no ha visto; y, con cada número de pasos, lo que vuelve y su error."""
     trained = models.load(MODEL)
     _, held_out = models.digits_split()
-    x_0, labels = held_out.x[:RECONSTRUCTED], held_out.y[:RECONSTRUCTED]
+    assert held_out.labels is not None
+    x_0, labels = held_out.x[:RECONSTRUCTED], held_out.labels[:RECONSTRUCTED]
     found = []
     for steps in RECONSTRUCTION_STEPS:
         schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), steps))
@@ -259,23 +262,15 @@ def reconstructions() -> tuple[Tensor, list[tuple[int, Tensor, float]]]:
 
 def draw_reconstructions(palette: Palette) -> Figure:
     x_0, found = reconstructions()
-    figure, (panel,) = canvas(height=4.7)
+    figure, (panel,) = canvas(height=4.6)
     show_mosaic(
         panel,
         torch.cat([x_0, *(back for _, back, _ in found)]),
         RECONSTRUCTED,
-        left=["$x_0$", *(f"{steps} pasos" for steps, _, _ in found)],
+        left=["$x_0$", *(f"{steps} pasos\n{comma(error, 5)}" for steps, _, error in found)],
     )
-    panel.get_yticklabels()[0].set(color=palette.data, fontsize=14)
     panel.tick_params(axis="y", labelsize=11, pad=5)
-    side = panel.secondary_yaxis("right")
-    side.set_yticks(
-        [row + 0.5 for row in range(len(found) + 1)],
-        ["error", *(comma(error, 4) for *_, error in found)],
-        fontsize=11,
-    )
-    side.tick_params(length=0)
-    side.spines["right"].set_visible(False)
+    panel.get_yticklabels()[0].set(color=palette.data, fontsize=15)
     return figure
 
 
@@ -293,7 +288,8 @@ def interpolations() -> Tensor:
     )
     latents, labels = [], []
     for number, label in enumerate(INTERPOLATED_CLASSES):
-        a, b = next(sampling_noise(SEED, (2 * number, 2 * number + 1), trained.shape)).split(1)
+        noise = next(sampling_noise(SEED, (2 * number, 2 * number + 1), trained.shape))
+        a, b = noise[:1], noise[1:]
         straight = torch.stack([a + (b - a) * k / (POINTS - 1) for k in range(POINTS)])
         latents += [interpolate_latents(a, b, POINTS).flatten(0, 1), straight.flatten(0, 1)]
         labels += [label] * (2 * POINTS)

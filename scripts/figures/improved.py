@@ -117,7 +117,7 @@ def draw_v(palette: Palette) -> Figure:
     panel.plot(t, found.best, color=palette.text, linestyle=(0, (1, 1.2)), label="la óptima")
     log_axis(panel, (2, 10, 100, 1000))
     panel.set(xlim=(2, 1000), ylim=(-0.3, 1.3), xlabel="$t$")
-    panel.set_yticks((0, 0.5, 1), (r"$\tilde\beta_t$", "0,5", r"$\beta_t$"))
+    panel.set_yticks((0, 0.5, 1), (r"$0\;(\tilde\beta_t)$", "0,5", r"$1\;(\beta_t)$"), fontsize=12)
     panel.set_ylabel("$v$", color=palette.schedule, fontsize=13)
     panel.legend(loc="lower left", ncols=3)
     return figure

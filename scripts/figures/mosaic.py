@@ -17,9 +17,9 @@ GAP = 4
 
 
 def mosaic(images: Tensor, columns: int, gap: int = GAP) -> NDArray[np.uint8]:
-    """Las imágenes (N, 1, H, W), por filas, como una sola imagen RGBA."""
+    """Las imágenes (N, C, H, W), por filas, como una sola imagen RGBA."""
     pixels = grid(images, columns, padding=gap, scale=SCALE)
-    covered = torch.ones_like(images)
+    covered = torch.ones_like(images[:, :1])
     mask = grid(covered, columns, padding=gap, scale=SCALE, background=0)
     pixels = pixels.convert("RGBA")
     pixels.putalpha(mask)
@@ -40,7 +40,7 @@ def show_mosaic(
 
     Args:
         axes: los ejes.
-        images: las imágenes, (N, 1, H, W), por filas.
+        images: las imágenes, (N, C, H, W), por filas.
         columns: cuántas columnas tiene.
         gap: separación, en las unidades en que un píxel mide `SCALE`.
         top: el rótulo de cada columna, encima.

@@ -1,0 +1,301 @@
+"""Condiciones: lo que cambia al saber una, y redes que obedecen a una clase, un número, otra
+imagen o una frase."""
+
+import textwrap
+from functools import cache
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ddpm_lit.checkpoints import Trained
+from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.data.conditions import conditioned, ink
+from ddpm_lit.pretrained import load_pretrained
+from ddpm_lit.scheduler import make_schedule
+from scripts.build import models
+from scripts.figures.mixture import normal
+from scripts.figures.mosaic import show_mosaic
+from scripts.figures.style import Palette, canvas
+from scripts.site.project import profile
+
+INPUTS = (
+    "digits-ink",
+    "digits-sr",
+    "weights-emoji-sr",
+    "weights-emoji-color",
+    "weights-openmoji-texto",
+)
+SMOKE = profile() == "smoke"
+STEPS = 2 if SMOKE else 50
+COLUMNS = 10
+
+# --- Dos clases en una recta: todo exacto -------------------------------------------------------
+
+MEANS, STD = (-0.6, 0.6), 0.25
+SCHEDULE = make_schedule("cosine", 1000)
+
+
+def guesses(x: np.ndarray, bar: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """La densidad de x_t y E[x_0 | x_t] sin clase, (M,), y E[x_0 | x_t, clase], (2, M)."""
+    variance = bar * STD**2 + 1 - bar
+    densities = np.stack([normal(x, np.sqrt(bar) * mean, variance) / 2 for mean in MEANS])
+    pull = np.sqrt(bar) * STD**2 / variance
+    known = np.stack([mean + pull * (x - np.sqrt(bar) * mean) for mean in MEANS])
+    density = densities.sum(0)
+    return density, (densities * known).sum(0) / density, known
+
+
+def draw_guesses(palette: Palette) -> Figure:
+    figure, axes = canvas(1, 2, height=3.5)
+    x = np.linspace(-3, 3, 601)
+    _, unknown, known = guesses(x, 0.3)
+    for line, color, label in zip(
+        known, (palette.noise, palette.mean), ("clase A", "clase B"), strict=True
+    ):
+        axes[0].plot(x, line, color=color, linestyle=(0, (5, 1.8)), label=label)
+    axes[0].plot(x, unknown, color=palette.data, label="sin clase")
+    axes[0].set(xlim=(-3, 3), ylim=(-1.05, 1.75), xlabel="$x_t$")
+    axes[0].set_title(r"La mejor apuesta, $\hat{x}_0$")
+    axes[0].legend(loc="upper left")
+
+    levels = np.arange(4, 1000, 5)
+    grid = np.linspace(-6, 6, 2401)
+    losses = np.array([_losses(grid, float(SCHEDULE.alphas_cumprod[level])) for level in levels])
+    fractions = (levels + 1) / len(SCHEDULE)
+    axes[1].plot(fractions, losses[:, 0], color=palette.data, label="sin clase")
+    axes[1].plot(
+        fractions, losses[:, 1], color=palette.noisy, linestyle=(0, (5, 1.8)), label="con clase"
+    )
+    axes[1].set(xlim=(0, 1), ylim=(0, 1.02), xlabel="$t/T$")
+    axes[1].set_title(r"La menor pérdida posible")
+    axes[1].legend(loc="upper right")
+    return figure
+
+
+def _losses(x: np.ndarray, bar: float) -> tuple[float, float]:
+    """E[Var(ε | x_t)] y E[Var(ε | x_t, clase)]."""
+    density, unknown, known = guesses(x, bar)
+    inside = STD**2 * (1 - bar) / (bar * STD**2 + 1 - bar)
+    share = (unknown - known[0]) / (known[1] - known[0])
+    between = share * (1 - share) * (known[1] - known[0]) ** 2
+    scale = bar / (1 - bar)
+    total = inside + float((density * between).sum() * (x[1] - x[0]))
+    return scale * total, scale * inside
+
+
+# --- Un número: la cantidad de tinta ------------------------------------------------------------
+
+INKS = (-0.55, -0.45, -0.35, -0.25)
+
+
+def with_ink(inks: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
+    """Dígitos con una clase y una tinta cada uno."""
+    return models.load("digits-ink").sample(
+        len(inks),
+        seed=seed,
+        class_labels=labels,
+        scalars=inks[:, None],
+        sampler="ddim",
+        steps=STEPS,
+        device="cpu",
+    )
+
+
+@cache
+def inked() -> list[Tensor]:
+    """Las diez cifras con cada cantidad de tinta y siempre los mismos diez ruidos."""
+    labels = torch.arange(COLUMNS)
+    return [with_ink(torch.full((COLUMNS,), amount), labels) for amount in INKS]
+
+
+def draw_ink(palette: Palette) -> Figure:
+    figure, (panel,) = canvas(height=2.95)
+    show_mosaic(
+        panel,
+        torch.cat(inked()),
+        COLUMNS,
+        left=[f"${amount:.2f}$".replace(".", "{,}") for amount in INKS],
+    )
+    panel.tick_params(axis="y", labelsize=12, pad=5)
+    panel.set_ylabel("la tinta que se pide", labelpad=6)
+    return figure
+
+
+@cache
+def obeyed() -> tuple[Tensor, Tensor]:
+    """La tinta pedida y la obtenida en 200 dígitos de clase cualquiera."""
+    count = 10 if SMOKE else 200
+    asked = torch.linspace(-0.6, -0.2, count)
+    return asked, ink(with_ink(asked, torch.arange(count) % 10, seed=1))[:, 0]
+
+
+def draw_obeyed(palette: Palette) -> Figure:
+    asked, obtained = obeyed()
+    figure, (panel,) = canvas(height=3.3)
+    panel.plot(asked, asked, color=palette.text, linestyle=(0, (1, 1.4)), label="obediencia total")
+    panel.scatter(asked, obtained, color=palette.data, s=14, alpha=0.75, label="200 dígitos")
+    panel.set(xlabel="tinta pedida", ylabel="tinta obtenida")
+    panel.legend(loc="upper left")
+    return figure
+
+
+# --- Otra imagen --------------------------------------------------------------------------------
+
+
+def held_out(trained: Trained) -> Dataset:
+    """Los datos que una red no ha visto, con sus condiciones."""
+    data = trained.recipe.data
+    _, rest = split(load_dataset(data.name, **data.options), data.held_out, data.split_seed)
+    return conditioned(rest, data.conditions)
+
+
+def from_images(trained: Trained, rows: list[int], repeats: int) -> tuple[Dataset, list[Tensor]]:
+    """Los datos elegidos, y lo que la red hace a partir de su imagen, con varias semillas."""
+    chosen = held_out(trained).subset(rows)
+    outputs = [
+        trained.sample(
+            len(rows),
+            seed=seed,
+            image=chosen.conditions["image"],
+            steps=STEPS,
+            device="cpu",
+        )
+        for seed in range(repeats)
+    ]
+    return chosen, outputs
+
+
+def show_rows(rows: list[Tensor], labels: list[str], height: float) -> Figure:
+    figure, (panel,) = canvas(height=height)
+    colour = [row.expand(-1, rows[-1].shape[1], -1, -1) for row in rows]
+    show_mosaic(panel, torch.cat(colour), len(rows[0]), left=labels)
+    panel.tick_params(axis="y", labelsize=11, pad=5)
+    return figure
+
+
+@cache
+def enlarged() -> tuple[Dataset, list[Tensor]]:
+    trained = models.load("digits-sr")
+    labels = held_out(trained).labels
+    assert labels is not None
+    rows = [int((labels == label).nonzero()[3, 0]) for label in range(COLUMNS)]
+    return from_images(trained, rows, 2)
+
+
+def draw_enlarged(palette: Palette) -> Figure:
+    chosen, outputs = enlarged()
+    return show_rows(
+        [chosen.conditions["image"], *outputs, chosen.x],
+        ["4×4", "a 8×8", "otra semilla", "el original"],
+        height=2.85,
+    )
+
+
+EMOJI = list(range(5, 165, 20))
+
+
+@cache
+def emoji(name: str) -> tuple[Dataset, list[Tensor]]:
+    return from_images(load_pretrained(name), EMOJI, 2)
+
+
+def draw_emoji_enlarged(palette: Palette) -> Figure:
+    chosen, outputs = emoji("emoji-sr")
+    return show_rows(
+        [chosen.conditions["image"], *outputs, chosen.x],
+        ["8×8", "a 32×32", "otra semilla", "el original"],
+        height=3.6,
+    )
+
+
+def draw_emoji_coloured(palette: Palette) -> Figure:
+    chosen, outputs = emoji("emoji-color")
+    return show_rows(
+        [chosen.conditions["image"], *outputs, chosen.x],
+        ["en gris", "coloreado", "otra semilla", "el original"],
+        height=3.6,
+    )
+
+
+# --- Una frase ----------------------------------------------------------------------------------
+
+SEEN = (
+    "cara sonriendo con gafas de sol",
+    "corazón rojo",
+    "manzana roja",
+    "árbol de hoja caduca",
+    "círculo rojo",
+    "sandía",
+    "rana",
+    "fantasma",
+    "paraguas",
+    "estrella",
+)
+SEEDS = 2 if SMOKE else 6
+GUIDANCE = 3.0
+
+
+@cache
+def written(captions: tuple[str, ...]) -> Tensor:
+    """Lo que la red dibuja con cada frase y cada semilla, (frases, semillas, 3, 32, 32)."""
+    images = load_pretrained("openmoji-texto").sample(
+        list(range(SEEDS)) * len(captions),
+        text=[caption for caption in captions for _ in range(SEEDS)],
+        guidance=GUIDANCE,
+        sampler="ddim",
+        steps=STEPS,
+        device="cpu",
+    )
+    return images.unflatten(0, (len(captions), SEEDS))
+
+
+def show_written(captions: tuple[str, ...], images: Tensor, top: list[str]) -> Figure:
+    figure, (panel,) = canvas(height=8.6)
+    show_mosaic(
+        panel,
+        images.flatten(0, 1),
+        images.shape[1],
+        top=top,
+        left=[textwrap.fill(caption, 17) for caption in captions],
+    )
+    panel.tick_params(axis="both", labelsize=11)
+    return figure
+
+
+def draw_seen(palette: Palette) -> Figure:
+    return show_written(SEEN, written(SEEN), [])
+
+
+def unseen() -> tuple[str, ...]:
+    """Los nombres que la receta aparta."""
+    return tuple(load_pretrained("openmoji-texto").recipe.data.options["exclude"])
+
+
+@cache
+def nearest(captions: tuple[str, ...]) -> Tensor:
+    """El emoji del entrenamiento más parecido, píxel a píxel, al primero de cada frase."""
+    data = load_pretrained("openmoji-texto").recipe.data
+    x = load_dataset(data.name, **data.options).x.flatten(1)
+    distances = torch.cdist(written(captions)[:, 0].flatten(1), x)
+    return x[distances.argmin(dim=1)].unflatten(1, (3, 32, 32))
+
+
+def draw_unseen(palette: Palette) -> Figure:
+    captions = unseen()
+    images = torch.cat([written(captions), nearest(captions)[:, None]], dim=1)
+    columns = images.shape[1]
+    return show_written(captions, images, [""] * (columns - 1) + ["más cercano"])
+
+
+FIGURES = {
+    "condiciones-apuesta": draw_guesses,
+    "condiciones-tinta": draw_ink,
+    "condiciones-obediencia": draw_obeyed,
+    "condiciones-ampliar": draw_enlarged,
+    "condiciones-emoji-ampliar": draw_emoji_enlarged,
+    "condiciones-emoji-colorear": draw_emoji_coloured,
+    "condiciones-texto-vistas": draw_seen,
+    "condiciones-texto-nuevas": draw_unseen,
+}
