@@ -238,7 +238,7 @@ def draw_errors(palette: Palette) -> Figure:
 
 # --- Reconstrucción e interpolación ---------------------------------------------------------------
 
-RECONSTRUCTED = 7
+RECONSTRUCTED = 8
 RECONSTRUCTION_STEPS = (5, 10, 20, 50, 100)
 
 
