@@ -87,7 +87,7 @@ def _losses(x: np.ndarray, bar: float) -> tuple[float, float]:
 
 # --- Un número: la cantidad de tinta ------------------------------------------------------------
 
-INKS = (-0.55, -0.45, -0.35, -0.25)
+INKS = (-0.5, -0.42, -0.34, -0.26)
 
 
 def with_ink(inks: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
@@ -248,7 +248,7 @@ def written(captions: tuple[str, ...]) -> Tensor:
         steps=STEPS,
         device="cpu",
     )
-    return images.unflatten(0, (len(captions), SEEDS))
+    return images.reshape(len(captions), SEEDS, *images.shape[1:])
 
 
 def show_written(captions: tuple[str, ...], images: Tensor, top: list[str]) -> Figure:
@@ -279,7 +279,7 @@ def nearest(captions: tuple[str, ...]) -> Tensor:
     data = load_pretrained("openmoji-texto").recipe.data
     x = load_dataset(data.name, **data.options).x.flatten(1)
     distances = torch.cdist(written(captions)[:, 0].flatten(1), x)
-    return x[distances.argmin(dim=1)].unflatten(1, (3, 32, 32))
+    return x[distances.argmin(dim=1)].reshape(-1, *written(captions).shape[2:])
 
 
 def draw_unseen(palette: Palette) -> Figure:

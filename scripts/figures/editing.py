@@ -141,7 +141,8 @@ def draw_laws(palette: Palette) -> Figure:
 def filled() -> dict[str, Tensor]:
     """Diez dígitos que la red no ha visto, su mitad de arriba y cómo se completan."""
     _, held_out = models.digits_split()
-    chosen = torch.stack([(held_out.labels == label).nonzero()[1, 0] for label in range(COLUMNS)])
+    labels = held_out.batch(range(len(held_out)))["class_labels"]
+    chosen = torch.stack([(labels == label).nonzero()[1, 0] for label in range(COLUMNS)])
     known = held_out.x[chosen]
     mask = torch.zeros_like(known)
     mask[:, :, :4] = 1

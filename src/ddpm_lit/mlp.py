@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm_lit.unet import (
+from ddpm_lit.embeddings import (
     TimeEmbedding,
     check_embedding_dim,
-    check_positive,
     check_times,
     embed_classes,
     sinusoidal_embedding,
-    zero_,
 )
+from ddpm_lit.unet import check_positive, zero_
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpm_lit.data.dataset import Dataset, check_integer
+from ddpm_lit.embeddings import TimeEmbedding, check_times, sinusoidal_embedding
 from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import batch_indices, training_draws
 from ddpm_lit.scheduler import Schedule
-from ddpm_lit.unet import (
-    DownBlock,
-    TimeEmbedding,
-    UNetConfig,
-    check_images,
-    check_times,
-    group_norm,
-    initialize,
-    sinusoidal_embedding,
-)
+from ddpm_lit.unet import DownBlock, UNetConfig, check_images, group_norm, initialize
 
 
 class NoisyClassifier(nn.Module):
