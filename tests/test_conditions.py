@@ -1,5 +1,6 @@
 """Las condiciones que se sacan de los datos: otra imagen o un número."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import conditioned, greyscale, ink, low_resolution
 from ddpm_lit.recipes import load_recipe
-from ddpm_lit.training import training_data
+from ddpm_lit.training import train, training_data
 
 COLOUR = 2 * torch.rand(5, 3, 8, 12, generator=torch.Generator().manual_seed(1)) - 1
 
@@ -115,6 +116,14 @@ def test_the_recipes_bring_their_condition(name: str, condition: str, channels: 
     with torch.no_grad():
         out = model(batch["x"], torch.zeros(4, dtype=torch.int64), **{condition: value})
     assert out.shape == batch["x"].shape
+
+
+@pytest.mark.parametrize("name", ["digits-sr", "digits-ink"])
+def test_the_samples_drawn_while_training_get_their_condition(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name, profile="smoke", overrides={"training.steps": 1})
+    train(recipe, tmp_path, device="cpu", sample_every=1, progress=False)
+    with Image.open(tmp_path / "samples" / "0000001.png") as picture:
+        assert picture.size[0] == picture.size[1] > 5 * 8
 
 
 @pytest.mark.parametrize(

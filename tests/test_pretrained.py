@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from scripts.build import ship
+from scripts.build.shipped import measure
 from scripts.site.project import PACKAGE
 
 import tiny
@@ -54,9 +55,17 @@ def test_everything_fits_in_fifteen_megabytes() -> None:
     files = [path for path in WEIGHTS.glob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= LIMIT
     stems = {path.stem for path in files}
+    assert stems == {"openmoji-texto", "emoji-sr", "emoji-color"}
     assert {path.name for path in files} == {
         f"{stem}{suffix}" for stem in stems for suffix in (".json", ".safetensors")
     }
+
+
+@pytest.mark.parametrize("name", ["openmoji-texto", "emoji-sr", "emoji-color"])
+def test_the_measures_of_the_card_are_those_of_the_weights(name: str) -> None:
+    written = card(name)["metrics"]
+    for measured, value in measure(load_pretrained(name)).items():
+        assert value == pytest.approx(written[measured], rel=0.02, abs=0.051), measured
 
 
 @pytest.mark.parametrize("name", pretrained_names())

@@ -16,7 +16,7 @@ from doit.tools import config_changed
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from scripts.build import emoji, evaluation, figures, models, samples  # noqa: E402
+from scripts.build import emoji_samples, evaluation, figures, models, samples  # noqa: E402
 from scripts.build.provenance import card_path, code_hash, recipe_digest, write_manifest  # noqa: E402
 from scripts.site.project import build_dir, profile  # noqa: E402
 
@@ -73,11 +73,11 @@ def task_sample() -> Iterator[Task]:
             code=code_hash("scripts.build.samples"),
         ) | {"actions": [(samples.generate, [name])]}
     yield _task(
-        emoji.NAME,
-        [samples.samples_path(emoji.NAME), card_path(f"samples-{emoji.NAME}")],
-        [emoji.WEIGHTS],
-        code=code_hash("scripts.build.emoji"),
-    ) | {"actions": [emoji.generate]}
+        emoji_samples.NAME,
+        [samples.samples_path(emoji_samples.NAME), card_path(f"samples-{emoji_samples.NAME}")],
+        [emoji_samples.WEIGHTS],
+        code=code_hash("scripts.build.emoji_samples"),
+    ) | {"actions": [emoji_samples.generate]}
 
 
 def task_evaluate() -> Task:
@@ -110,7 +110,7 @@ def task_draw() -> Iterator[Task]:
 def artefacts() -> list[str]:
     """Los nombres de todos los artefactos del sitio."""
     drawn = [artefact for name in figures.CHAPTERS for artefact in figures.names(name)]
-    sampled = [f"samples-{name}" for name in (*samples.COUNTS, emoji.NAME)]
+    sampled = [f"samples-{name}" for name in (*samples.COUNTS, emoji_samples.NAME)]
     return [*models.MODELS, "classifier", *sampled, "evaluation", *drawn]
 
 

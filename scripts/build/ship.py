@@ -1,8 +1,9 @@
 """Mete un modelo ya entrenado en el paquete: sus pesos, en float16, y su ficha.
 
-    python -m scripts.build.ship runs/openmoji-texto openmoji-texto --metrics medidas.json
+    python -m scripts.build.ship runs/openmoji-texto openmoji-texto --metrics otras.json
 
-Las medidas son el JSON de `ddpm-lit evaluate CARPETA --out medidas.json`.
+La ficha lleva las medidas de `scripts.build.shipped`, que los tests repiten, y las del JSON
+que se dé, p. ej. las que ha hecho una persona.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import torch
 from ddpm_lit.checkpoints import Trained, load_model, save_model, write_atomically
 from ddpm_lit.cli.options import find_weights
 from ddpm_lit.data import load_dataset
+from scripts.build.shipped import measure
 from scripts.site.project import PACKAGE, ROOT
 
 LICENSES = {"openmoji": "CC BY-SA 4.0"}
@@ -94,9 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
     parser.add_argument("name")
-    parser.add_argument("--metrics", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path)
     chosen = parser.parse_args(arguments)
-    metrics = json.loads(chosen.metrics.read_text(encoding="utf-8"))
+    metrics = json.loads(chosen.metrics.read_text(encoding="utf-8")) if chosen.metrics else {}
+    # Se miden los pesos que quedan en el paquete, ya redondeados a float16.
+    weights, _ = ship(chosen.source, chosen.name, metrics)
+    metrics = measure(load_model(weights)) | metrics
     for path in ship(chosen.source, chosen.name, metrics):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
 

@@ -14,7 +14,8 @@ from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import conditioned, ink
 from ddpm_lit.pretrained import load_pretrained
 from ddpm_lit.scheduler import make_schedule
-from scripts.build import models
+from scripts.build import models, samples
+from scripts.build.emoji_samples import SEEN, training_emoji, unseen
 from scripts.figures.mixture import normal
 from scripts.figures.mosaic import show_mosaic
 from scripts.figures.style import Palette, canvas
@@ -25,7 +26,7 @@ INPUTS = (
     "digits-sr",
     "weights-emoji-sr",
     "weights-emoji-color",
-    "weights-openmoji-texto",
+    "samples-openmoji-texto",
 )
 SMOKE = profile() == "smoke"
 STEPS = 2 if SMOKE else 50
@@ -221,38 +222,11 @@ def draw_emoji_coloured(palette: Palette) -> Figure:
 
 # --- Una frase ----------------------------------------------------------------------------------
 
-SEEN = (
-    "cara sonriendo con gafas de sol",
-    "corazón rojo",
-    "manzana roja",
-    "árbol de hoja caduca",
-    "círculo rojo",
-    "sandía",
-    "rana",
-    "fantasma",
-    "paraguas",
-    "estrella",
-)
-SEEDS = 2 if SMOKE else 6
-GUIDANCE = 3.0
-
-
-@cache
-def written(captions: tuple[str, ...]) -> Tensor:
-    """Lo que la red dibuja con cada frase y cada semilla, (frases, semillas, 3, 32, 32)."""
-    images = load_pretrained("openmoji-texto").sample(
-        list(range(SEEDS)) * len(captions),
-        text=[caption for caption in captions for _ in range(SEEDS)],
-        guidance=GUIDANCE,
-        sampler="ddim",
-        steps=STEPS,
-        device="cpu",
-    )
-    return images.reshape(len(captions), SEEDS, *images.shape[1:])
+SEEDS = 6
 
 
 def show_written(captions: tuple[str, ...], images: Tensor, top: list[str]) -> Figure:
-    figure, (panel,) = canvas(height=8.6)
+    figure, (panel,) = canvas(height=0.3 + 5.6 * len(captions) / images.shape[1])
     show_mosaic(
         panel,
         images.flatten(0, 1),
@@ -265,28 +239,14 @@ def show_written(captions: tuple[str, ...], images: Tensor, top: list[str]) -> F
 
 
 def draw_seen(palette: Palette) -> Figure:
-    return show_written(SEEN, written(SEEN), [])
-
-
-def unseen() -> tuple[str, ...]:
-    """Los nombres que la receta aparta."""
-    return tuple(load_pretrained("openmoji-texto").recipe.data.options["exclude"])
-
-
-@cache
-def nearest(captions: tuple[str, ...]) -> Tensor:
-    """El emoji del entrenamiento más parecido, píxel a píxel, al primero de cada frase."""
-    data = load_pretrained("openmoji-texto").recipe.data
-    x = load_dataset(data.name, **data.options).x.flatten(1)
-    distances = torch.cdist(written(captions)[:, 0].flatten(1), x)
-    return x[distances.argmin(dim=1)].reshape(-1, *written(captions).shape[2:])
+    return show_written(SEEN, samples.load("openmoji-texto")["seen"][:, :SEEDS], [])
 
 
 def draw_unseen(palette: Palette) -> Figure:
-    captions = unseen()
-    images = torch.cat([written(captions), nearest(captions)[:, None]], dim=1)
-    columns = images.shape[1]
-    return show_written(captions, images, [""] * (columns - 1) + ["más cercano"])
+    drawn = samples.load("openmoji-texto")
+    nearest = training_emoji().x[drawn["unseen_nearest"][:, :1]]
+    images = torch.cat([drawn["unseen"][:, :SEEDS], nearest], dim=1)
+    return show_written(unseen(), images, [""] * SEEDS + ["más cercano"])
 
 
 FIGURES = {

@@ -359,9 +359,8 @@ def train(
                 save(done, seconds)
             if sample_every and done % sample_every == 0:
                 trained = Trained(ema.model, recipe, shape, provenance)
-                save_png(
-                    sample_grid(trained, device=where), run_dir / "samples" / f"{done:07d}.png"
-                )
+                picture = sample_grid(trained, device=where, conditions=data.conditions)
+                save_png(picture, run_dir / "samples" / f"{done:07d}.png")
             if interrupted.is_set():
                 raise KeyboardInterrupt(
                     f"Entrenamiento detenido tras el paso {done}. Se reanuda con la misma orden: "
@@ -407,16 +406,29 @@ def with_text(recipe: Recipe, data: Dataset) -> tuple[Recipe, Dataset]:
     return recipe, replace(data, conditions={**data.conditions, "tokens": tokens})
 
 
-def sample_grid(trained: Trained, *, device: torch.device, count: int = 25) -> Any:
+def sample_grid(
+    trained: Trained,
+    *,
+    device: torch.device,
+    count: int = 25,
+    conditions: Mapping[str, Tensor] | None = None,
+) -> Any:
     """Una rejilla de muestras en 50 pasos, para ver cómo va un entrenamiento.
 
-    Si la red conoce clases, las recorre en orden. Con datos que son puntos del plano, la
-    imagen es la nube de 2 000 puntos.
+    Si la red conoce clases, las recorre en orden; si recibe una imagen o unos números, son los
+    de los primeros datos (`conditions`). Con datos que son puntos del plano, la imagen es la
+    nube de 2 000 puntos.
     """
     points = len(trained.shape) == 1
     total = 2000 if points else count
+    given = {
+        name: value[torch.arange(total) % len(value)]
+        for name, value in (conditions or {}).items()
+        if name in ("image", "scalars")
+    }
     samples = trained.sample(
         total,
+        **given,  # type: ignore[arg-type]
         device=device,
         steps=min(50, len(trained.schedule)),
         batch_size=total,

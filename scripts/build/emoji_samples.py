@@ -1,6 +1,6 @@
 """Los emoji que dibuja el modelo de texto: nombres que vio al entrenar y combinaciones que no.
 
-    python -m scripts.build.emoji examen CARPETA
+    python -m scripts.build.emoji_samples examen CARPETA
 
 escribe una lámina barajada y numerada de cada grupo, con sus diez nombres, para que alguien
 diga cuál es cada dibujo sin saberlo, y aparte las soluciones.
@@ -79,7 +79,7 @@ def generate() -> None:
     with recorded(
         f"samples-{NAME}",
         "values",
-        ["scripts.build.emoji"],
+        ["scripts.build.emoji_samples"],
         inputs=[WEIGHTS],
         parameters=parameters,
     ) as card:
