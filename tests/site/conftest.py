@@ -51,3 +51,17 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
     """Navegador en español y sin animaciones."""
     return {**browser_context_args, "locale": "es-ES", "reduced_motion": "reduce"}
+
+
+@pytest.fixture(autouse=True)
+def same_modules() -> Iterator[None]:
+    """Las celdas vuelven a importar el paquete; los demás tests siguen con el suyo."""
+    before = {name: module for name, module in sys.modules.items() if _is_ours(name)}
+    yield
+    for name in [name for name in sys.modules if _is_ours(name)]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def _is_ours(name: str) -> bool:
+    return name == "ddpm_lit" or name.startswith("ddpm_lit.")
