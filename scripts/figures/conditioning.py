@@ -232,7 +232,7 @@ def show_written(captions: tuple[str, ...], images: Tensor, top: list[str]) -> F
         images.flatten(0, 1),
         images.shape[1],
         top=top,
-        left=[textwrap.fill(caption, 17) for caption in captions],
+        left=[textwrap.fill(caption, 13) for caption in captions],
     )
     panel.tick_params(axis="both", labelsize=11)
     return figure
