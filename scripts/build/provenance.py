@@ -13,6 +13,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,16 +33,26 @@ def module_path(module: str) -> Path | None:
     return None
 
 
-@lru_cache
-def _parsed_at(path: Path, mtime_ns: int) -> ast.Module:
-    return ast.parse(path.read_bytes())
+@dataclass(frozen=True)
+class _Code:
+    """Lo que se sabe de un fichero de código: sus `import` y su árbol, en texto."""
+
+    imports: tuple[str, ...]
+    syntax: str
 
 
-def _parsed(path: Path) -> ast.Module:
-    return _parsed_at(path, path.stat().st_mtime_ns)
+@lru_cache(maxsize=512)
+def _code_at(path: Path, mtime_ns: int) -> _Code:
+    tree = ast.parse(path.read_bytes())
+    imports = tuple(name for name in _imported(tree) if name.split(".")[0] in OWN_PACKAGES)
+    return _Code(imports, ast.dump(strip_docstrings(tree)))
 
 
-def _imported(module: str, tree: ast.Module) -> Iterator[str]:
+def _code(path: Path) -> _Code:
+    return _code_at(path, path.stat().st_mtime_ns)
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -64,9 +75,7 @@ def used_modules(*entries: str) -> tuple[str, ...]:
         if module in found or path is None or module in OWN_PACKAGES:
             continue
         found.add(module)
-        pending += [
-            name for name in _imported(module, _parsed(path)) if name.split(".")[0] in OWN_PACKAGES
-        ]
+        pending += _code(path).imports
     return tuple(sorted(found))
 
 
@@ -77,7 +86,7 @@ def code_hash(*entries: str) -> str:
     for module in used_modules(*entries):
         path = module_path(module)
         assert path is not None
-        parts += [module, ast.dump(strip_docstrings(_parsed(path)))]
+        parts += [module, _code(path).syntax]
     return digest(*parts)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("mkdocs")
 
+from scripts.build import provenance
 from scripts.site import (
     artefacts,
     assets,
@@ -388,6 +389,52 @@ def test_code_digest_ignores_docstrings_and_comments(tmp_path: Path) -> None:
 
 
 # --- Cuaderno y búsqueda -----------------------------------------------------------------------
+
+
+# --- Procedencia -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Un paquete de dos módulos en lugar del de verdad: `uno` importa `dos`."""
+    folder = tmp_path / "src" / "ddpm_lit"
+    folder.mkdir(parents=True)
+    (folder / "uno.py").write_text("from ddpm_lit.dos import x\n", encoding="utf-8")
+    (folder / "dos.py").write_text("x = 1\n", encoding="utf-8")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    return folder
+
+
+def fresh(artefact: dict[str, Any]) -> bool:
+    provenance.mark_freshness({"a": artefact})
+    found: bool = artefact["fresh"]
+    return found
+
+
+def test_an_artefact_is_stale_only_if_the_code_it_reaches_changes(package: Path) -> None:
+    provenance.code_hash.cache_clear()
+    provenance.used_modules.cache_clear()
+    card = {"entries": ["ddpm_lit.uno"], "code": provenance.code_hash("ddpm_lit.uno")}
+    artefact: dict[str, Any] = {"provenance": card | {"recipe": None}}
+    (package / "dos.py").write_text('"""Texto."""\n\nx = 1  # uno\n', encoding="utf-8")
+    (package / "tres.py").write_text("y = 2\n", encoding="utf-8")
+    assert fresh(artefact)
+    (package / "dos.py").write_text("x = 20\n", encoding="utf-8")
+    assert not fresh(artefact)
+
+
+def test_freshness_reads_again_only_the_files_that_have_changed(package: Path) -> None:
+    artefacts_ = {
+        name: {"provenance": {"entries": ["ddpm_lit.uno"], "code": "", "recipe": None}}
+        for name in "ab"
+    }
+    provenance.mark_freshness(artefacts_)
+    before = provenance._code_at.cache_info().misses
+    provenance.mark_freshness(artefacts_)
+    assert provenance._code_at.cache_info().misses == before
+    (package / "dos.py").write_text("x = 300\n", encoding="utf-8")
+    provenance.mark_freshness(artefacts_)
+    assert provenance._code_at.cache_info().misses == before + 1
 
 
 def test_notebook_maths_is_marked_outside_code() -> None:
