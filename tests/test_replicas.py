@@ -34,6 +34,10 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
     low, high = (1.0, 3.0) if good else (3.0, 1.0)
     if name == "baseline":
         return {"classifier_accuracy": 0.99, "held_out": quality(0.3)}
+    if name.startswith("ddpm-mean"):
+        variants = (*units.MEAN_VARIANTS, units.LONG_VARIANT, "copy")
+        errors = {kind: {str(level): 2.0 for level in units.MEAN_LEVELS} for kind in variants}
+        return errors | quality(3.0)
     if name.startswith("ddpm"):
         ours = "epsilon-simple" in name
         bits = {"epsilon-simple": high, "epsilon-vlb": low}.get(name[5:-3], 2.0)

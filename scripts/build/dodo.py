@@ -75,7 +75,7 @@ def task_sample() -> Iterator[Task]:
     yield _task(
         emoji_samples.NAME,
         [samples.samples_path(emoji_samples.NAME), card_path(f"samples-{emoji_samples.NAME}")],
-        [emoji_samples.WEIGHTS],
+        emoji_samples.SOURCES,
         code=code_hash("scripts.build.emoji_samples"),
     ) | {"actions": [emoji_samples.generate]}
 

@@ -1,13 +1,17 @@
 """Los emoji que dibuja el modelo de texto: nombres que vio al entrenar y combinaciones que no.
 
     python -m scripts.build.emoji_samples examen CARPETA
+    python -m scripts.build.emoji_samples nota CARPETA
 
-escribe una lámina barajada y numerada de cada grupo, con sus diez nombres, para que alguien
-diga cuál es cada dibujo sin saberlo, y aparte las soluciones.
+La primera orden escribe una lámina barajada y numerada de cada grupo, con sus diez nombres, para
+que alguien diga cuál es cada dibujo sin saberlo, y aparte las soluciones. La segunda lee sus
+respuestas, `GRUPO-respuestas.json`, y escribe `nota.json`, que va a la ficha del modelo.
 """
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,6 +23,7 @@ from ddpm_lit.data import Dataset
 from ddpm_lit.images import grid
 from ddpm_lit.metrics import nearest_neighbours
 from ddpm_lit.noise import Stream, keyed_generator
+from ddpm_lit.pretrained import card as card_of
 from ddpm_lit.pretrained import load_pretrained
 from ddpm_lit.recipes import load_recipe
 from ddpm_lit.training import training_data
@@ -44,13 +49,16 @@ SEEN = (
 SEEDS = 10
 STEPS = {"smoke": 2, "cpu": 50, "gpu": 50}
 GUIDANCE = 2.0
-WEIGHTS = PACKAGE / "weights" / f"{NAME}.safetensors"
+SOURCES = [PACKAGE / "weights" / f"{NAME}{suffix}" for suffix in (".safetensors", ".json")]
 
 
 def unseen() -> tuple[str, ...]:
     """Las diez combinaciones que la receta aparta del entrenamiento."""
     excluded: tuple[str, ...] = tuple(load_recipe(NAME).data.options["exclude"])
     return excluded
+
+
+GROUPS: dict[str, Callable[[], tuple[str, ...]]] = {"seen": lambda: SEEN, "unseen": unseen}
 
 
 def training_emoji() -> Dataset:
@@ -80,12 +88,13 @@ def generate() -> None:
         f"samples-{NAME}",
         "values",
         ["scripts.build.emoji_samples"],
-        inputs=[WEIGHTS],
+        inputs=SOURCES,
         parameters=parameters,
     ) as card:
         train_set = training_emoji()
         tensors = {}
-        for group, names in (("seen", SEEN), ("unseen", unseen())):
+        for group, listed in GROUPS.items():
+            names = listed()
             x = draw(names)
             nearest = nearest_neighbours(x.flatten(0, 1), train_set.x).indices[:, 0]
             tensors[group] = x
@@ -101,14 +110,15 @@ def generate() -> None:
         samples_path(NAME).parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(NAME))
         card["files"] = [f"samples/{NAME}.safetensors"]
-        card["values"] |= parameters
+        card["values"] |= parameters | {"reader": card_of(NAME)["metrics"]["reader"]}
 
 
 def exam(folder: Path) -> None:
     """Escribe, por grupo, una lámina numerada y barajada, la lista de nombres y las soluciones."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = load_file(samples_path(NAME))
-    for number, (group, names) in enumerate((("seen", SEEN), ("unseen", unseen()))):
+    for number, group in enumerate(GROUPS):
+        names = GROUPS[group]()
         order = keyed_generator(0, Stream.ORDER, number).permutation(len(names) * SEEDS)
         shuffled = tensors[group].flatten(0, 1)[torch.from_numpy(order)]
         _numbered(shuffled).save(folder / f"{group}.png")
@@ -117,6 +127,25 @@ def exam(folder: Path) -> None:
         solutions = [names[int(i) // SEEDS] for i in order]
         text = json.dumps(solutions, ensure_ascii=False, indent=1)
         (folder / f"{group}-soluciones.json").write_text(text, encoding="utf-8")
+
+
+def grade(folder: Path) -> None:
+    """Lo que acierta quien ha hecho el examen, en dibujos y en nombres (más de la mitad)."""
+    reader: dict[str, dict[str, int]] = {}
+    for group in GROUPS:
+        solutions, answers = (
+            json.loads((folder / f"{group}-{kind}.json").read_text(encoding="utf-8"))
+            for kind in ("soluciones", "respuestas")
+        )
+        right = Counter(a for a, b in zip(solutions, answers, strict=True) if a == b)
+        shown = Counter(solutions)
+        reader[group] = {
+            "drawings": len(solutions),
+            "right": right.total(),
+            "names": sum(2 * right[name] > count for name, count in shown.items()),
+        }
+    text = json.dumps({"reader": reader}, indent=1)
+    (folder / "nota.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _numbered(images: Tensor, side: int = 96, columns: int = 10) -> Image.Image:
@@ -133,6 +162,7 @@ def _numbered(images: Tensor, side: int = 96, columns: int = 10) -> Image.Image:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] != "examen":
+    orders = {"examen": exam, "nota": grade}
+    if len(sys.argv) != 3 or sys.argv[1] not in orders:
         sys.exit(__doc__)
-    exam(Path(sys.argv[2]))
+    orders[sys.argv[1]](Path(sys.argv[2]))

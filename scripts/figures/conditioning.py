@@ -1,7 +1,6 @@
 """Condiciones: lo que cambia al saber una, y redes que obedecen a una clase, un número, otra
 imagen o una frase."""
 
-import textwrap
 from functools import cache
 
 import numpy as np
@@ -17,7 +16,7 @@ from ddpm_lit.scheduler import make_schedule
 from scripts.build import models, samples
 from scripts.build.emoji_samples import SEEN, training_emoji, unseen
 from scripts.figures.mixture import normal
-from scripts.figures.mosaic import show_mosaic
+from scripts.figures.mosaic import captioned, image_rows, show_mosaic
 from scripts.figures.style import Palette, canvas
 from scripts.site.project import profile
 
@@ -168,12 +167,17 @@ def from_images(trained: Trained, rows: list[int], repeats: int) -> tuple[Datase
     return chosen, outputs
 
 
-def show_rows(rows: list[Tensor], labels: list[str], height: float) -> Figure:
-    figure, (panel,) = canvas(height=height)
-    colour = [row.expand(-1, rows[-1].shape[1], -1, -1) for row in rows]
-    show_mosaic(panel, torch.cat(colour), len(rows[0]), left=labels)
-    panel.tick_params(axis="y", labelsize=11, pad=5)
-    return figure
+def restored(before: str, after: str, chosen: Dataset, outputs: list[Tensor]) -> Figure:
+    """Lo que recibe la red, dos cosas que hace con ello y el original."""
+    first, second = outputs
+    return image_rows(
+        {
+            before: chosen.conditions["image"],
+            after: first,
+            "otra semilla": second,
+            "el original": chosen.x,
+        }
+    )
 
 
 @cache
@@ -187,11 +191,7 @@ def enlarged() -> tuple[Dataset, list[Tensor]]:
 
 def draw_enlarged(palette: Palette) -> Figure:
     chosen, outputs = enlarged()
-    return show_rows(
-        [chosen.conditions["image"], *outputs, chosen.x],
-        ["4×4", "a 8×8", "otra semilla", "el original"],
-        height=2.85,
-    )
+    return restored("4×4", "a 8×8", chosen, outputs)
 
 
 EMOJI = list(range(5, 165, 20))
@@ -204,49 +204,32 @@ def emoji(name: str) -> tuple[Dataset, list[Tensor]]:
 
 def draw_emoji_enlarged(palette: Palette) -> Figure:
     chosen, outputs = emoji("emoji-sr")
-    return show_rows(
-        [chosen.conditions["image"], *outputs, chosen.x],
-        ["8×8", "a 32×32", "otra semilla", "el original"],
-        height=3.6,
-    )
+    return restored("8×8", "a 32×32", chosen, outputs)
 
 
 def draw_emoji_coloured(palette: Palette) -> Figure:
     chosen, outputs = emoji("emoji-color")
-    return show_rows(
-        [chosen.conditions["image"], *outputs, chosen.x],
-        ["en gris", "coloreado", "otra semilla", "el original"],
-        height=3.6,
-    )
+    return restored("en gris", "coloreado", chosen, outputs)
 
 
 # --- Una frase ----------------------------------------------------------------------------------
 
 SEEDS = 6
-
-
-def show_written(captions: tuple[str, ...], images: Tensor, top: list[str]) -> Figure:
-    figure, (panel,) = canvas(height=0.3 + 5.6 * len(captions) / images.shape[1])
-    show_mosaic(
-        panel,
-        images.flatten(0, 1),
-        images.shape[1],
-        top=top,
-        left=[textwrap.fill(caption, 13) for caption in captions],
-    )
-    panel.tick_params(axis="both", labelsize=11)
-    return figure
+LABEL = 1.5
 
 
 def draw_seen(palette: Palette) -> Figure:
-    return show_written(SEEN, samples.load("openmoji-texto")["seen"][:, :SEEDS], [])
+    drawn = samples.load("openmoji-texto")["seen"][:, :SEEDS]
+    return image_rows(captioned(SEEN, drawn), label_width=LABEL)
 
 
 def draw_unseen(palette: Palette) -> Figure:
     drawn = samples.load("openmoji-texto")
     nearest = training_emoji().x[drawn["unseen_nearest"][:, :1]]
     images = torch.cat([drawn["unseen"][:, :SEEDS], nearest], dim=1)
-    return show_written(unseen(), images, [""] * SEEDS + ["más cercano"])
+    return image_rows(
+        captioned(unseen(), images), top=[""] * SEEDS + ["más cercano"], label_width=LABEL
+    )
 
 
 FIGURES = {

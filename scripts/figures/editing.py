@@ -10,16 +10,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lit.conditioning import null_condition
+from ddpm_lit.data import load_dataset
 from ddpm_lit.editing import noised_levels, repaint_path
+from ddpm_lit.pretrained import load_pretrained
 from ddpm_lit.sampling import sample
 from ddpm_lit.scheduler import make_schedule
-from scripts.build import models
+from scripts.build import emoji_samples, models
 from scripts.figures.mixture import normal
-from scripts.figures.mosaic import show_mosaic
+from scripts.figures.mosaic import image_rows
 from scripts.figures.style import Palette, Row, canvas, image_table
 from scripts.site.project import profile
 
-INPUTS = ("digits-class",)
+INPUTS = ("digits-class", "weights-openmoji-texto")
 SMOKE = profile() == "smoke"
 STEPS = 8 if SMOKE else 50
 JUMP = 2 if SMOKE else 5
@@ -167,22 +169,58 @@ def filled() -> dict[str, Tensor]:
 
 def draw_filled(palette: Palette) -> Figure:
     images = filled()
-    rows = ("masked", "once", "many", "other", "known")
-    figure, (panel,) = canvas(height=3.55)
-    show_mosaic(
-        panel,
-        torch.cat([images[name] for name in rows]),
-        COLUMNS,
-        left=[
-            "lo que\nse sabe",
-            "sin repetir",
-            f"$r = {MANY}$",
-            f"$r = {MANY}$,\notra semilla",
-            "el original",
-        ],
+    return image_rows(
+        {
+            "lo que\nse sabe": images["masked"],
+            "sin repetir": images["once"],
+            f"$r = {MANY}$": images["many"],
+            f"$r = {MANY}$,\notra semilla": images["other"],
+            "el original": images["known"],
+        }
     )
-    panel.tick_params(axis="y", labelsize=11, pad=5)
-    return figure
+
+
+# --- Rellenar emoji -----------------------------------------------------------------------------
+
+EMOJI_RESAMPLINGS = 2 if SMOKE else 4
+EMOJI_GUIDANCE = 1.0
+
+
+@cache
+def filled_emoji() -> dict[str, Tensor]:
+    """La mitad izquierda de los emoji que el modelo de texto no ha visto, y cómo la completa."""
+    trained = load_pretrained(emoji_samples.NAME)
+    names = emoji_samples.unseen()
+    # La receta los aparta del entrenamiento; aquí hacen falta.
+    options = trained.recipe.data.options | {"exclude": []}
+    emoji = load_dataset(trained.recipe.data.name, **options)
+    known = emoji.x[[emoji.captions.index(name) for name in names]]
+    mask = torch.zeros_like(known)
+    mask[..., : known.shape[-1] // 2] = 1
+
+    def fill(first: int, **asked: Any) -> Tensor:
+        return trained.sample(
+            range(first, first + COLUMNS),
+            steps=STEPS,
+            known=known,
+            mask=mask,
+            jump=JUMP,
+            resamplings=EMOJI_RESAMPLINGS,
+            batch_size=COLUMNS,
+            **asked,
+        )
+
+    return {
+        "lo que\nse sabe": torch.where(mask.bool(), known, 0.0),
+        "con su\nfrase": fill(0, text=names, guidance=EMOJI_GUIDANCE),
+        "otra semilla": fill(COLUMNS, text=names, guidance=EMOJI_GUIDANCE),
+        "sin frase": fill(0),
+        "el original": known,
+    }
+
+
+def draw_filled_emoji(palette: Palette) -> Figure:
+    return image_rows(filled_emoji())
 
 
 # --- Rehacer trazos -----------------------------------------------------------------------------
@@ -246,6 +284,7 @@ def draw_strength(palette: Palette) -> Figure:
 
 FIGURES = {
     "editar-rellenar": draw_filled,
+    "editar-emoji": draw_filled_emoji,
     "editar-camino": draw_path,
     "editar-leyes": draw_laws,
     "editar-trazos": draw_redone,

@@ -8,10 +8,11 @@ from torch import Tensor
 from ddpm_lit.data import load_dataset
 from ddpm_lit.metrics import nearest_neighbours
 from scripts.build import models, samples
-from scripts.figures.mosaic import show_mosaic
+from scripts.build.emoji_samples import SEEN
+from scripts.figures.mosaic import captioned, image_rows, show_mosaic
 from scripts.figures.style import Palette, canvas, comma, show_points
 
-INPUTS = ("samples-swiss-roll", "samples-digits", "samples-digits-class")
+INPUTS = ("samples-swiss-roll", "samples-digits", "samples-digits-class", "samples-openmoji-texto")
 SHOWN = 100
 SIDE = 10
 BINS = np.arange(0, 5.01, 0.2)
@@ -38,6 +39,10 @@ def draw_classes(palette: Palette) -> Figure:
     panel.set_xlabel("La cifra que se pide", labelpad=8)
     panel.xaxis.set_label_position("top")
     return figure
+
+
+def draw_emoji(palette: Palette) -> Figure:
+    return image_rows(captioned(SEEN, samples.load("openmoji-texto")["seen"]), label_width=1.5)
 
 
 def draw_neighbours(palette: Palette) -> Figure:
@@ -138,6 +143,7 @@ def draw_points(palette: Palette) -> Figure:
 FIGURES = {
     "galeria-digits": draw_digits,
     "galeria-digits-class": draw_classes,
+    "galeria-emoji": draw_emoji,
     "galeria-vecinos": draw_neighbours,
     "galeria-distancias": draw_distances,
     "galeria-puntos": draw_points,

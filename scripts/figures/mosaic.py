@@ -1,16 +1,18 @@
 """Cuadrículas de muchas imágenes pequeñas dibujadas de una vez, con los huecos transparentes."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ddpm_lit.images import grid
-from scripts.figures.style import bare
+from scripts.figures.style import WIDTH, bare, canvas
 
 SCALE = 4
 GAP = 4
@@ -63,3 +65,29 @@ def show_mosaic(
         axes.xaxis.tick_top()
         axes.xaxis.set_tick_params(length=0)
     return shown
+
+
+def image_rows(
+    rows: Mapping[str, Tensor], *, top: Sequence[str] = (), label_width: float = 0.9
+) -> Figure:
+    """Una figura con una fila de imágenes (N, C, H, W) por rótulo; las grises, junto a las demás.
+
+    Args:
+        rows: las imágenes de cada rótulo, tantas en una fila como en otra.
+        top: el rótulo de cada columna.
+        label_width: pulgadas que ocupa el rótulo más largo de las filas.
+    """
+    columns = max(len(images) for images in rows.values())
+    channels = max(images.shape[1] for images in rows.values())
+    side = (WIDTH - label_width) / columns
+    figure, (panel,) = canvas(height=side * len(rows) + (0.4 if top else 0.15))
+    images = [row.expand(-1, channels, -1, -1) for row in rows.values()]
+    show_mosaic(panel, torch.cat(images), columns, top=top, left=list(rows))
+    panel.tick_params(labelsize=11)
+    panel.tick_params(axis="y", pad=5)
+    return figure
+
+
+def captioned(captions: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    """Las filas de unos dibujos (frases, N, …), cada una con su frase partida en renglones."""
+    return {textwrap.fill(name, 13): row for name, row in zip(captions, images, strict=True)}

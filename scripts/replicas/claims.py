@@ -477,10 +477,10 @@ SCHEDULE_NAMES = {
 }
 
 
-def extremes(results: Results, name: str, *, exact: bool) -> dict[int, float]:
+def extremes(results: Results, name: str, *, exact: bool, pixels: int = 1024) -> dict[int, float]:
     """La parte de imágenes lisas muy oscuras o muy claras, por semilla."""
     if exact:
-        return by_seed(results, "zero-snr-exact", f"{name}/1024/extreme", (0,))
+        return by_seed(results, "zero-snr-exact", f"{name}/{pixels}/extreme", (0,))
     return by_seed(results, f"zero-snr-{name}-s{{seed}}", "extreme", SEEDS)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from ddpm_lit.recipes import Recipe, recipe_from_dict
 
 STEPS = 800
+LONG_STEPS = 4000
 SNAPSHOTS = (100, 200, 300, 400, 600, 800, 1200)
 """Pasos de entrenamiento en que se mide la calidad (min-SNR)."""
 
@@ -35,6 +36,10 @@ CONSTANT_RATE = {"steps": SNAPSHOTS[-1], "decay": "constant", "ema_decay": 0.99}
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "mu-vlb": {"diffusion": {"prediction": "posterior_mean", "weighting": "vlb"}},
+    "mu-vlb-long": {
+        "diffusion": {"prediction": "posterior_mean", "weighting": "vlb"},
+        "training": {"steps": LONG_STEPS},
+    },
     "mu-mse": {"diffusion": {"prediction": "posterior_mean"}},
     "epsilon-vlb": {"diffusion": {"weighting": "vlb"}},
     "epsilon-simple": {},

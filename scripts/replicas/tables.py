@@ -26,9 +26,18 @@ from scripts.replicas.claims import (
     ratio,
     steps_to_same_quality,
 )
-from scripts.replicas.recipes import SNAPSHOTS
+from scripts.replicas.recipes import LONG_STEPS, SNAPSHOTS
 from scripts.replicas.results import Results, value
-from scripts.replicas.units import ETAS, FEW_STEPS, RECONSTRUCTION_STEPS, units
+from scripts.replicas.units import (
+    ETAS,
+    FEW_STEPS,
+    LONG_VARIANT,
+    MEAN_LEVELS,
+    MEAN_VARIANTS,
+    RECONSTRUCTION_STEPS,
+    UNIFORM_PIXELS,
+    units,
+)
 
 PENDING = "*pendiente*"
 ETA_NAMES = {eta: f"$\\eta = {eta.replace('.', '{,}')}$" for eta in ETAS} | {
@@ -92,6 +101,29 @@ def _ddpm(results: Results) -> str:
                 cell(by_seed(results, f"ddpm-{name}-s{{seed}}", "agreement"), 1, 100),
             )
             for name, label in LABELS.items()
+        ],
+    )
+
+
+def _ddpm_mean(results: Results) -> str:
+    rows = [(LABELS[name], "ddpm-mean-s{seed}", name) for name in MEAN_VARIANTS]
+    rows.append((f"{LABELS['mu-vlb']}, {LONG_STEPS} pasos", "ddpm-mean-long-s{seed}", LONG_VARIANT))
+    return markdown(
+        ("la red predice…", *(f"$t = {level}$" for level in MEAN_LEVELS)),
+        [
+            (
+                label,
+                *(
+                    cell(
+                        ratio(
+                            by_seed(results, unit, f"{name}/{level}"),
+                            by_seed(results, unit, f"copy/{level}"),
+                        )
+                    )
+                    for level in MEAN_LEVELS
+                ),
+            )
+            for label, unit, name in rows
         ],
     )
 
@@ -273,20 +305,36 @@ def _zero_snr(results: Results) -> str:
     return markdown(
         (
             "schedule",
-            "red exacta: muy oscuras o claras (%)",
-            "red entrenada (%)",
+            "red entrenada: muy oscuras o claras (%)",
             "red entrenada: desviación de la luminancia",
         ),
         [
             (
                 label,
-                cell(extremes(results, name, exact=True), 1, 100),
                 cell(extremes(results, name, exact=False), 1, 100),
                 cell(by_seed(results, unit.format(name), "deviation"), 3),
             )
             for name, label in SCHEDULE_NAMES.items()
         ]
-        + [("lo que debería", "10,0", "10,0", number(1 / math.sqrt(3), 3))],
+        + [("lo que debería", "10,0", number(1 / math.sqrt(3), 3))],
+    )
+
+
+def _zero_snr_exact(results: Results) -> str:
+    sides = [math.isqrt(pixels) for pixels in UNIFORM_PIXELS]
+    return markdown(
+        ("schedule", *(f"${side} \\times {side}$" for side in sides)),
+        [
+            (
+                label,
+                *(
+                    cell(extremes(results, name, exact=True, pixels=pixels), 1, 100)
+                    for pixels in UNIFORM_PIXELS
+                ),
+            )
+            for name, label in SCHEDULE_NAMES.items()
+        ]
+        + [("lo que debería", *("10,0" for _ in UNIFORM_PIXELS))],
     )
 
 
@@ -307,6 +355,7 @@ def _zero_snr_emoji(results: Results) -> str:
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "ddpm": _ddpm,
+    "ddpm-mean": _ddpm_mean,
     "iddpm": _iddpm,
     "iddpm-steps": _iddpm_steps,
     "iddpm-gradient": _iddpm_gradient,
@@ -315,6 +364,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "cfg": _cfg,
     "min-snr": _min_snr,
     "zero-snr": _zero_snr,
+    "zero-snr-exact": _zero_snr_exact,
     "zero-snr-emoji": _zero_snr_emoji,
 }
 

@@ -6,7 +6,7 @@ pierde, la unidad lo vuelve a entrenar. Están en el orden en que se ejecutan.
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddpm_lit.backward import convert
 from ddpm_lit.checkpoints import Trained
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import load_dataset
@@ -22,6 +23,7 @@ from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.improved import ImportanceSampler, vlb_loss
 from ddpm_lit.metrics import accuracy, features
+from ddpm_lit.posterior import q_posterior
 from ddpm_lit.sampling import predictor
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
 from scripts.replicas import exact
@@ -40,6 +42,10 @@ from scripts.replicas.recipes import UNIFORM_SCHEDULES, VARIANTS
 
 SEEDS = (0, 1)
 DDPM_VARIANTS = ("epsilon-simple", "epsilon-vlb", "mu-vlb", "mu-mse")
+MEAN_VARIANTS = ("epsilon-simple", "mu-vlb", "mu-mse")
+LONG_VARIANT = "mu-vlb-long"
+MEAN_LEVELS = (11, 101, 401, 1000)
+"""Los instantes, $t$, en que se mira el error de la media."""
 IDDPM_VARIANTS = ("linear-hybrid", "cosine-simple", "cosine-hybrid")
 MIN_SNR_VARIANTS = ("x-constant", "x-min-snr", "epsilon-constant")
 FEW_STEPS = (10, 20, 50, 100)
@@ -125,6 +131,34 @@ def full_process(variant: str, seed: int) -> Values:
         trained, seed=sampling_seed(seed), steps=1000, count=SAMPLES // 2, variance="fixed_large"
     )
     return dict(measure(x, labels))
+
+
+def mean_error(variants: Sequence[str], seed: int) -> Values:
+    r"""Error cuadrático de la media del paso, $\tilde\mu_t$, y el de dejar $x_t$ como está."""
+    held_out = digits()[1]
+    batch = held_out.batch(range(len(held_out)))
+    errors: dict[str, dict[str, float]] = {name: {} for name in (*variants, "copy")}
+    for level in MEAN_LEVELS:
+        t = torch.full((len(held_out),), level - 1)
+        noise = torch.randn(held_out.x.shape, generator=torch.Generator().manual_seed(level))
+        for name in variants:
+            trained = digits_model(name, seed)
+            schedule = trained.schedule
+            x_t = q_sample(schedule, held_out.x, t, noise)
+            target = q_posterior(schedule, held_out.x, x_t, t).mean
+            with torch.no_grad():
+                output = trained.model(x_t, t, class_labels=batch["class_labels"])
+            prediction = trained.recipe.diffusion.prediction
+            mean = convert(schedule, output, x_t, t, prediction, "posterior_mean")
+            errors[name][str(level)] = float((mean - target).square().mean())
+            errors["copy"][str(level)] = float((x_t - target).square().mean())
+    return errors
+
+
+def longer_training(variant: str, seed: int) -> Values:
+    """El error de la media y la calidad de un modelo que ha entrenado más."""
+    drawn = draw(digits_model(variant, seed), seed=sampling_seed(seed), variance="fixed_small")
+    return mean_error((variant,), seed) | measure(*drawn)
 
 
 def few_steps(seed: int) -> Values:
@@ -324,6 +358,9 @@ def units() -> Iterator[Unit]:
     for seed in SEEDS:
         for variant in DDPM_VARIANTS:
             yield _quality("ddpm", variant, seed)
+    for seed in SEEDS:
+        run = partial(mean_error, MEAN_VARIANTS, seed)
+        yield Unit(f"ddpm-mean-s{seed}", "ddpm", seed, run)
     yield Unit("zero-snr-exact", "zero-snr", None, uniform_exact, {"samples": EXACT_SAMPLES})
     yield Unit("zero-snr-emoji", "zero-snr", None, emoji_exact, sampled | {"data": EMOJI})
     for seed in SEEDS:
@@ -357,6 +394,9 @@ def units() -> Iterator[Unit]:
         yield Unit(f"ddpm-full-{variant}-s0", "ddpm", 0, run, parameters)
     for variant in DDPM_VARIANTS:
         yield _quality("ddpm", variant, 2)
+    run = partial(longer_training, LONG_VARIANT, 0)
+    longer: dict[str, Any] = sampled | {"training": VARIANTS[LONG_VARIANT]}
+    yield Unit("ddpm-mean-long-s0", "ddpm", 0, run, longer)
 
 
 def _quality(experiment: str, variant: str, seed: int) -> Unit:
