@@ -35,9 +35,11 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
     if name == "baseline":
         return {"classifier_accuracy": 0.99, "held_out": quality(0.3)}
     if name.startswith("ddpm-mean"):
-        variants = (*units.MEAN_VARIANTS, units.LONG_VARIANT, "copy")
-        errors = {kind: {str(level): 2.0 for level in units.MEAN_LEVELS} for kind in variants}
-        return errors | quality(3.0)
+        variants = (*units.MEAN_VARIANTS, units.LONG_MEAN, "copy")
+        return {kind: {str(level): 2.0 for level in units.MEAN_LEVELS} for kind in variants}
+    if name.startswith("long"):
+        bits = dict.fromkeys(("fixed_small", "fixed_large", "learned_range"), 2.0)
+        return quality(3.0) | {"bits": bits}
     if name.startswith("ddpm"):
         ours = "epsilon-simple" in name
         bits = {"epsilon-simple": high, "epsilon-vlb": low}.get(name[5:-3], 2.0)
@@ -68,7 +70,7 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
             kind: {"covariance": scale, "loss_deviation": 1.0}
             for kind, scale in (("importance", low), ("uniform", high))
         }
-    if name.startswith("ddim-grid"):
+    if name.startswith(("ddim-grid", "ddim-long")):
         heights = dict.fromkeys(units.ETAS, 2.0) | {
             "0": low,
             "1": high,

@@ -36,10 +36,6 @@ CONSTANT_RATE = {"steps": SNAPSHOTS[-1], "decay": "constant", "ema_decay": 0.99}
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "mu-vlb": {"diffusion": {"prediction": "posterior_mean", "weighting": "vlb"}},
-    "mu-vlb-long": {
-        "diffusion": {"prediction": "posterior_mean", "weighting": "vlb"},
-        "training": {"steps": LONG_STEPS},
-    },
     "mu-mse": {"diffusion": {"prediction": "posterior_mean"}},
     "epsilon-vlb": {"diffusion": {"weighting": "vlb"}},
     "epsilon-simple": {},
@@ -66,6 +62,19 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 """Lo que cada variante cambia de la receta común, que es la de Ho et al. con $L_{simple}$."""
+
+LONGER = (
+    "epsilon-simple",
+    "epsilon-vlb",
+    "mu-vlb",
+    "linear-hybrid",
+    "cosine-simple",
+    "cosine-hybrid",
+)
+VARIANTS |= {
+    f"{name}-long": VARIANTS[name] | {"training": {"steps": LONG_STEPS}} for name in LONGER
+}
+"""Las que también se entrenan cinco veces más."""
 
 UNIFORM_SCHEDULES: dict[str, dict[str, Any]] = {
     "scaled_linear": {"schedule": "scaled_linear"},

@@ -26,12 +26,14 @@ from scripts.replicas.claims import (
     ratio,
     steps_to_same_quality,
 )
-from scripts.replicas.recipes import LONG_STEPS, SNAPSHOTS
+from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS
 from scripts.replicas.results import Results, value
 from scripts.replicas.units import (
     ETAS,
     FEW_STEPS,
-    LONG_VARIANT,
+    IDDPM_VARIANTS,
+    LONG_ETAS,
+    LONG_MEAN,
     MEAN_LEVELS,
     MEAN_VARIANTS,
     RECONSTRUCTION_STEPS,
@@ -107,7 +109,8 @@ def _ddpm(results: Results) -> str:
 
 def _ddpm_mean(results: Results) -> str:
     rows = [(LABELS[name], "ddpm-mean-s{seed}", name) for name in MEAN_VARIANTS]
-    rows.append((f"{LABELS['mu-vlb']}, {LONG_STEPS} pasos", "ddpm-mean-long-s{seed}", LONG_VARIANT))
+    label = f"{LABELS['mu-vlb']}, {LONG_STEPS} pasos"
+    rows.append((label, "ddpm-mean-long-s{seed}", LONG_MEAN))
     return markdown(
         ("la red predice…", *(f"$t = {level}$" for level in MEAN_LEVELS)),
         [
@@ -353,6 +356,62 @@ def _zero_snr_emoji(results: Results) -> str:
     )
 
 
+def _ddim_long(results: Results) -> str:
+    return markdown(
+        (
+            f"con {LONG_STEPS} pasos de entrenamiento",
+            *(f"{steps} pasos" for steps in FEW_STEPS),
+        ),
+        [
+            (
+                ETA_NAMES[eta],
+                *(
+                    cell(by_seed(results, "ddim-long-s{seed}", f"{eta}/{steps}/frechet"))
+                    for steps in FEW_STEPS
+                ),
+            )
+            for eta in LONG_ETAS
+        ],
+    )
+
+
+def _long(results: Results) -> str:
+    def row(variant: str) -> tuple[str, ...]:
+        experiment = "iddpm" if variant in IDDPM_VARIANTS else "ddpm"
+        units = (f"{experiment}-{variant}-s{{seed}}", f"long-{variant}-long-s{{seed}}")
+        learned = "hybrid" in variant
+        return (
+            LONG_LABELS[variant],
+            *(
+                cell(only_first(_bits_of(results, unit, "learned_range")))
+                if learned
+                else cell(only_first(fixed_bits(results, unit)))
+                for unit in units
+            ),
+            *(cell(only_first(by_seed(results, unit, "frechet"))) for unit in units),
+        )
+
+    def only_first(found: Mapping[int, float]) -> dict[int, float]:
+        return {seed: number for seed, number in found.items() if seed == 0}
+
+    return markdown(
+        (
+            "",
+            f"bits, {STEPS} pasos",
+            str(LONG_STEPS),
+            f"Fréchet, {STEPS} pasos",
+            str(LONG_STEPS),
+        ),
+        [row(variant) for variant in LONGER],
+    )
+
+
+LONG_LABELS = {
+    "linear-hybrid": r"lineal, $L_{\text{híbrida}}$",
+    "cosine-simple": r"coseno, $L_{\text{simple}}$",
+    "cosine-hybrid": r"coseno, $L_{\text{híbrida}}$",
+} | {name: f"lineal, {label}" for name, label in LABELS.items()}
+
 TABLES: dict[str, Callable[[Results], str]] = {
     "ddpm": _ddpm,
     "ddpm-mean": _ddpm_mean,
@@ -360,12 +419,14 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "iddpm-steps": _iddpm_steps,
     "iddpm-gradient": _iddpm_gradient,
     "ddim": _ddim,
+    "ddim-long": _ddim_long,
     "ddim-reconstruction": _ddim_reconstruction,
     "cfg": _cfg,
     "min-snr": _min_snr,
     "zero-snr": _zero_snr,
     "zero-snr-exact": _zero_snr_exact,
     "zero-snr-emoji": _zero_snr_emoji,
+    "long": _long,
 }
 
 
