@@ -281,7 +281,8 @@ def test_bad_results_are_refused(tmp_path, changes, problem):
 
 # --- La página ------------------------------------------------------------------------------------
 
-CALLS = re.findall(r'replica\("(\w+)"(?:, "([^"]+)")?', PAGE.read_text(encoding="utf-8"))
+PAGE_TEXT = PAGE.read_text(encoding="utf-8")
+CALLS = re.findall(r'replica\("(\w+)"(?:, "([^"]+)")?', PAGE_TEXT)
 
 
 def test_page_shows_every_claim_and_every_table_once():
@@ -296,6 +297,8 @@ def test_what_is_missing_is_shown_as_pending():
     for name in CLAIMS:
         assert '"Pendiente"' in tables.verdict(name, {})
     assert tables.summary({}).count("**pendiente**") == len(CLAIMS)
+    anchors = set(re.findall(r"\(#([\w-]+)\)", tables.summary({})))
+    assert anchors == set(tables.SECTIONS) <= set(re.findall(r"\{ #([\w-]+) \}", PAGE_TEXT))
     assert tables.progress({}).startswith(f"0 de las {len(UNITS)} unidades")
     assert all(
         tables.measured(name, 2, {}) == tables.PENDING for what, name in CALLS if what == "valor"
@@ -317,10 +320,11 @@ def test_tables_are_whole_with_all_the_results_and_with_any_of_them_missing():
 
 
 def test_cells_give_mean_and_deviation_with_a_decimal_comma():
-    assert tables.cell({0: 1.0, 1: 2.0}) == "1,50 ± 0,71"
+    assert tables.cell({0: 1.0, 1: 2.0}) == "1,50\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0,71"
     assert tables.cell({0: -0.125}, 3) == "−0,125"
     assert tables.cell({0: 0.5}, 1, scale=100) == "50,0"
     assert tables.cell({0: math.inf, 1: 2.0}) == "diverge / 2,00"
+    assert tables.cell({0: math.inf}, infinite="no llega") == "no llega"
     assert tables.cell({}) == tables.PENDING
 
 

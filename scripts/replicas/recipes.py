@@ -71,10 +71,10 @@ LONGER = (
     "cosine-simple",
     "cosine-hybrid",
 )
+"""Las variantes que también se entrenan cinco veces más."""
 VARIANTS |= {
     f"{name}-long": VARIANTS[name] | {"training": {"steps": LONG_STEPS}} for name in LONGER
 }
-"""Las que también se entrenan cinco veces más."""
 
 UNIFORM_SCHEDULES: dict[str, dict[str, Any]] = {
     "scaled_linear": {"schedule": "scaled_linear"},

@@ -50,21 +50,24 @@ ETA_NAMES = {eta: f"$\\eta = {eta.replace('.', '{,}')}$" for eta in ETAS} | {
 # --- Celdas ---------------------------------------------------------------------------------------
 
 
-def number(x: float, digits: int) -> str:
-    """Un número con coma decimal."""
+def number(x: float, digits: int, infinite: str = "diverge") -> str:
+    """Un número con coma decimal; si es infinito, lo que se diga."""
     if math.isinf(x):
-        return "diverge"
+        return infinite
     return f"{x:.{digits}f}".replace(".", ",").replace("-", "\N{MINUS SIGN}")
 
 
-def cell(found: Mapping[int, float], digits: int = 2, scale: float = 1.0) -> str:
+def cell(
+    found: Mapping[int, float], digits: int = 2, scale: float = 1.0, infinite: str = "diverge"
+) -> str:
     """La media de las semillas y, si hay varias, su desviación típica."""
     values = [scale * x for x in found.values()]
     if not values:
         return PENDING
     if len(values) == 1 or any(math.isinf(x) for x in values):
-        return " / ".join(number(x, digits) for x in values)
-    return f"{number(mean(values), digits)} ± {number(stdev(values), digits)}"
+        return " / ".join(number(x, digits, infinite) for x in values)
+    space = "\N{NO-BREAK SPACE}"
+    return f"{number(mean(values), digits)}{space}±{space}{number(stdev(values), digits)}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -295,7 +298,7 @@ def _min_snr(results: Results) -> str:
                     cell({seed: curve[i][1] for seed, curve in curves.items()})
                     for i in range(len(SNAPSHOTS))
                 ),
-                cell(steps_to_same_quality(results, name), 0),
+                cell(steps_to_same_quality(results, name), 0, infinite="no llega"),
             )
         )
     return markdown(
@@ -480,11 +483,27 @@ def verdict(name: str, results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
+SECTIONS = {
+    "ddpm": "DDPM",
+    "iddpm": "Improved DDPM",
+    "ddim": "DDIM",
+    "cfg": "CFG",
+    "min-snr": "Min-SNR",
+    "zero-snr": "Señal terminal nula",
+}
+"""Las secciones de la página, por su ancla; el nombre de una afirmación empieza por la suya."""
+
+
 def summary(results: Results) -> str:
-    """Todas las afirmaciones, con su veredicto."""
+    """Todas las afirmaciones, con la sección donde se juzgan y su veredicto."""
     return markdown(
-        ("afirmación", "veredicto"),
-        [(claim.text, f"**{judge(claim, results).outcome}**") for claim in CLAIMS.values()],
+        ("artículo", "afirmación", "veredicto"),
+        [
+            (f"[{title}](#{anchor})", claim.text, f"**{judge(claim, results).outcome}**")
+            for anchor, title in SECTIONS.items()
+            for name, claim in CLAIMS.items()
+            if name.startswith(anchor)
+        ],
     )
 
 
