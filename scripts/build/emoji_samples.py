@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ddpm_lit.data import Dataset
@@ -116,11 +116,10 @@ def generate() -> None:
 def exam(folder: Path) -> None:
     """Escribe, por grupo, una lámina numerada y barajada, la lista de nombres y las soluciones."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = load_file(samples_path(NAME))
     for number, group in enumerate(GROUPS):
         names = GROUPS[group]()
         order = keyed_generator(0, Stream.ORDER, number).permutation(len(names) * SEEDS)
-        shuffled = tensors[group].flatten(0, 1)[torch.from_numpy(order)]
+        shuffled = draw(names).flatten(0, 1)[torch.from_numpy(order)]
         _numbered(shuffled).save(folder / f"{group}.png")
         listed = "\n".join(sorted(names))
         (folder / f"{group}.txt").write_text(f"{listed}\n", encoding="utf-8")

@@ -514,7 +514,7 @@ def progress(results: Results) -> str:
     minutes = sum(record["seconds"] for record in done) / 60
     return (
         f"{len(done)} de las {len(names)} unidades están hechas, y han llevado "
-        f"{number(minutes, 0)} minutos de un núcleo"
+        f"{number(minutes, 0)} minutos con un solo hilo"
     )
 
 
