@@ -23,7 +23,7 @@ test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de pe
 	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
-	DDPM_SITE_DIR=site $(BIN)/pytest tests/site/test_site_browser.py
+	DDPM_SITE_DIR=site $(BIN)/pytest -n 2 tests/site/test_site_browser.py
 
 replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan donde se cortaron
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m scripts.replicas

@@ -299,7 +299,7 @@ def test_what_is_missing_is_shown_as_pending():
     assert tables.summary({}).count("**pendiente**") == len(CLAIMS)
     anchors = set(re.findall(r"\(#([\w-]+)\)", tables.summary({})))
     assert anchors == set(tables.SECTIONS) <= set(re.findall(r"\{ #([\w-]+) \}", PAGE_TEXT))
-    assert tables.progress({}).startswith(f"0 de las {len(UNITS)} unidades")
+    assert tables.progress({}).startswith(f"Están hechas 0 de las {len(UNITS)} unidades")
     assert all(
         tables.measured(name, 2, {}) == tables.PENDING for what, name in CALLS if what == "valor"
     )

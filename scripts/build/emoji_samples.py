@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ddpm_lit.data import Dataset
+from ddpm_lit.data import Dataset, load_dataset
 from ddpm_lit.images import grid
 from ddpm_lit.metrics import nearest_neighbours
 from ddpm_lit.noise import Stream, keyed_generator
@@ -66,6 +66,12 @@ def training_emoji() -> Dataset:
     return training_data(load_recipe(NAME))
 
 
+def every_emoji() -> Dataset:
+    """Los del entrenamiento y los que la receta aparta."""
+    data = load_recipe(NAME).data
+    return load_dataset(data.name, **data.options | {"exclude": []})
+
+
 def draw(names: tuple[str, ...], guidance: float = GUIDANCE) -> Tensor:
     """Los dibujos de unos nombres, índices 0 a 9 de la semilla 0: (nombres, 10, 3, 32, 32)."""
     trained = load_pretrained(NAME)
@@ -91,15 +97,16 @@ def generate() -> None:
         inputs=SOURCES,
         parameters=parameters,
     ) as card:
-        train_set = training_emoji()
+        train_set, everything = training_emoji(), every_emoji()
         tensors = {}
         for group, listed in GROUPS.items():
             names = listed()
             x = draw(names)
-            nearest = nearest_neighbours(x.flatten(0, 1), train_set.x).indices[:, 0]
             tensors[group] = x
+            nearest = nearest_neighbours(x.flatten(0, 1), train_set.x).indices[:, 0]
             tensors[f"{group}_nearest"] = nearest.reshape(len(names), SEEDS)
-            found = [train_set.captions[int(i)] for i in nearest]
+            closest = nearest_neighbours(x.flatten(0, 1), everything.x).indices[:, 0]
+            found = [everything.captions[int(i)] for i in closest]
             asked = [name for name in names for _ in range(SEEDS)]
             card["values"][group] = {
                 "names": list(names),

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lit.conditioning import null_condition
-from ddpm_lit.data import load_dataset
 from ddpm_lit.editing import noised_levels, repaint_path
 from ddpm_lit.pretrained import load_pretrained
 from ddpm_lit.sampling import sample
@@ -191,9 +190,7 @@ def filled_emoji() -> dict[str, Tensor]:
     """La mitad izquierda de los emoji que el modelo de texto no ha visto, y cómo la completa."""
     trained = load_pretrained(emoji_samples.NAME)
     names = emoji_samples.unseen()
-    # La receta los aparta del entrenamiento; aquí hacen falta.
-    options = trained.recipe.data.options | {"exclude": []}
-    emoji = load_dataset(trained.recipe.data.name, **options)
+    emoji = emoji_samples.every_emoji()
     known = emoji.x[[emoji.captions.index(name) for name in names]]
     mask = torch.zeros_like(known)
     mask[..., : known.shape[-1] // 2] = 1
@@ -213,7 +210,7 @@ def filled_emoji() -> dict[str, Tensor]:
     return {
         "lo que\nse sabe": torch.where(mask.bool(), known, 0.0),
         "con su\nfrase": fill(0, text=names, guidance=EMOJI_GUIDANCE),
-        "otra semilla": fill(COLUMNS, text=names, guidance=EMOJI_GUIDANCE),
+        "otro ruido": fill(COLUMNS, text=names, guidance=EMOJI_GUIDANCE),
         "sin frase": fill(0),
         "el original": known,
     }

@@ -90,4 +90,4 @@ def image_rows(
 
 def captioned(captions: Sequence[str], images: Tensor) -> dict[str, Tensor]:
     """Las filas de unos dibujos (frases, N, …), cada una con su frase partida en renglones."""
-    return {textwrap.fill(name, 13): row for name, row in zip(captions, images, strict=True)}
+    return {textwrap.fill(name, 12): row for name, row in zip(captions, images, strict=True)}

@@ -7,7 +7,8 @@ cumple (en tanto por uno; negativo, si sale al revés):
 - **no se sostiene** si en todas sale al revés por más del margen;
 - **no concluyente** en los demás casos, y **pendiente** si faltan resultados.
 
-Lo que solo tiene una semilla (los mil pasos) se mide con el triple de margen.
+A lo que solo tiene una semilla (los mil pasos) se le exige el triple de margen. Las comparaciones
+que traen su propio tope (el doble, 1,15 veces…) no llevan otro margen.
 
 Una afirmación se sostiene si se sostienen todas sus comparaciones. Si alguna no se sostiene,
 tampoco ella, pero solo cuando el modelo de partida lee al menos `BAR` de sus clases: con un

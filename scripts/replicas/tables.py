@@ -229,16 +229,16 @@ def _ddim(results: Results) -> str:
 
 
 def _ddim_reconstruction(results: Results) -> str:
-    paper = (".014", ".0065", ".0023", ".0009", ".0004", ".0001", ".0001")
+    paper = ("140", "65", "23", "9", "4", "1", "1")
     unit = "ddim-reconstruction-s{seed}"
     return markdown(
         ("pasos", *(str(steps) for steps in RECONSTRUCTION_STEPS)),
         [
-            ("artículo (CIFAR-10)", *(f"0{x}".replace(".", ",") for x in paper)),
+            ("artículo (CIFAR-10)", *paper),
             (
                 "aquí",
                 *(
-                    cell(by_seed(results, unit, f"error/{steps}"), 5)
+                    cell(by_seed(results, unit, f"error/{steps}"), 2, 1e4)
                     for steps in RECONSTRUCTION_STEPS
                 ),
             ),
@@ -513,7 +513,8 @@ def progress(results: Results) -> str:
     done = [results[name] for name in names if name in results]
     minutes = sum(record["seconds"] for record in done) / 60
     return (
-        f"{len(done)} de las {len(names)} unidades están hechas, y han llevado "
+        f"Están hechas {len(done)} de las {len(names)} unidades (cada una entrena o mide un "
+        "modelo), y han llevado "
         f"{number(minutes, 0)} minutos con un solo hilo"
     )
 
