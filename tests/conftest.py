@@ -1,6 +1,7 @@
 """Lo que comparten los tests: los schedules y la comparación que deja escrito su error."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
@@ -10,6 +11,14 @@ from torch import Tensor
 from ddpm_lit.scheduler import BETAS, Schedule, make_schedule
 
 cached_schedule = cache(make_schedule)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_interrupt() -> Iterator[None]:
+    """Ctrl-C interrumpe, aunque a pytest lo hayan lanzado en segundo plano, que lo ignora."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", params=list(BETAS))
