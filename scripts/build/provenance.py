@@ -6,20 +6,18 @@ alcanza por sus `import`, sin docstrings ni comentarios: cambiar una explicació
 vuelve a entrenar nada.
 """
 
-import ast
 import json
 import platform
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from scripts.site.project import ROOT, build_dir, digest, profile, strip_docstrings
+from scripts.site.project import ROOT, build_dir, code_of, digest, profile
 
 OWN_PACKAGES = ("ddpm_lit", "scripts")
 
@@ -31,34 +29,6 @@ def module_path(module: str) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-@dataclass(frozen=True)
-class _Code:
-    """Lo que se sabe de un fichero de código: sus `import` y su árbol, en texto."""
-
-    imports: tuple[str, ...]
-    syntax: str
-
-
-@lru_cache(maxsize=512)
-def _code_at(path: Path, mtime_ns: int) -> _Code:
-    tree = ast.parse(path.read_bytes())
-    imports = tuple(name for name in _imported(tree) if name.split(".")[0] in OWN_PACKAGES)
-    return _Code(imports, ast.dump(strip_docstrings(tree)))
-
-
-def _code(path: Path) -> _Code:
-    return _code_at(path, path.stat().st_mtime_ns)
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @lru_cache
@@ -75,7 +45,7 @@ def used_modules(*entries: str) -> tuple[str, ...]:
         if module in found or path is None or module in OWN_PACKAGES:
             continue
         found.add(module)
-        pending += _code(path).imports
+        pending += [name for name in code_of(path).imports if name.split(".")[0] in OWN_PACKAGES]
     return tuple(sorted(found))
 
 
@@ -86,7 +56,7 @@ def code_hash(*entries: str) -> str:
     for module in used_modules(*entries):
         path = module_path(module)
         assert path is not None
-        parts += [module, _code(path).syntax]
+        parts += [module, code_of(path).syntax]
     return digest(*parts)
 
 

@@ -3,7 +3,8 @@
 import ast
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,12 +70,39 @@ def _is_bare_string(statement: ast.stmt) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Code:
+    """Lo que se sabe de un fichero de código: qué importa y su árbol sintáctico, en texto."""
+
+    imports: tuple[str, ...]
+    syntax: str
+
+
+def code_of(path: Path) -> Code:
+    """Lo que dice un fichero de código, sin docstrings ni comentarios; se lee una vez por versión.
+
+    Si no se puede leer como Python, su árbol es su texto y no importa nada.
+    """
+    stat = path.stat()
+    return _code_at(path, stat.st_mtime_ns, stat.st_size)
+
+
 @lru_cache(maxsize=512)
-def _syntax(path: Path, mtime_ns: int, size: int) -> str:
+def _code_at(path: Path, mtime_ns: int, size: int) -> Code:
     try:
-        return ast.dump(strip_docstrings(ast.parse(path.read_bytes())))
+        tree = ast.parse(path.read_bytes())
     except SyntaxError:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return Code((), path.read_text(encoding="utf-8", errors="replace"))
+    return Code(tuple(_imported(tree)), ast.dump(strip_docstrings(tree)))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def package_files(package: Path = PACKAGE) -> list[Path]:
@@ -90,8 +118,7 @@ def code_digest(package: Path = PACKAGE, recipes: bool = True) -> str:
             continue
         parts.append(path.relative_to(package).as_posix())
         if path.suffix == ".py":
-            stat = path.stat()
-            parts.append(_syntax(path, stat.st_mtime_ns, stat.st_size))
+            parts.append(code_of(path).syntax)
         else:
             parts.append(path.read_bytes())
     return digest(*parts)

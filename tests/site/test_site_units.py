@@ -429,12 +429,12 @@ def test_freshness_reads_again_only_the_files_that_have_changed(package: Path) -
         for name in "ab"
     }
     provenance.mark_freshness(artefacts_)
-    before = provenance._code_at.cache_info().misses
+    before = project._code_at.cache_info().misses
     provenance.mark_freshness(artefacts_)
-    assert provenance._code_at.cache_info().misses == before
+    assert project._code_at.cache_info().misses == before
     (package / "dos.py").write_text("x = 300\n", encoding="utf-8")
     provenance.mark_freshness(artefacts_)
-    assert provenance._code_at.cache_info().misses == before + 1
+    assert project._code_at.cache_info().misses == before + 1
 
 
 def test_notebook_maths_is_marked_outside_code() -> None:
