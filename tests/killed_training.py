@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import tiny
-from ddpm_lit.checkpoints import load_model
+from ddpm_lit.models.storage import load_model
 from ddpm_lit.training import CHECKPOINT, train, training_data
 
 KILLS = {"step": 3, "write": 2, "rename": 2, "time": 3}

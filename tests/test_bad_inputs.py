@@ -25,24 +25,24 @@ from ddpm_lit.backward import (
     to_epsilon,
     to_x_start,
 )
-from ddpm_lit.checkpoints import Trained, load_model, save_model
 from ddpm_lit.cli import main
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.devices import choose_device
-from ddpm_lit.ema import EMA
+from ddpm_lit.files.images import grid, load_picture, points_image, save_gif, to_uint8
 from ddpm_lit.forward import q_mean_variance, q_sample, q_step
-from ddpm_lit.images import grid, load_picture, points_image, save_gif, to_uint8
 from ddpm_lit.losses import (
     discretized_gaussian_log_likelihood,
     loss_weight,
     training_target,
     weighted_mse,
 )
-from ddpm_lit.mlp import MLP, MLPConfig
+from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.models.pretrained import load_pretrained
+from ddpm_lit.models.storage import Trained, load_model, save_model
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.networks.mlp import MLP, MLPConfig
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator, sampling_noise, training_draws
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.pretrained import load_pretrained
-from ddpm_lit.recipes import load_recipe
+from ddpm_lit.recipes.recipe import load_recipe
 from ddpm_lit.sampling import ancestral, sample
 from ddpm_lit.scheduler import (
     Schedule,
@@ -925,7 +925,7 @@ def test_a_bug_of_the_program_is_not_hidden(folder: Path, monkeypatch: pytest.Mo
         raise ZeroDivisionError
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("ddpm_lit.checkpoints.load_model", broken)
+    monkeypatch.setattr("ddpm_lit.models.storage.load_model", broken)
     with pytest.raises(ZeroDivisionError):
         main(["sample", "toy.safetensors"])
 
@@ -937,7 +937,7 @@ def test_out_of_memory_says_what_to_do(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("ddpm_lit.checkpoints.load_model", full)
+    monkeypatch.setattr("ddpm_lit.models.storage.load_model", full)
     with pytest.raises(SystemExit) as stop:
         main(["sample", "toy.safetensors"])
     assert stop.value.code == 1

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import tiny
-from ddpm_lit.checkpoints import (
+from ddpm_lit.models.storage import (
     FORMAT_VERSION,
     load_checkpoint,
     load_model,
@@ -21,8 +21,8 @@ from ddpm_lit.checkpoints import (
     save_model,
     write_atomically,
 )
-from ddpm_lit.ema import EMA
-from ddpm_lit.recipes import Recipe, recipe_from_dict
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict
 
 RECIPES = {"toy": (tiny.toy(), (2,)), "digits": (tiny.digits(), (1, 8, 8))}
 

@@ -24,24 +24,25 @@ from safetensors.torch import load_file
 
 import ddpm_lit
 import tiny
-from ddpm_lit import evaluation, pretrained
-from ddpm_lit.checkpoints import load_model, read_header, save_model
 from ddpm_lit.cli import ddpm_lit as ddpm_lit_command
 from ddpm_lit.cli import main
 from ddpm_lit.cli.options import SAMPLERS, SPACINGS
 from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
 from ddpm_lit.data import DATASETS
-from ddpm_lit.evaluation import conditions_of, reference_data
-from ddpm_lit.images import grid, save_png
-from ddpm_lit.metrics import (
+from ddpm_lit.evaluation import measure as evaluation
+from ddpm_lit.evaluation.measure import conditions_of, reference_data
+from ddpm_lit.evaluation.metrics import (
     class_agreement,
     energy_distance_test,
     features,
     frechet_distance,
     nearest_neighbours,
 )
+from ddpm_lit.files.images import grid, save_png
+from ddpm_lit.models import pretrained
+from ddpm_lit.models.storage import load_model, read_header, save_model
 from ddpm_lit.noise import batch_indices
-from ddpm_lit.recipes import Recipe, recipe_from_dict, recipe_names
+from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict, recipe_names
 from ddpm_lit.sampling import SAMPLERS as LIBRARY_SAMPLERS
 from ddpm_lit.scheduler import SPACINGS as LIBRARY_SPACINGS
 from ddpm_lit.training import CHECKPOINT, METRICS, MODEL
@@ -196,7 +197,7 @@ def test_train_takes_the_profile(run: Callable[..., Result]) -> None:
 def test_ctrl_c_says_so_and_the_same_command_goes_on(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ddpm_lit.ema import EMA
+    from ddpm_lit.networks.ema import EMA
 
     update = EMA.update
 

@@ -18,7 +18,7 @@ from ddpm_lit.conditioning import (
 )
 from ddpm_lit.data import Dataset
 from ddpm_lit.noise import condition_draws
-from ddpm_lit.recipes import load_recipe
+from ddpm_lit.recipes.recipe import load_recipe
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import algorithm1, train, with_text
 from ddpm_lit.unet import CrossAttention, ResidualBlock, UNet, UNetConfig, describe
@@ -303,13 +303,13 @@ def text_recipe(**overrides):
         "diffusion": {"schedule": "cosine", "timesteps": 20, "prediction": "v"},
         "training": {"steps": 2, "batch_size": 4, "condition_dropout": 0.5, "ema_decay": 0.5},
     }
-    from ddpm_lit.recipes import recipe_from_dict
+    from ddpm_lit.recipes.recipe import recipe_from_dict
 
     return replace(recipe_from_dict(table), **overrides)
 
 
 def test_the_vocabulary_travels_with_the_weights(tmp_path):
-    from ddpm_lit.checkpoints import load_model
+    from ddpm_lit.models.storage import load_model
 
     train(text_recipe(), tmp_path, dataset=captioned(), progress=False, device="cpu")
     trained = load_model(tmp_path / "model.safetensors")

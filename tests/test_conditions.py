@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import conditioned, greyscale, ink, low_resolution
-from ddpm_lit.recipes import load_recipe
+from ddpm_lit.recipes.recipe import load_recipe
 from ddpm_lit.training import train, training_data
 
 COLOUR = 2 * torch.rand(5, 3, 8, 12, generator=torch.Generator().manual_seed(1)) - 1

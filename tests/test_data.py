@@ -20,8 +20,8 @@ from ddpm_lit.data import (
     split,
 )
 from ddpm_lit.data import openmoji as openmoji_module
-from ddpm_lit.data.cache import atomic_path, user_cache_dir
 from ddpm_lit.data.emoji_groups import emoji_group
+from ddpm_lit.files.atomic import atomic_path, user_cache_dir
 
 TOY = ("swiss_roll", "moons", "eight_gaussians", "ring", "letters", "gaussian_mixture")
 
@@ -436,7 +436,7 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     target.write_bytes(b"anterior")
     script = (
         "import os, signal, sys\n"
-        "from ddpm_lit.data.cache import atomic_path\n"
+        "from ddpm_lit.files.atomic import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary:\n"
         "    temporary.write_bytes(b'a medias')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

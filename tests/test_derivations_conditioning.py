@@ -23,7 +23,7 @@ from algebra import (
 )
 from ddpm_lit import sample
 from ddpm_lit.conditioning import Text, TextEncoder
-from ddpm_lit.embeddings import sinusoidal_embedding
+from ddpm_lit.networks.embeddings import sinusoidal_embedding
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.unet import CrossAttention, ResidualBlock, UNet, UNetConfig
 

@@ -34,10 +34,10 @@ from algebra import (
     x_t,
 )
 from ddpm_lit.backward import convert, fixed_variance, p_mean_variance, to_x_start
-from ddpm_lit.ema import EMA
-from ddpm_lit.embeddings import sinusoidal_embedding
 from ddpm_lit.forward import q_mean_variance, q_sample
 from ddpm_lit.losses import normal_kl
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.networks.embeddings import sinusoidal_embedding
 from ddpm_lit.noise import training_draws
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.sampling import algorithm2

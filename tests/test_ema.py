@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddpm_lit.ema import EMA
+from ddpm_lit.networks.ema import EMA
 
 
 def decays(decay: float, count: int) -> list[float]:

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 
 import tiny
-from ddpm_lit import evaluation
-from ddpm_lit.checkpoints import Trained
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.evaluation import (
+from ddpm_lit.evaluation import measure as evaluation
+from ddpm_lit.evaluation.measure import (
     conditions_of,
     evaluate_samples,
     feature_network,
@@ -19,6 +18,7 @@ from ddpm_lit.evaluation import (
     reference_data,
 )
 from ddpm_lit.losses import variational_bound
+from ddpm_lit.models.storage import Trained
 from ddpm_lit.noise import sampling_noise
 
 

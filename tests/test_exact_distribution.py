@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.data import GaussianMixture
-from ddpm_lit.metrics import energy_distance_test
+from ddpm_lit.evaluation.metrics import energy_distance_test
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lit.images import (
+from ddpm_lit.files.images import (
     grid,
     load_mask,
     load_picture,

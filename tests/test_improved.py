@@ -34,7 +34,7 @@ from ddpm_lit.improved import (
 from ddpm_lit.losses import normal_log_density, simple_loss, variational_bound, vb_term
 from ddpm_lit.noise import training_draws
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.recipes import Recipe, load_recipe, recipe_from_dict
+from ddpm_lit.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
 from ddpm_lit.training import CHECKPOINT, MODEL, train
 

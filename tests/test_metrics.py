@@ -8,7 +8,7 @@ import torch
 from scipy import linalg, stats
 
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.metrics import (
+from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
     SmallClassifier,
     accuracy,

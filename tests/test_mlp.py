@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpm_lit.embeddings import sinusoidal_embedding
-from ddpm_lit.mlp import MLP, MLPConfig
+from ddpm_lit.networks.embeddings import sinusoidal_embedding
+from ddpm_lit.networks.mlp import MLP, MLPConfig
 
 
 def randomize(model: MLP, seed: int = 0) -> MLP:

@@ -96,7 +96,7 @@ socket.socket.connect = refuse
 
 import torch
 from ddpm_lit import load_pretrained, pretrained_names
-from ddpm_lit.pretrained import card
+from ddpm_lit.models.pretrained import card
 
 for name in pretrained_names():
     trained = load_pretrained(name)

@@ -12,9 +12,9 @@ from scripts.build.shipped import measure
 from scripts.site.project import PACKAGE
 
 import tiny
-from ddpm_lit import pretrained
-from ddpm_lit.checkpoints import load_model, save_model
-from ddpm_lit.pretrained import CARD_FIELDS, card, load_pretrained, pretrained_names
+from ddpm_lit.models import pretrained
+from ddpm_lit.models.pretrained import CARD_FIELDS, card, load_pretrained, pretrained_names
+from ddpm_lit.models.storage import load_model, save_model
 
 WEIGHTS = PACKAGE / "weights"
 LIMIT = 15_000_000

@@ -14,8 +14,8 @@ import tiny
 from ddpm_lit.backward import split_output
 from ddpm_lit.data import DATASETS, load_dataset
 from ddpm_lit.data.conditions import conditioned
-from ddpm_lit.mlp import MLP, MLPConfig
-from ddpm_lit.recipes import (
+from ddpm_lit.networks.mlp import MLP, MLPConfig
+from ddpm_lit.recipes.recipe import (
     PROFILES,
     Recipe,
     TrainingConfig,

@@ -13,7 +13,7 @@ from scripts.replicas.claims import CLAIMS, Claim, Comparison, Outcome, judge
 from scripts.site import macros
 from torch import nn
 
-from ddpm_lit.checkpoints import Trained
+from ddpm_lit.models.storage import Trained
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import make_schedule
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 import tiny
 from ddpm_lit.backward import p_mean_variance
-from ddpm_lit.checkpoints import Trained
+from ddpm_lit.models.storage import Trained
 from ddpm_lit.noise import sampling_noise
-from ddpm_lit.recipes import Recipe
+from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.sampling import SampleStep, algorithm2, sample, sample_trajectory
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lit.ema import EMA
 from ddpm_lit.forward import q_sample
-from ddpm_lit.mlp import MLP, MLPConfig
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.networks.mlp import MLP, MLPConfig
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import algorithm1
 from test_exact_distribution import exact_epsilon, mixture_samples

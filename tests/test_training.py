@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import tiny
-from ddpm_lit.checkpoints import load_model, read_header
 from ddpm_lit.data import Dataset, load_dataset
-from ddpm_lit.ema import EMA
 from ddpm_lit.forward import q_sample
+from ddpm_lit.models.storage import load_model, read_header
+from ddpm_lit.networks.ema import EMA
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator, training_draws
-from ddpm_lit.recipes import Recipe, TrainingConfig
+from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import (
     CHECKPOINT,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm_lit.embeddings import sinusoidal_embedding
+from ddpm_lit.networks.embeddings import sinusoidal_embedding
 from ddpm_lit.unet import (
     CELEBAHQ256_CONFIG,
     CIFAR10_CONFIG,

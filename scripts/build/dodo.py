@@ -57,7 +57,7 @@ def task_train() -> Iterator[Task]:
         "classifier",
         [models.classifier_path(), card_path("classifier")],
         [],
-        code=code_hash("ddpm_lit.metrics", "ddpm_lit.data"),
+        code=code_hash("ddpm_lit.evaluation.metrics", "ddpm_lit.data"),
         steps=models.CLASSIFIER_STEPS[profile()],
         data=asdict(models.recipe("digits").data),
     ) | {"actions": [models.train_digit_classifier]}

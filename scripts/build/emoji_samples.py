@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ddpm_lit.data import Dataset, load_dataset
-from ddpm_lit.images import grid
-from ddpm_lit.metrics import nearest_neighbours
+from ddpm_lit.evaluation.metrics import nearest_neighbours
+from ddpm_lit.files.images import grid
+from ddpm_lit.models.pretrained import card as card_of
+from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.noise import Stream, keyed_generator
-from ddpm_lit.pretrained import card as card_of
-from ddpm_lit.pretrained import load_pretrained
-from ddpm_lit.recipes import load_recipe
+from ddpm_lit.recipes.recipe import load_recipe
 from ddpm_lit.training import training_data
 from scripts.build.provenance import recorded
 from scripts.build.samples import samples_path

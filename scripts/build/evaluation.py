@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ddpm_lit.metrics import class_agreement, nearest_neighbours, predict
+from ddpm_lit.evaluation.metrics import class_agreement, nearest_neighbours, predict
 from scripts.build import models, samples
 from scripts.build.provenance import recorded
 

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ddpm_lit.images import save_mp4, save_png
+from ddpm_lit.files.images import save_mp4, save_png
 from scripts.build import models, samples
 from scripts.build.provenance import card_path, recorded
 from scripts.figures.style import THEMES, Palette, save_figure, themed

@@ -7,10 +7,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from ddpm_lit.checkpoints import Trained, load_model
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.metrics import ClassifierConfig, SmallClassifier, accuracy, train_classifier
-from ddpm_lit.recipes import Recipe, load_recipe
+from ddpm_lit.evaluation.metrics import (
+    ClassifierConfig,
+    SmallClassifier,
+    accuracy,
+    train_classifier,
+)
+from ddpm_lit.models.storage import Trained, load_model
+from ddpm_lit.recipes.recipe import Recipe, load_recipe
 from ddpm_lit.training import METRICS, MODEL, train
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
@@ -88,7 +93,10 @@ def train_digit_classifier() -> None:
     train_set, held_out = digits_split()
     steps = CLASSIFIER_STEPS[profile()]
     with recorded(
-        "classifier", "model", ["ddpm_lit.metrics", "ddpm_lit.data"], parameters={"steps": steps}
+        "classifier",
+        "model",
+        ["ddpm_lit.evaluation.metrics", "ddpm_lit.data"],
+        parameters={"steps": steps},
     ) as card:
         classifier = train_classifier(train_set, seed=0, steps=steps)
         classifier_path().parent.mkdir(parents=True, exist_ok=True)

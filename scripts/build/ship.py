@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from ddpm_lit.checkpoints import Trained, load_model, save_model, write_atomically
 from ddpm_lit.cli.options import find_weights
 from ddpm_lit.data import load_dataset
+from ddpm_lit.models.storage import Trained, load_model, save_model, write_atomically
 from scripts.build.shipped import measure
 from scripts.site.project import PACKAGE, ROOT
 
@@ -26,7 +26,7 @@ OWN_LICENSE = "MIT"
 
 
 def make_card(name: str, trained: Trained, metrics: dict[str, Any], commit: str) -> dict[str, Any]:
-    """La ficha de un modelo (véase `ddpm_lit.pretrained.CARD_FIELDS`).
+    """La ficha de un modelo (véase `ddpm_lit.models.pretrained.CARD_FIELDS`).
 
     Los pesos llevan la licencia de los datos, si obliga a compartir igual, o la del paquete.
     """

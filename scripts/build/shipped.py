@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddpm_lit.checkpoints import Trained
 from ddpm_lit.data import load_dataset, split
 from ddpm_lit.data.conditions import conditioned
+from ddpm_lit.models.storage import Trained
 from scripts.build.emoji_samples import SEEN
 
 STEPS = 20

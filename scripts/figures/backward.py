@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lit.backward import to_score
-from ddpm_lit.checkpoints import Trained
 from ddpm_lit.data import load_dataset
 from ddpm_lit.forward import q_sample
+from ddpm_lit.models.storage import Trained
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.editing import noised_levels, repaint_path
-from ddpm_lit.pretrained import load_pretrained
+from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.sampling import sample
 from ddpm_lit.scheduler import make_schedule
 from scripts.build import emoji_samples, models

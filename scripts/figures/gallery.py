@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lit.data import load_dataset
-from ddpm_lit.metrics import nearest_neighbours
+from ddpm_lit.evaluation.metrics import nearest_neighbours
 from scripts.build import models, samples
 from scripts.build.emoji_samples import SEEN
 from scripts.figures.mosaic import captioned, image_rows, show_mosaic

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ddpm_lit.images import grid
+from ddpm_lit.files.images import grid
 from scripts.figures.style import WIDTH, bare, canvas
 
 SCALE = 4

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, float64, nn
 
 from ddpm_lit.data import load_dataset
-from ddpm_lit.ema import EMA
+from ddpm_lit.networks.ema import EMA
 from ddpm_lit.sampling import sample
 from ddpm_lit.training import TrainStep, train
 from scripts.build import models

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from ddpm_lit.embeddings import sinusoidal_embedding
+from ddpm_lit.networks.embeddings import sinusoidal_embedding
 from ddpm_lit.unet import CIFAR10_CONFIG, BlockSummary, describe
 from scripts.figures.style import Palette, canvas
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddpm_lit.backward import LEARNED_VARIANCES, to_x_start
-from ddpm_lit.checkpoints import Trained, write_atomically
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.improved import bits_per_dimension
-from ddpm_lit.metrics import (
+from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
     SmallClassifier,
     class_agreement,
@@ -23,6 +21,8 @@ from ddpm_lit.metrics import (
     precision_recall,
     train_classifier,
 )
+from ddpm_lit.improved import bits_per_dimension
+from ddpm_lit.models.storage import Trained, write_atomically
 from ddpm_lit.sampling import sample
 from scripts.replicas.results import FOLDER
 from scripts.site.project import digest

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from ddpm_lit.checkpoints import Trained, load_model, save_model
 from ddpm_lit.data import Dataset
-from ddpm_lit.ema import EMA
-from ddpm_lit.recipes import Recipe
+from ddpm_lit.models.storage import Trained, load_model, save_model
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.training import MODEL, Consumer, TrainStep, train
 from scripts.replicas.recipes import SNAPSHOTS, digits_recipe, uniform_recipe
 from scripts.site.project import ROOT

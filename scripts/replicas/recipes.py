@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ddpm_lit.recipes import Recipe, recipe_from_dict
+from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict
 
 STEPS = 800
 LONG_STEPS = 4000

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import convert
-from ddpm_lit.checkpoints import Trained
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import load_dataset
 from ddpm_lit.ddim import ddim, reconstruct
+from ddpm_lit.evaluation.metrics import accuracy, features
 from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.improved import ImportanceSampler, vlb_loss
-from ddpm_lit.metrics import accuracy, features
+from ddpm_lit.models.storage import Trained
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.sampling import predictor
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices

@@ -19,9 +19,9 @@ _EXPORTS = {
     "p_mean_variance": "backward",
     "UNet": "unet",
     "UNetConfig": "unet",
-    "MLP": "mlp",
-    "MLPConfig": "mlp",
-    "EMA": "ema",
+    "MLP": "networks.mlp",
+    "MLPConfig": "networks.mlp",
+    "EMA": "networks.ema",
     "algorithm1": "training",
     "train": "training",
     "algorithm2": "sampling",
@@ -34,29 +34,29 @@ _EXPORTS = {
     "classifier_free": "guidance",
     "bits_per_dimension": "improved",
     "load_dataset": "data",
-    "load_recipe": "recipes",
-    "recipe_names": "recipes",
-    "load_model": "checkpoints",
-    "save_model": "checkpoints",
-    "load_pretrained": "pretrained",
-    "pretrained_names": "pretrained",
+    "load_recipe": "recipes.recipe",
+    "recipe_names": "recipes.recipe",
+    "load_model": "models.storage",
+    "save_model": "models.storage",
+    "load_pretrained": "models.pretrained",
+    "pretrained_names": "models.pretrained",
 }
 
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from ddpm_lit.backward import p_mean_variance
-    from ddpm_lit.checkpoints import load_model, save_model
     from ddpm_lit.data import load_dataset
     from ddpm_lit.ddim import ddim_inversion, reconstruct, slerp
-    from ddpm_lit.ema import EMA
     from ddpm_lit.forward import q_sample
     from ddpm_lit.guidance import classifier_free
     from ddpm_lit.improved import bits_per_dimension
-    from ddpm_lit.mlp import MLP, MLPConfig
+    from ddpm_lit.models.pretrained import load_pretrained, pretrained_names
+    from ddpm_lit.models.storage import load_model, save_model
+    from ddpm_lit.networks.ema import EMA
+    from ddpm_lit.networks.mlp import MLP, MLPConfig
     from ddpm_lit.posterior import q_posterior
-    from ddpm_lit.pretrained import load_pretrained, pretrained_names
-    from ddpm_lit.recipes import load_recipe, recipe_names
+    from ddpm_lit.recipes.recipe import load_recipe, recipe_names
     from ddpm_lit.sampling import algorithm2, make_sampler, sample, sample_trajectory
     from ddpm_lit.scheduler import Schedule, make_schedule, respace
     from ddpm_lit.training import algorithm1, train

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpm_lit.data.dataset import Dataset, check_integer
-from ddpm_lit.embeddings import TimeEmbedding, check_times, sinusoidal_embedding
 from ddpm_lit.forward import q_sample
+from ddpm_lit.networks.embeddings import TimeEmbedding, check_times, sinusoidal_embedding
 from ddpm_lit.noise import batch_indices, training_draws
 from ddpm_lit.scheduler import Schedule
 from ddpm_lit.unet import DownBlock, UNetConfig, check_images, group_norm, initialize

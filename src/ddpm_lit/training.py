@@ -20,13 +20,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ddpm_lit.checkpoints import (
-    Trained,
-    load_checkpoint,
-    save_checkpoint,
-    save_model,
-    write_atomically,
-)
 from ddpm_lit.conditioning import (
     build_vocabulary,
     drop_condition,
@@ -36,12 +29,19 @@ from ddpm_lit.conditioning import (
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.data.dataset import check_integer
-from ddpm_lit.devices import autocast, choose_device
-from ddpm_lit.ema import EMA
+from ddpm_lit.files.images import grid, points_image, save_png
 from ddpm_lit.forward import q_sample
-from ddpm_lit.images import grid, points_image, save_png
 from ddpm_lit.improved import ImportanceSampler, Loss, make_loss
 from ddpm_lit.losses import simple_loss
+from ddpm_lit.machine.devices import autocast, choose_device
+from ddpm_lit.models.storage import (
+    Trained,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+    write_atomically,
+)
+from ddpm_lit.networks.ema import EMA
 from ddpm_lit.noise import (
     Stream,
     batch_indices,
@@ -49,7 +49,7 @@ from ddpm_lit.noise import (
     keyed_generator,
     training_draws,
 )
-from ddpm_lit.recipes import Recipe, TrainingConfig
+from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.scheduler import Schedule
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddpm_lit.conditioning import Text, TextEncoder, null_condition
-from ddpm_lit.embeddings import (
+from ddpm_lit.networks.embeddings import (
     ScalarEmbedding,
     TimeEmbedding,
     check_embedding_dim,

@@ -78,15 +78,15 @@ def evaluate_command(
     """
     import torch
 
-    from ddpm_lit.checkpoints import write_atomically
-    from ddpm_lit.devices import choose_device
-    from ddpm_lit.evaluation import (
+    from ddpm_lit.evaluation.measure import (
         conditions_of,
         evaluate_samples,
         feature_network,
         likelihood,
         reference_data,
     )
+    from ddpm_lit.machine.devices import choose_device
+    from ddpm_lit.models.storage import write_atomically
     from ddpm_lit.noise import batch_indices
 
     check_generation(guidance, guidance_rescale, sampler, eta)

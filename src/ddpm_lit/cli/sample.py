@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from ddpm_lit.checkpoints import Trained
-    from ddpm_lit.images import Picture
+    from ddpm_lit.files.images import Picture
+    from ddpm_lit.models.storage import Trained
     from ddpm_lit.sampling import SampleStep
 
 IMAGES, POINTS = 16, 2000
@@ -164,13 +164,13 @@ def sample_command(
       ddpm-lit sample runs/digits --inpaint roto.png --mask hueco.png --steps 50
       ddpm-lit sample runs/digits --from-image boceto.png --strength 0.5
     """
-    from ddpm_lit.devices import choose_device
-    from ddpm_lit.images import save_gif, save_mp4, save_png
+    from ddpm_lit.files.images import save_gif, save_mp4, save_png
+    from ddpm_lit.machine.devices import choose_device
 
     check_generation(guidance, guidance_rescale, sampler, eta)
     _check_editing(inpaint, mask, jump, resamplings, from_image, strength)
     if animation is not None and animation.suffix.lower() == ".mp4":
-        from ddpm_lit.data.extras import require
+        from ddpm_lit.machine.extras import require
 
         require("imageio_ffmpeg", package="imageio-ffmpeg", extra="video", purpose="Guardar en MP4")
     where = choose_device(device)
@@ -288,7 +288,7 @@ def _condition_image(trained: "Trained", source: str) -> "Tensor":
 
 def _read(trained: "Trained", path: str, option: str) -> "Picture":
     """Lee una imagen al tamaño del modelo, y dice lo que ha hecho con ella."""
-    from ddpm_lit.images import load_picture
+    from ddpm_lit.files.images import load_picture
 
     if len(trained.shape) != 3:
         raise ValueError(
@@ -311,7 +311,7 @@ def _read(trained: "Trained", path: str, option: str) -> "Picture":
 
 def _hole(trained: "Trained", inpaint: str, mask: str | None) -> "dict[str, Tensor]":
     """Lo que se conoce de una imagen con un hueco, como lo pide `sampling.sample`."""
-    from ddpm_lit.images import load_mask
+    from ddpm_lit.files.images import load_mask
 
     picture = _read(trained, inpaint, "--inpaint")
     hole = picture.hole if mask is None else load_mask(mask, trained.shape, picture.size)
@@ -343,7 +343,7 @@ def _in_turn(values: Sequence[Any], total: int) -> list[Any] | None:
 def _draw(
     samples: "Tensor", columns: int | None, *, size: int = 512, limit: float = 1.2
 ) -> "Image":
-    from ddpm_lit.images import grid, points_image
+    from ddpm_lit.files.images import grid, points_image
 
     if samples.ndim == 2:
         return points_image(samples, size=size, limit=limit)
@@ -393,7 +393,7 @@ def _save_tensors(path: Path, samples: "Tensor", labels: list[int] | None) -> No
     import torch
     from safetensors.torch import save
 
-    from ddpm_lit.checkpoints import write_atomically
+    from ddpm_lit.models.storage import write_atomically
 
     content = {"samples": samples.contiguous()}
     if labels is not None:

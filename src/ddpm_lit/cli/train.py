@@ -11,8 +11,8 @@ from ddpm_lit.cli.options import DEVICE_HELP, at_least, default_profile, open_mo
 from ddpm_lit.cli.spanish import duration, integer
 
 if TYPE_CHECKING:
-    from ddpm_lit.ema import EMA
-    from ddpm_lit.recipes import Recipe
+    from ddpm_lit.networks.ema import EMA
+    from ddpm_lit.recipes.recipe import Recipe
     from ddpm_lit.training import Consumer, TrainStep
 
 
@@ -91,8 +91,8 @@ def train_command(
       ddpm-lit train digits --set training.steps=200 --run-dir runs/prueba
       ddpm-lit train mi-receta.toml --device cuda --sample-every 500
     """
-    from ddpm_lit.checkpoints import read_header
-    from ddpm_lit.recipes import load_recipe
+    from ddpm_lit.models.storage import read_header
+    from ddpm_lit.recipes.recipe import load_recipe
     from ddpm_lit.training import CHECKPOINT, MODEL, train
 
     chosen = load_recipe(recipe, profile=profile or default_profile(device), overrides=changes)

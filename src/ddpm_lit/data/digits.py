@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ddpm_lit.data.dataset import Dataset
-from ddpm_lit.data.extras import require
+from ddpm_lit.machine.extras import require
 
 DIGIT_NAMES = (
     "cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve",

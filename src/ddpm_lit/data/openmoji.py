@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from ddpm_lit.data.cache import atomic_path, user_cache_dir
 from ddpm_lit.data.dataset import Dataset, check_integer
 from ddpm_lit.data.emoji_groups import CHARACTERS, emoji_group
-from ddpm_lit.data.extras import require
+from ddpm_lit.files.atomic import atomic_path, user_cache_dir
+from ddpm_lit.machine.extras import require
 
 ATTRIBUTION = (
     "Emoji de OpenMoji (https://openmoji.org), el proyecto libre de emoji e iconos. "

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from ddpm_lit.backward import Sampler
 from ddpm_lit.conditioning import null_condition, tokenize
-from ddpm_lit.data.cache import atomic_path
-from ddpm_lit.devices import choose_device
-from ddpm_lit.ema import EMA
+from ddpm_lit.files.atomic import atomic_path
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.improved import ImportanceSampler
-from ddpm_lit.recipes import Recipe, recipe_from_dict
+from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict
 from ddpm_lit.sampling import make_sampler, sample
 from ddpm_lit.scheduler import Schedule
 

@@ -1,7 +1,7 @@
 r"""Medir un modelo: generar muestras y compararlas con los datos de su receta.
 
 Aquí no hay ninguna medida nueva; se decide qué se compara con qué. Las medidas de las muestras
-están en `ddpm_lit.metrics`, y la verosimilitud, en `ddpm_lit.improved`.
+están en `ddpm_lit.evaluation.metrics`, y la verosimilitud, en `ddpm_lit.improved`.
 """
 
 import hashlib
@@ -14,13 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ddpm_lit.checkpoints import Trained
 from ddpm_lit.conditioning import words
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.data.cache import atomic_path, user_cache_dir
 from ddpm_lit.data.conditions import conditioned
-from ddpm_lit.improved import bits_per_dimension
-from ddpm_lit.metrics import (
+from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
     SmallClassifier,
     accuracy,
@@ -33,7 +30,10 @@ from ddpm_lit.metrics import (
     precision_recall,
     train_classifier,
 )
-from ddpm_lit.mlp import MLPConfig
+from ddpm_lit.files.atomic import atomic_path, user_cache_dir
+from ddpm_lit.improved import bits_per_dimension
+from ddpm_lit.models.storage import Trained
+from ddpm_lit.networks.mlp import MLPConfig
 from ddpm_lit.training import with_text
 
 CLASSIFIER_STEPS = 800

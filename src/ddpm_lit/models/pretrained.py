@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ddpm_lit.checkpoints import Trained, load_model
+from ddpm_lit.models.storage import Trained, load_model
 
 CARD_FIELDS = (
     "name",

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ddpm_lit.data.cache import atomic_path
-from ddpm_lit.data.extras import require
 from ddpm_lit.data.folder import on_white, open_image
+from ddpm_lit.files.atomic import atomic_path
+from ddpm_lit.machine.extras import require
 
 _COMFORTABLE_SIDE = 64
 _POINTS_OVERSAMPLING = 2

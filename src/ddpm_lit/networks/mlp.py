@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm_lit.embeddings import (
+from ddpm_lit.networks.embeddings import (
     TimeEmbedding,
     check_embedding_dim,
     check_times,

@@ -1,0 +1,1 @@
+"""Medir: cómo de buenas son unas muestras, y un modelo frente a los datos de su receta."""

@@ -1,0 +1,1 @@
+"""Modelos entrenados: usarlos, guardarlos y leerlos, y los que vienen en el paquete."""
