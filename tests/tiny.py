@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict
+from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.recipes.recipe import Recipe
 
 _DIFFUSION = {"schedule": "cosine", "timesteps": 20, "prediction": "v", "variance": "fixed_small"}
 

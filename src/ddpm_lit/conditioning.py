@@ -9,8 +9,8 @@ Una condición llega a la red por su nombre, y cada una entra de una manera:
 - `image`, float32 (B, C, H, W): otra imagen, que se concatena a $x_t$ en los canales.
 
 Para guiar sin clasificador (`ddpm_lit.guidance`) hace falta que la red sepa también qué
-hacer sin condición: cada una tiene su valor nulo (`null_condition`), y en el entrenamiento
-se apaga, ejemplo a ejemplo, de vez en cuando (`drop_condition`).
+hacer sin condición: cada una tiene su valor nulo (`CONDITIONS`, `null_condition`), y en el
+entrenamiento se apaga, ejemplo a ejemplo, de vez en cuando (`drop_condition`).
 
 Fuentes: Ho y Salimans 2022 (arXiv:2207.12598) para la condición que se apaga; Rombach et
 al. 2022 (arXiv:2112.10752) para la atención cruzada; Perez et al. 2018 (arXiv:1709.07871)
@@ -20,16 +20,64 @@ para FiLM; Saharia et al. 2021 (arXiv:2104.07636) para la imagen concatenada.
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-# --- La condición nula --------------------------------------------------------------------------
+from ddpm_lit.tables import row
+
+# --- Las condiciones y su valor nulo -------------------------------------------------------------
 
 PADDING, START = 0, 1
 """Los dos tokens que no son palabras: el relleno y el que abre toda frase."""
+
+
+class Condition(NamedTuple):
+    """Una fila: cómo es una condición que llega a la red por su nombre.
+
+    `null(value, num_classes)` da, con la forma de `value`, el valor que no dice nada;
+    `wanted(config)`, si la lleva la red que tiene esa configuración, p. ej. un `UNetConfig`.
+    """
+
+    null: Callable[[Tensor, int | None], Tensor]
+    wanted: Callable[[Any], bool]
+
+
+def _null_class(value: Tensor, num_classes: int | None) -> Tensor:
+    if num_classes is None:
+        raise ValueError(
+            "La condición lleva «class_labels» y no se sabe cuál es la clase nula: da "
+            "num_classes, el número de clases de la red."
+        )
+    return torch.full_like(value, num_classes)
+
+
+def _null_tokens(value: Tensor, num_classes: int | None) -> Tensor:
+    null = torch.full_like(value, PADDING)
+    null[:, 0] = START
+    return null
+
+
+CONDITIONS: dict[str, Condition] = {
+    "class_labels": Condition(
+        _null_class, lambda config: bool(getattr(config, "num_classes", None))
+    ),
+    "tokens": Condition(
+        _null_tokens, lambda config: bool(getattr(config, "vocabulary", ()))
+    ),
+    "scalars": Condition(
+        lambda value, num_classes: torch.full_like(value, torch.nan),
+        lambda config: bool(getattr(config, "num_scalars", 0)),
+    ),
+    # Una imagen concatenada no se anula: sin ella no hay tarea.
+    "image": Condition(
+        lambda value, num_classes: value,
+        lambda config: bool(getattr(config, "condition_channels", 0)),
+    ),
+}
+"""Las condiciones que se conocen, por el nombre con que llegan a la red."""
 
 
 def null_condition(
@@ -48,26 +96,19 @@ def null_condition(
         Otro diccionario con las mismas claves y formas.
 
     Raises:
-        ValueError: si hay clases y no se dice cuántas conoce la red.
+        ValueError: si una condición no está en `CONDITIONS`, o hay clases y no se sabe cuántas.
     """
-    null: dict[str, Tensor] = {}
-    for name, value in condition.items():
-        match name:
-            case "class_labels":
-                if num_classes is None:
-                    raise ValueError(
-                        "La condición lleva «class_labels» y no se sabe cuál es la clase nula: da "
-                        "num_classes, el número de clases de la red."
-                    )
-                null[name] = torch.full_like(value, num_classes)
-            case "tokens":
-                null[name] = torch.full_like(value, PADDING)
-                null[name][:, 0] = START
-            case "scalars":
-                null[name] = torch.full_like(value, torch.nan)
-            case _:
-                null[name] = value
-    return null
+    return {
+        name: row(
+            CONDITIONS, name, "No se sabe cuál es el valor nulo de la condición"
+        ).null(value, num_classes)
+        for name, value in condition.items()
+    }
+
+
+def wanted_conditions(config: Any) -> list[str]:
+    """Los nombres de las condiciones que lleva una red, según su configuración."""
+    return [name for name, each in CONDITIONS.items() if each.wanted(config)]
 
 
 def drop_condition(
@@ -84,7 +125,9 @@ def drop_condition(
         Las condiciones, con las filas marcadas tomadas de `null`.
     """
     return {
-        name: torch.where(dropped.view(-1, *(1,) * (value.ndim - 1)), null[name], value)
+        name: torch.where(
+            dropped.view(-1, *(1,) * (value.ndim - 1)), null[name], value
+        )
         for name, value in condition.items()
     }
 
@@ -98,16 +141,22 @@ def words(text: str) -> list[str]:
     De `"Corazón Añil, con 2 lazos"` a `["corazon", "añil", "con", "2", "lazos"]`.
     """
     decomposed = unicodedata.normalize("NFD", text.lower())
-    without_accents = re.sub(r"(?<!n)\u0303|[\u0300-\u0302\u0304-\u036f]", "", decomposed)
+    without_accents = re.sub(
+        r"(?<!n)\u0303|[\u0300-\u0302\u0304-\u036f]", "", decomposed
+    )
     return re.findall(r"\w+", unicodedata.normalize("NFC", without_accents))
 
 
 def build_vocabulary(captions: Iterable[str]) -> tuple[str, ...]:
     """Las palabras distintas de unas frases, en orden alfabético."""
-    return tuple(sorted({word for caption in captions for word in words(caption)}))
+    return tuple(
+        sorted({word for caption in captions for word in words(caption)})
+    )
 
 
-def tokenize(captions: Sequence[str], vocabulary: Sequence[str], length: int) -> Tensor:
+def tokenize(
+    captions: Sequence[str], vocabulary: Sequence[str], length: int
+) -> Tensor:
     """Convierte frases en números: un token de inicio, uno por palabra y relleno.
 
     Args:
@@ -121,15 +170,19 @@ def tokenize(captions: Sequence[str], vocabulary: Sequence[str], length: int) ->
     Raises:
         ValueError: si una palabra no está en el vocabulario, o una frase no cabe.
     """
-    known = {word: number for number, word in enumerate(vocabulary, start=START + 1)}
+    known = {
+        word: number for number, word in enumerate(vocabulary, start=START + 1)
+    }
     tokens = torch.full((len(captions), length), PADDING)
     tokens[:, 0] = START
-    for row, caption in zip(tokens, captions, strict=True):
+    for line, caption in zip(tokens, captions, strict=True):
         found = words(caption)
         for word in found:
             if word not in known:
                 close = difflib.get_close_matches(word, known, n=3)
-                hint = f" ¿Querías decir «{'», «'.join(close)}»?" if close else ""
+                hint = (
+                    f" ¿Querías decir «{'», «'.join(close)}»?" if close else ""
+                )
                 raise ValueError(
                     f"La red no conoce la palabra «{word}» de «{caption}».{hint} Conoce "
                     f"{len(known)} palabras: usa solo esas."
@@ -139,7 +192,9 @@ def tokenize(captions: Sequence[str], vocabulary: Sequence[str], length: int) ->
                 f"«{caption}» tiene {len(found)} palabras y la red lee como mucho {length - 1}: "
                 "acórtala."
             )
-        row[1 : 1 + len(found)] = torch.tensor([known[word] for word in found], dtype=torch.int64)
+        line[1 : 1 + len(found)] = torch.tensor(
+            [known[word] for word in found], dtype=torch.int64
+        )
     return tokens
 
 
@@ -185,12 +240,22 @@ class TextEncoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size + START + 1, dim, padding_idx=PADDING)
+        self.embedding = nn.Embedding(
+            vocabulary_size + START + 1, dim, padding_idx=PADDING
+        )
         self.positions = nn.Parameter(torch.randn(length, dim) * 0.02)
         layer = nn.TransformerEncoderLayer(
-            dim, heads, 2 * dim, dropout, "gelu", batch_first=True, norm_first=True
+            dim,
+            heads,
+            2 * dim,
+            dropout,
+            "gelu",
+            batch_first=True,
+            norm_first=True,
         )
-        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.layers = nn.TransformerEncoder(
+            layer, layers, enable_nested_tensor=False
+        )
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor) -> Text:

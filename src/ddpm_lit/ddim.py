@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import Predict
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.scheduler import Schedule
 
 
@@ -54,11 +54,19 @@ def previous_alpha_cumprod(
         raise ValueError(
             f"El último paso lleva a ᾱ₀, que es 1 o poco menos, y ha llegado {final_alpha_cumprod}."
         )
-    return float(schedule.alphas_cumprod[index - 1]) if index > 0 else final_alpha_cumprod
+    return (
+        float(schedule.alphas_cumprod[index - 1])
+        if index > 0
+        else final_alpha_cumprod
+    )
 
 
 def ddim_sigma(
-    schedule: Schedule, index: int, eta: float = 1.0, *, final_alpha_cumprod: float = 1.0
+    schedule: Schedule,
+    index: int,
+    eta: float = 1.0,
+    *,
+    final_alpha_cumprod: float = 1.0,
 ) -> float:
     r"""La desviación típica del ruido de un paso (Song et al. 2020, ec. 16).
 
@@ -80,12 +88,13 @@ def ddim_sigma(
     check_eta(eta)
     bar = float(schedule.alphas_cumprod[index])
     before = previous_alpha_cumprod(schedule, index, final_alpha_cumprod)
-    return eta * math.sqrt((1 - before) / (1 - bar) * max(1 - bar / before, 0.0))
+    return eta * math.sqrt(
+        (1 - before) / (1 - bar) * max(1 - bar / before, 0.0)
+    )
 
 
 def ddim(
-    predict: Predict,
-    schedule: Schedule,
+    denoise: Denoiser,
     x_t: Tensor,
     index: int,
     noises: Iterator[Tensor],
@@ -100,12 +109,11 @@ def ddim(
     $$x_{t-1} = \sqrt{\bar\alpha_{t-1}}\,\hat x_0
     + \sqrt{1-\bar\alpha_{t-1}-\sigma_t^2}\;\hat\epsilon + \sigma_t z$$
 
-    $\hat x_0$ y $\hat\epsilon$ salen de `predict`, que vuelve a calcular $\hat\epsilon$ tras
+    $\hat x_0$ y $\hat\epsilon$ salen de `denoise`, que vuelve a calcular $\hat\epsilon$ tras
     recortar $\hat x_0$; por eso con $\eta = 1$ esto es el paso de DDPM también con recorte.
 
     Args:
-        predict: la red (véase `sampling.predictor`).
-        schedule: el schedule que se recorre.
+        denoise: la red con su proceso.
         x_t: el estado, (B, …).
         index: el nivel en que está, de `len(schedule) - 1` a 0.
         noises: de donde se toma $z$; solo se pide si hace falta, y nunca en el último paso.
@@ -124,10 +132,13 @@ def ddim(
     Raises:
         ValueError: si $\eta$ no está en $[0, 1]$.
     """
-    step = predict(x_t, index)
+    schedule, step = denoise.schedule, denoise(x_t, index)
     before = previous_alpha_cumprod(schedule, index, final_alpha_cumprod)
     sigma = ddim_sigma(
-        schedule, index, 1.0 if sigma_hat else eta, final_alpha_cumprod=final_alpha_cumprod
+        schedule,
+        index,
+        1.0 if sigma_hat else eta,
+        final_alpha_cumprod=final_alpha_cumprod,
     )
     direction = math.sqrt(max(1 - before - sigma**2, 0.0))
     x_prev = math.sqrt(before) * step.x_start + direction * step.epsilon
@@ -139,7 +150,7 @@ def ddim(
 
 
 @torch.no_grad()
-def ddim_inversion(predict: Predict, schedule: Schedule, x_0: Tensor) -> Iterator[Tensor]:
+def ddim_inversion(denoise: Denoiser, x_0: Tensor) -> Iterator[Tensor]:
     r"""Desanda DDIM con $\eta = 0$: de los datos al $x_T$ que los generaría.
 
     $$x_t = \sqrt{\bar\alpha_t}\,\hat x_0 + \sqrt{1-\bar\alpha_t}\;\hat\epsilon$$
@@ -147,41 +158,39 @@ def ddim_inversion(predict: Predict, schedule: Schedule, x_0: Tensor) -> Iterato
     con $\hat x_0$ y $\hat\epsilon$ evaluados en el estado del que se sale, $x_{t-1}$, y en
     *su* nivel: es el método de Euler sobre la misma ecuación diferencial. El primer paso sale
     de los datos, que no tienen nivel: $\hat x_0$ son ellos mismos y $\hat\epsilon$ se pide en
-    el nivel más bajo. Se dan `len(schedule)` pasos, uno por nivel, y el último deja en $x_T$.
+    el nivel más bajo. Se da un paso por nivel, y el último deja en $x_T$.
 
     Args:
-        predict: la red (véase `sampling.predictor`), sin recorte: lo que el recorte cambia no
-            se puede desandar.
-        schedule: el schedule que se recorre.
+        denoise: la red con su proceso, sin recorte: lo que el recorte cambia no se puede
+            desandar.
         x_0: los datos, (B, …).
 
     Yields:
-        $x_1, \dots, x_T$ (los niveles 0, …, `len(schedule) - 1`), cada uno (B, …).
+        $x_1, \dots, x_T$ (los niveles 0, …, `len(denoise.schedule) - 1`), cada uno (B, …).
     """
     x_t = x_0
-    for index in range(len(schedule)):
-        step = predict(x_t, max(index - 1, 0))
+    for index in range(len(denoise.schedule)):
+        step = denoise(x_t, max(index - 1, 0))
         x_start = step.x_start if index > 0 else x_0
-        bar = float(schedule.alphas_cumprod[index])
+        bar = float(denoise.schedule.alphas_cumprod[index])
         x_t = math.sqrt(bar) * x_start + math.sqrt(1 - bar) * step.epsilon
         yield x_t
 
 
 @torch.no_grad()
-def reconstruct(predict: Predict, schedule: Schedule, x_0: Tensor) -> Tensor:
+def reconstruct(denoise: Denoiser, x_0: Tensor) -> Tensor:
     r"""De los datos a $x_T$ y de vuelta, sin azar (Song et al. 2020, sección 5.4).
 
     Args:
-        predict: la red (véase `sampling.predictor`), sin recorte.
-        schedule: el schedule que se recorre, hacia arriba y hacia abajo.
+        denoise: la red con su proceso, sin recorte; se recorre hacia arriba y hacia abajo.
         x_0: los datos, (B, …).
 
     Returns:
         La reconstrucción de `x_0`, (B, …); el error baja al dar más pasos.
     """
-    x_t = deque(ddim_inversion(predict, schedule, x_0), maxlen=1).pop()
-    for index in reversed(range(len(schedule))):
-        x_t, _ = ddim(predict, schedule, x_t, index, iter(()))
+    x_t = deque(ddim_inversion(denoise, x_0), maxlen=1).pop()
+    for index in reversed(range(len(denoise.schedule))):
+        x_t, _ = ddim(denoise, x_t, index, iter(()))
     return x_t
 
 
@@ -206,12 +215,13 @@ def slerp(a: Tensor, b: Tensor, fraction: float | Tensor) -> Tensor:
         ValueError: si las formas no coinciden, hay un vector nulo o dos extremos son opuestos
             (entre ellos no hay un solo arco).
     """
-    if a.shape != b.shape:
+    if a.shape != b.shape or a.ndim < 2:
         raise ValueError(
-            f"Los extremos tienen formas {tuple(a.shape)} y {tuple(b.shape)}: deben ser iguales."
+            f"Los extremos tienen formas {tuple(a.shape)} y {tuple(b.shape)}: deben ser iguales, "
+            "(B, …), con una muestra por fila. A un vector solo, dale su fila: a[None]."
         )
-    column = (-1, *[1] * (a.ndim - 1))
-    rows_a, rows_b = a.flatten(1).double(), b.flatten(1).double()
+    # En float64, que vive en la CPU: no todos los dispositivos lo tienen.
+    rows_a, rows_b = (end.cpu().double().flatten(1) for end in (a, b))
     norms = rows_a.norm(dim=1) * rows_b.norm(dim=1)
     cosine = ((rows_a * rows_b).sum(dim=1) / norms).clamp(-1, 1)
     if not bool((cosine > -1 + 1e-12).all()):
@@ -219,13 +229,18 @@ def slerp(a: Tensor, b: Tensor, fraction: float | Tensor) -> Tensor:
             "Alguna muestra es nula o tiene los extremos opuestos, y entre ellos no hay un único "
             "arco: cambia uno de los dos."
         )
-    f = torch.as_tensor(fraction, dtype=torch.float64, device=a.device)
+    f = torch.as_tensor(fraction).cpu().double()
     angle = cosine.acos()
     straight = angle < 1e-6
     sine = torch.where(straight, 1.0, angle.sin())
     weight_a = torch.where(straight, 1 - f, ((1 - f) * angle).sin() / sine)
     weight_b = torch.where(straight, f, (f * angle).sin() / sine)
-    return weight_a.to(a.dtype).reshape(column) * a + weight_b.to(a.dtype).reshape(column) * b
+    column = (-1, *[1] * (a.ndim - 1))
+    part_a, part_b = (
+        weight.to(a.dtype).to(a.device).reshape(column)
+        for weight in (weight_a, weight_b)
+    )
+    return part_a * a + part_b * b
 
 
 def interpolate_latents(a: Tensor, b: Tensor, count: int) -> Tensor:
@@ -243,5 +258,7 @@ def interpolate_latents(a: Tensor, b: Tensor, count: int) -> Tensor:
         ValueError: si se piden menos de 2 puntos, o los extremos no valen (véase `slerp`).
     """
     if count < 2:
-        raise ValueError(f"Un paseo tiene al menos sus 2 extremos y se han pedido {count} puntos.")
+        raise ValueError(
+            f"Un paseo tiene al menos sus 2 extremos y se han pedido {count} puntos."
+        )
     return torch.stack([slerp(a, b, k / (count - 1)) for k in range(count)])

@@ -1,64 +1,85 @@
 r"""Editar sin entrenar: RePaint y SDEdit.
 
 Un modelo que solo sabe generar sabe también rellenar huecos y rehacer bocetos. No hay que
-tocar la red: basta con intervenir en el bucle de la generación (`ddpm_lit.sampling`).
+tocar la red: basta con recorrer el camino de la generación de otra manera.
 
 - **RePaint** completa una imagen de la que se conoce una parte: en cada paso sustituye lo
-  conocido por el original con su ruido (`keep_known`) y, para que las dos partes casen,
-  desanda y repite tramos del camino (`repaint_path`).
-- **SDEdit** parte de una imagen guía con ruido, en vez de partir del ruido puro
-  (`noised_levels`).
+  conocido por el original con su ruido y, para que las dos partes casen, desanda y repite
+  tramos del camino (`repaint`, `repaint_path`).
+- **SDEdit** parte de una imagen guía con ruido, en vez de partir del ruido puro (`sdedit`).
+
+`inpaint` y `redraw` los preparan para el argumento `edit` de `ddpm_lit.sampling.sample`.
 
 Fuentes: Lugmayr et al. 2022 (arXiv:2201.09865) y Meng et al. 2021 (arXiv:2108.01073).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
+import torch
 from torch import Tensor
 
-from ddpm_lit.backward import Predict, Sampler
+from ddpm_lit.backward import Denoiser, Sampler
 from ddpm_lit.forward import diffuse
-from ddpm_lit.scheduler import Schedule
+from ddpm_lit.sampling import WHOLE, Edit, SampleStep, algorithm2, ancestral
+
+# --- RePaint --------------------------------------------------------------------------------------
 
 
-def keep_known(sampler: Sampler, known: Tensor, mask: Tensor) -> Sampler:
-    r"""Un sampler que da el paso de otro y repone lo conocido (Lugmayr et al., ec. 8).
+@torch.no_grad()
+def repaint(
+    denoise: Denoiser,
+    x_T: Tensor,
+    noises: Iterator[Tensor],
+    sampler: Sampler = ancestral,
+    *,
+    known: Tensor,
+    mask: Tensor,
+    jump: int = 10,
+    resamplings: int = 1,
+) -> Iterator[SampleStep]:
+    r"""RePaint (Lugmayr et al., algoritmo 1): generar sin tocar lo que se conoce.
 
     $$x_{t-1} = m \odot x_{t-1}^{\text{conocido}} + (1 - m) \odot x_{t-1}^{\text{sampler}},
     \qquad x_{t-1}^{\text{conocido}} \sim q(x_{t-1}|x_0)$$
 
     Lo conocido lleva el ruido del nivel al que se llega, $t-1$: en el último paso es $x_0$, sin
-    nada de ruido. El algoritmo impreso usa ahí $\bar\alpha_t$, y olvida una raíz.
+    nada de ruido. El algoritmo impreso usa ahí $\bar\alpha_t$, y olvida una raíz. Cuando el camino
+    sube, se vuelve a añadir el ruido de los niveles que se suben.
 
     Args:
-        sampler: el paso que se da.
+        denoise: la red con su proceso.
+        x_T: el ruido de partida, (B, …).
+        noises: de donde se toma cada ruido, de forma (B, …).
+        sampler: qué se hace en cada paso.
         known: los datos originales $x_0$, (B, …); donde la máscara es 0, da igual qué haya.
         mask: $m$, (B, …): 1 en lo conocido y 0 en lo que hay que inventar.
+        jump: cuántos niveles se suben cada vez que se repite un tramo (véase `repaint_path`).
+        resamplings: cuántas veces se recorre cada tramo; con 1 no se repite nada.
 
-    Returns:
-        Otro sampler, que toma un ruido más por paso (menos en el último). El $\hat x_0$ que da
-        es el de la red, sin reponer nada.
+    Yields:
+        Un `SampleStep` por paso. El $\hat x_0$ que lleva es el de la red, sin reponer nada.
     """
-
-    def step(
-        predict: Predict,
-        schedule: Schedule,
-        x_t: Tensor,
-        index: int,
-        noises: Iterator[Tensor],
-        previous: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        x, x_start = sampler(predict, schedule, x_t, index, noises, previous)
+    schedule = denoise.schedule
+    x_t, x_start, level = x_T, None, len(schedule) - 1
+    for index in repaint_path(len(schedule), jump, resamplings):
+        if index > level:
+            x_start = None
+            x_t = diffuse(schedule, x_t, level, index, next(noises))
+        before, level = x_t, index - 1
+        x_t, x_start = sampler(denoise, x_t, index, noises, x_start)
         original = known
         if index > 0:
-            original = diffuse(schedule, known, -1, index - 1, next(noises))
-        return mask * original + (1 - mask) * x, x_start
+            original = diffuse(schedule, known, -1, level, next(noises))
+        x_t = mask * original + (1 - mask) * x_t
+        yield SampleStep(index, x_t, x_start, before)
 
-    return step
 
-
-def repaint_path(steps: int, jump: int = 10, resamplings: int = 10) -> list[int]:
+def repaint_path(
+    steps: int, jump: int = 10, resamplings: int = 10
+) -> list[int]:
     r"""El camino de RePaint: bajar, volver a subir y repetir (Lugmayr et al., sección 4.2).
 
     Cada vez que se han bajado $j$ niveles se vuelve a añadir el ruido de esos $j$ y se bajan
@@ -74,7 +95,7 @@ def repaint_path(steps: int, jump: int = 10, resamplings: int = 10) -> list[int]
         resamplings: $r$, cuántas veces se recorre cada tramo; 1 baja sin subir nunca.
 
     Returns:
-        Los niveles en que se da un paso, en orden: el `path` de `sampling.algorithm2`.
+        Los niveles en que se da un paso, en orden.
 
     Raises:
         ValueError: si un número no es positivo o no cabe ningún salto.
@@ -94,6 +115,9 @@ def repaint_path(steps: int, jump: int = 10, resamplings: int = 10) -> list[int]
     for bottom in reversed(bottoms):
         path += list(range(bottom + jump, bottom, -1)) * resamplings
     return [*path, 0]
+
+
+# --- SDEdit ---------------------------------------------------------------------------------------
 
 
 def noised_levels(steps: int, strength: float) -> int:
@@ -120,78 +144,114 @@ def noised_levels(steps: int, strength: float) -> int:
     return math.ceil(round(strength * steps, 9))
 
 
-def check_known(
-    known: Tensor | None, mask: Tensor | None, shape: Sequence[int]
-) -> tuple[Tensor, Tensor] | None:
-    """Comprueba lo que se quiere conservar y le da una fila por muestra.
+def sdedit(
+    denoise: Denoiser,
+    noise: Tensor,
+    noises: Iterator[Tensor],
+    sampler: Sampler = ancestral,
+    *,
+    initial: Tensor,
+    strength: float,
+    loop: Callable[..., Iterator[SampleStep]] = algorithm2,
+    **tensors: Tensor,
+) -> Iterator[SampleStep]:
+    r"""SDEdit (Meng et al. 2021, algoritmo 1): el camino de siempre, desde una guía con ruido.
 
     Args:
-        known: los datos originales; (N, …), o algo que se repita hasta esa forma.
+        denoise: la red con su proceso.
+        noise: el ruido que se le añade a la guía, (B, …).
+        noises: de donde se toma cada ruido, de forma (B, …).
+        sampler: qué se hace en cada paso.
+        initial: la guía, (B, …).
+        strength: qué fracción del proceso se rehace (véase `noised_levels`).
+        loop: el bucle con que se baja desde ahí.
+        **tensors: lo que recibe además ese bucle.
+
+    Yields:
+        Un `SampleStep` por paso, desde la guía con ruido.
+    """
+    levels = noised_levels(len(denoise.schedule), strength)
+    x_t = diffuse(denoise.schedule, initial, -1, levels - 1, noise)
+    below = replace(denoise, diffusion=denoise.diffusion.first(levels))
+    yield from loop(below, x_t, noises, sampler, **tensors)
+
+
+# --- Para `sampling.sample` -----------------------------------------------------------------------
+
+
+def inpaint(
+    known: Tensor, mask: Tensor, *, jump: int = 10, resamplings: int = 1
+) -> Edit:
+    """Rellenar los huecos de una imagen con `repaint`: el `edit` de `sampling.sample`.
+
+    Args:
+        known: los datos originales, en [-1, 1]; (N, …), o algo que se repita hasta esa forma.
         mask: 1 en lo conocido y 0 en lo que hay que inventar; los valores intermedios mezclan.
-        shape: (N, …), la forma de lo que se va a generar.
+        jump: cuántos niveles se suben cada vez que se repite un tramo.
+        resamplings: cuántas veces se recorre cada tramo.
 
     Returns:
-        `known` y `mask`, los dos (N, …), o `None` si no se da ninguno.
+        El camino, para el argumento `edit`.
 
     Raises:
-        ValueError: si falta uno de los dos, no tienen la forma debida o la máscara se sale de
-            [0, 1].
+        ValueError: si algo no es de coma flotante o finito, los datos no están en [-1, 1] o la
+            máscara se sale de [0, 1].
     """
-    if known is None and mask is None:
-        return None
-    if known is None or mask is None:
-        given, missing = ("mask", "known") if known is None else ("known", "mask")
-        raise ValueError(
-            f"Ha llegado «{given}» sin «{missing}»: para rellenar una imagen hacen falta lo que se "
-            "conoce (known) y dónde se conoce (mask)."
-        )
-    known = _expanded("known", known, shape)
-    mask = _expanded("mask", mask.to(known), shape)
+    mask = mask.to(known.dtype) if mask.dtype == torch.bool else mask
+    _check_data("known", known)
+    _check_finite("mask", mask)
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ValueError(
             f"La máscara va de {mask.min():.4g} a {mask.max():.4g} y debe estar en [0, 1]: 1 donde "
             "la imagen se conoce y 0 donde hay que inventarla."
         )
-    return known, mask
+    return Edit(
+        partial(repaint, jump=jump, resamplings=resamplings),
+        {"known": known, "mask": mask},
+        partial(repaint_path, jump=jump, resamplings=resamplings),
+    )
 
 
-def check_guide(
-    initial: Tensor | None, strength: float | None, shape: Sequence[int], steps: int
-) -> tuple[Tensor, int] | None:
-    """Comprueba la guía de SDEdit y le da una fila por muestra.
+def redraw(initial: Tensor, strength: float, edit: Edit = WHOLE) -> Edit:
+    """Rehacer una imagen con `sdedit`: el `edit` de `sampling.sample`.
 
     Args:
-        initial: la imagen de partida; (N, …), o algo que se repita hasta esa forma.
+        initial: la imagen de que se parte, en [-1, 1]; (N, …), o algo que se repita hasta ahí.
         strength: qué fracción del proceso se rehace, en (0, 1].
-        shape: (N, …), la forma de lo que se va a generar.
-        steps: los niveles del proceso.
+        edit: cómo se baja desde ahí; con `inpaint(…)` se rehace solo un hueco.
 
     Returns:
-        La guía, (N, …), y cuántos niveles de ruido se le añaden, o `None` si no se da nada.
+        El camino, para el argumento `edit`.
 
     Raises:
-        ValueError: si falta uno de los dos, `strength` no está en (0, 1] o la forma no encaja.
+        ValueError: si `strength` no está en (0, 1], o la imagen no está en [-1, 1].
     """
-    if initial is None and strength is None:
-        return None
-    if initial is None or strength is None:
-        given, missing = ("strength", "initial") if initial is None else ("initial", "strength")
+    _check_data("initial", initial)
+    noised_levels(1, strength)
+    return Edit(
+        partial(sdedit, strength=strength, loop=edit.loop),
+        {"initial": initial, **edit.tensors},
+        lambda steps: edit.path(noised_levels(steps, strength)),
+    )
+
+
+def _check_data(name: str, value: Tensor) -> None:
+    _check_finite(name, value)
+    largest = float(value.abs().max()) if value.numel() else 0.0
+    if largest > 2:
         raise ValueError(
-            f"Ha llegado «{given}» sin «{missing}»: para partir de una imagen hace falta la imagen "
-            "(initial) y cuánto rehacer de ella (strength, de 0 a 1)."
+            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: si es una imagen de "
+            "0 a 255, pásala por x / 127.5 - 1."
         )
-    return _expanded("initial", initial, shape), noised_levels(steps, strength)
 
 
-def _expanded(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
+def _check_finite(name: str, value: Tensor) -> None:
     if not value.is_floating_point():
-        raise ValueError(f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante.")
-    if not bool(value.isfinite().all()):
-        raise ValueError(f"«{name}» tiene valores que no son finitos (NaN o infinito).")
-    try:
-        return value.expand(*shape)
-    except RuntimeError as error:
         raise ValueError(
-            f"«{name}» tiene forma {tuple(value.shape)} y se esperaba {tuple(shape)}: una fila por "
-            "muestra, o una sola forma que se repita en todas."
-        ) from error
+            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, en [-1, 1]; si es una "
+            "imagen de 0 a 255, pásala por x / 127.5 - 1."
+        )
+    if not bool(value.isfinite().all()):
+        raise ValueError(
+            f"«{name}» tiene valores que no son finitos (NaN o infinito)."
+        )

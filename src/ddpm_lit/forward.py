@@ -49,15 +49,23 @@ def check_shapes(t: Tensor, **tensors: Tensor) -> None:
                 f"«{other}» tiene forma {tuple(tensor.shape)} y «{name}» {tuple(first.shape)}: "
                 "deben ser de la misma forma."
             )
-    sizes = {label: len(tensor) for label, tensor in {"t": t, **tensors}.items() if tensor.ndim}
+    sizes = {
+        label: len(tensor)
+        for label, tensor in {"t": t, **tensors}.items()
+        if tensor.ndim
+    }
     if len(set(sizes.values()) - {1}) > 1:
-        listed = ", ".join(f"{size} en «{label}»" for label, size in sizes.items())
+        listed = ", ".join(
+            f"{size} en «{label}»" for label, size in sizes.items()
+        )
         raise ValueError(
             f"El número de ejemplos no coincide: hay {listed}. Hace falta un índice t por ejemplo."
         )
 
 
-def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+def q_step(
+    schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor
+) -> Tensor:
     r"""Un paso del proceso: una muestra de $q(x_t|x_{t-1})$ (Ho et al., ec. 2).
 
     $$x_t = \sqrt{1 - \beta_t}\,x_{t-1} + \sqrt{\beta_t}\,\epsilon$$
@@ -79,7 +87,9 @@ def q_step(schedule: Schedule, x_prev: Tensor, t: Tensor, noise: Tensor) -> Tens
     return signal * x_prev + schedule.at("sqrt_betas", t, x_prev) * noise
 
 
-def q_sample(schedule: Schedule, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+def q_sample(
+    schedule: Schedule, x_start: Tensor, t: Tensor, noise: Tensor
+) -> Tensor:
     r"""El salto directo: una muestra de $q(x_t|x_0)$ (Ho et al., ec. 4).
 
     $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\epsilon$$
@@ -98,7 +108,10 @@ def q_sample(schedule: Schedule, x_start: Tensor, t: Tensor, noise: Tensor) -> T
     """
     check_shapes(t, x_start=x_start, noise=noise)
     signal = schedule.at("sqrt_alphas_cumprod", t, x_start)
-    return signal * x_start + schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start) * noise
+    return (
+        signal * x_start
+        + schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start) * noise
+    )
 
 
 def q_mean_variance(schedule: Schedule, x_start: Tensor, t: Tensor) -> Gaussian:
@@ -118,7 +131,9 @@ def q_mean_variance(schedule: Schedule, x_start: Tensor, t: Tensor) -> Gaussian:
     return Gaussian(mean, std**2, 2 * std.log())
 
 
-def diffuse(schedule: Schedule, x: Tensor, source: int, target: int, noise: Tensor) -> Tensor:
+def diffuse(
+    schedule: Schedule, x: Tensor, source: int, target: int, noise: Tensor
+) -> Tensor:
     r"""Añade ruido de golpe, de un nivel a otro más alto: una muestra de $q(x_t|x_s)$, $s < t$.
 
     $$x_t = \sqrt{\frac{\bar\alpha_t}{\bar\alpha_s}}\,x_s

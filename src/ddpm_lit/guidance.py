@@ -23,9 +23,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import PREDICTIONS
-from ddpm_lit.sampling import Model
-from ddpm_lit.scheduler import Schedule
+from ddpm_lit.backward import Model
+from ddpm_lit.diffusion import Diffusion
 
 Null = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """De una condición a la condición nula, con los mismos nombres y formas."""
@@ -51,14 +50,19 @@ def guidance_weight(**scale: float) -> float:
             "guía con 0, y otras a s = 1 + w, que no guía con 1. Escribe w=… o s=…."
         )
     if len(scale) != 1:
-        listed = " y ".join(f"{name} = {value}" for name, value in scale.items()) or "nada"
+        listed = (
+            " y ".join(f"{name} = {value}" for name, value in scale.items())
+            or "nada"
+        )
         raise ValueError(
             f"El peso de la guía se da con w=… o con s=… (s = 1 + w), uno de los dos, y ha llegado "
             f"{listed}."
         )
     ((name, value),) = scale.items()
     if not math.isfinite(value):
-        raise ValueError(f"El peso de la guía debe ser un número finito y {name} es {value}.")
+        raise ValueError(
+            f"El peso de la guía debe ser un número finito y {name} es {value}."
+        )
     return value if name == "w" else value - 1
 
 
@@ -105,7 +109,9 @@ def classifier_free(
     """
     weight = guidance_weight(**({} if w is None else {"w": w}), **scale)
     if not 0 <= rescale <= 1:
-        raise ValueError(f"rescale es {rescale} y debe estar entre 0 (nada) y 1 (del todo).")
+        raise ValueError(
+            f"rescale es {rescale} y debe estar entre 0 (nada) y 1 (del todo)."
+        )
     if interval is not None and not 0 <= interval[0] <= interval[1]:
         raise ValueError(
             f"El intervalo de la guía va de {interval[0]} a {interval[1]}: deben ser dos índices "
@@ -120,11 +126,16 @@ def classifier_free(
             )
         low, high = interval or (0, math.inf)
         inside = (t >= low) & (t <= high)
-        if weight == 0 or not bool(inside.any()):
+        # Mirar los t obligaría a esperar a una GPU: solo se miran si hay intervalo.
+        outside = interval is not None and not bool(inside.any())
+        if weight == 0 or outside:
             return model(x_t, t, **condition)
         empty = null(condition)
         _check_null(condition, empty)
-        doubled = {name: torch.cat([value, empty[name]]) for name, value in condition.items()}
+        doubled = {
+            name: torch.cat([value, empty[name]])
+            for name, value in condition.items()
+        }
         output = model(torch.cat([x_t, x_t]), torch.cat([t, t]), **doubled)
         conditional, unconditional = output.chunk(2)
         count = channels if channels is not None else x_t.shape[1]
@@ -132,7 +143,9 @@ def classifier_free(
         mixed = (1 + weight) * with_c - weight * without_c
         if rescale:
             mixed = rescale_guidance(mixed, with_c, rescale)
-        mixed = torch.where(inside.view(-1, *(1,) * (mixed.ndim - 1)), mixed, with_c)
+        mixed = torch.where(
+            inside.view(-1, *(1,) * (mixed.ndim - 1)), mixed, with_c
+        )
         return torch.cat([mixed, conditional[:, count:]], dim=1)
 
     return guided
@@ -155,8 +168,12 @@ def rescale_guidance(guided: Tensor, conditional: Tensor, phi: float) -> Tensor:
         (B, C, …).
     """
     stds = (value.flatten(1).std(dim=1) for value in (conditional, guided))
-    wanted, found = (value.view(-1, *(1,) * (guided.ndim - 1)) for value in stds)
-    return guided * (phi * wanted / found + 1 - phi)
+    wanted, found = (
+        value.view(-1, *(1,) * (guided.ndim - 1)) for value in stds
+    )
+    # Una salida constante no tiene desviación que devolverle: se queda como está.
+    ratio = torch.where(found > 0, wanted / found.clamp(min=1e-30), 1.0)
+    return guided * (phi * ratio + 1 - phi)
 
 
 def dynamic_threshold(percentile: float = 0.995) -> Callable[[Tensor], Tensor]:
@@ -177,10 +194,14 @@ def dynamic_threshold(percentile: float = 0.995) -> Callable[[Tensor], Tensor]:
         ValueError: si el percentil no está entre 0 y 1.
     """
     if not 0 <= percentile <= 1:
-        raise ValueError(f"El percentil es {percentile} y debe estar entre 0 y 1, p. ej. 0.995.")
+        raise ValueError(
+            f"El percentil es {percentile} y debe estar entre 0 y 1, p. ej. 0.995."
+        )
 
     def clip(x_start: Tensor) -> Tensor:
-        threshold = x_start.flatten(1).abs().quantile(percentile, dim=1).clamp(min=1)
+        threshold = (
+            x_start.flatten(1).abs().quantile(percentile, dim=1).clamp(min=1)
+        )
         threshold = threshold.view(-1, *(1,) * (x_start.ndim - 1))
         return x_start.clamp(-threshold, threshold) / threshold
 
@@ -222,9 +243,8 @@ def log_prob_gradient(
 def classifier_guided(
     model: Model,
     log_prob: Callable[..., Tensor],
-    schedule: Schedule,
+    diffusion: Diffusion,
     *,
-    prediction: str = "epsilon",
     scale: float = 1.0,
     null: Null | None = None,
 ) -> Model:
@@ -233,8 +253,9 @@ def classifier_guided(
     $$\hat\epsilon = \epsilon_\theta(x_t, t) - \sqrt{1-\bar\alpha_t}\;
     s\,\nabla_{x_t} \log p(y|x_t)$$
 
-    La misma corrección, escrita en lo que la red predice: a $\hat x_0$ se le suma
-    $\frac{1-\bar\alpha_t}{\sqrt{\bar\alpha_t}}\,s\nabla$; a $v$ se le resta
+    Eso mueve $\hat x_0$ en $\frac{1-\bar\alpha_t}{\sqrt{\bar\alpha_t}}\,s\nabla$, y lo que la
+    red predice, en eso mismo por su pendiente (`Parametrisation.slope`): a $\epsilon$ se le resta
+    $\sqrt{1-\bar\alpha_t}\,s\nabla$; a $v$,
     $\sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}\,s\nabla$, y a $\tilde\mu_t$ se le suma
     $\frac{\beta_t}{\sqrt{\alpha_t}}\,s\nabla$.
 
@@ -242,8 +263,7 @@ def classifier_guided(
         model: la red, `model(x_t, t, **condition)`.
         log_prob: el clasificador de datos ruidosos, `log_prob(x_t, t, **condition)`, que da
             $\log p(y|x_t)$, (B,); p. ej. `NoisyClassifier.log_prob`.
-        schedule: el schedule con que se entrenaron (también si se genera con menos pasos).
-        prediction: qué predice la red.
+        diffusion: el proceso con que se entrenaron (también si se genera con menos pasos).
         scale: $s$; con 1 se muestrea (si todo es exacto) la distribución condicionada.
         null: lo que se hace con la condición antes de dársela a la red; el clasificador
             recibe siempre la entera. Con una red sin condición, `lambda condition: {}`.
@@ -252,39 +272,35 @@ def classifier_guided(
         Otra red, `guided(x_t, t, **condition)`.
 
     Raises:
-        ValueError: si la predicción no existe, o el schedule no deja señal en $T$: allí
-            $x_T$ no dice nada de la clase y la corrección sería $0/0$.
+        ValueError: si el schedule no deja señal en $T$: allí $x_T$ no dice nada de la clase y
+            la corrección sería $0/0$.
     """
-    if prediction not in PREDICTIONS:
-        raise ValueError(
-            f"La red no puede predecir «{prediction}». Lo que puede predecir: "
-            f"{', '.join(PREDICTIONS)}."
-        )
+    schedule = diffusion.schedule
     if schedule.zero_terminal_snr:
         raise ValueError(
             "Con señal terminal nula (ᾱ_T = 0), x_T no dice nada de la clase y la guía por "
             "clasificador no está definida: usa un schedule que deje algo de señal, o "
             "`classifier_free`."
         )
-    root = schedule.sqrt_one_minus_alphas_cumprod
-    table = {
-        "epsilon": -root,
-        "x_start": root * schedule.sqrt_recipm1_alphas_cumprod,
-        "v": -schedule.sqrt_recipm1_alphas_cumprod,
-        "posterior_mean": schedule.betas / schedule.sqrt_alphas,
-    }[prediction]
+    bar = schedule.alphas_cumprod
+    moved = (1 - bar) / bar.sqrt() * diffusion.prediction.slope(schedule)
 
     def guided(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        output = model(x_t, t, **(condition if null is None else null(condition)))
+        seen = condition if null is None else null(condition)
+        output = model(x_t, t, **seen)
         gradient = log_prob_gradient(log_prob, x_t, t, **condition)
-        factor = scale * table.to(x_t)[t].view(-1, *(1,) * (x_t.ndim - 1))
+        factor = scale * moved.to(x_t.dtype).to(x_t.device)[t]
+        factor = factor.view(-1, *(1,) * (x_t.ndim - 1))
         count = x_t.shape[1]
-        return torch.cat([output[:, :count] + factor * gradient, output[:, count:]], dim=1)
+        first = output[:, :count] + factor * gradient
+        return torch.cat([first, output[:, count:]], dim=1)
 
     return guided
 
 
-def guided_mean(mean: Tensor, variance: Tensor, gradient: Tensor, scale: float = 1.0) -> Tensor:
+def guided_mean(
+    mean: Tensor, variance: Tensor, gradient: Tensor, scale: float = 1.0
+) -> Tensor:
     r"""La otra forma de la guía por clasificador (Dhariwal y Nichol 2021, alg. 1): mover la media.
 
     $$\mu + s\,\Sigma\,\nabla \log p(y|x)\big|_{x=\mu}$$
@@ -304,7 +320,9 @@ def guided_mean(mean: Tensor, variance: Tensor, gradient: Tensor, scale: float =
     return mean + scale * variance * gradient
 
 
-def _check_null(condition: Mapping[str, Tensor], null: Mapping[str, Tensor]) -> None:
+def _check_null(
+    condition: Mapping[str, Tensor], null: Mapping[str, Tensor]
+) -> None:
     found = {name: tuple(value.shape) for name, value in null.items()}
     expected = {name: tuple(value.shape) for name, value in condition.items()}
     if found != expected:

@@ -2,7 +2,7 @@ r"""Improving diffusion: aprender la varianza, repartir los $t$ y medir en bits.
 
 - Las pérdidas que usan la cota: $L_{\text{vlb}}$ y $L_{\text{híbrida}}$ (`vlb_loss`,
   `hybrid_loss`), con la misma llamada que `ddpm_lit.losses.simple_loss`. La varianza
-  aprendida en sí está en `ddpm_lit.backward.learned_variance`.
+  aprendida en sí está en `ddpm_lit.variance.LearnedRange`.
 - El muestreo de $t$ por importancia (`ImportanceSampler`).
 - Los bits por dimensión de un conjunto de datos y su curva de tasa y distorsión
   (`bits_per_dimension`, `rate_distortion`).
@@ -13,39 +13,39 @@ Fuentes: Nichol y Dhariwal 2021 (arXiv:2102.09672), secciones 3.1 y 3.3; Ho et a
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddpm_lit.backward import LEARNED_VARIANCES, Clip, split_output
+from ddpm_lit.backward import Model, split_output
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
-from ddpm_lit.losses import simple_loss, variational_bound, vb_term
+from ddpm_lit.losses import (
+    Loss,
+    simple_loss,
+    variational_bound,
+    vb_term,
+    weighted_error,
+)
 from ddpm_lit.noise import sampling_noise
-from ddpm_lit.scheduler import Schedule
+from ddpm_lit.tables import configured, row
+from ddpm_lit.variance import VARIANCES
 
-LOSSES = ("mse", "hybrid", "vlb")
 TIMESTEP_SAMPLINGS = ("uniform", "importance")
-
-Loss = Callable[..., Tensor]
-"""Una pérdida: la función `loss(schedule, output, x_start, noise, t, **opciones)`, que da (B,)."""
-
 
 # --- Las pérdidas ---------------------------------------------------------------------------------
 
 
 def vlb_loss(
-    schedule: Schedule,
+    diffusion: Diffusion,
     model_output: Tensor,
     x_start: Tensor,
     noise: Tensor,
     t: Tensor,
     *,
-    prediction: str = "epsilon",
-    weighting: str = "uniform",
-    variance: str = "learned_range",
     levels: int | None = 256,
 ) -> Tensor:
     r"""$L_{\text{vlb}}$: la cota, estimada con un solo término por ejemplo, en bits por dimensión.
@@ -57,51 +57,35 @@ def vlb_loss(
     no habría gradiente.
 
     Args:
-        schedule: las varianzas $\beta_t$.
+        diffusion: el proceso.
         model_output: la salida de la red: (B, C, …), o (B, 2C, …) si aprende la varianza.
         x_start: $x_0$, (B, C, …).
         noise: $\epsilon$, (B, C, …).
         t: índices de código (B,).
-        prediction: qué predice la red.
-        weighting: solo `"uniform"`: los pesos los pone la cota.
-        variance: qué varianza lleva el paso.
         levels: niveles de los datos, o `None` si son continuos (véase `vb_term`).
 
     Returns:
         Pérdidas (B,), una por ejemplo.
 
     Raises:
-        ValueError: si se pide otro peso, o las formas no casan.
+        ValueError: si las formas no casan.
     """
-    if weighting != "uniform":
-        raise ValueError(
-            f"La pérdida «vlb» ya trae sus pesos, los de la cota, y se le ha pedido «{weighting}». "
-            "Usa weighting = «uniform», o la pérdida «mse»."
-        )
+    schedule = diffusion.schedule
+    unclipped = replace(diffusion, clip=False)
     x_t = q_sample(schedule, x_start, t, noise)
-    return len(schedule) * vb_term(
-        schedule,
-        model_output.to(x_t.dtype),
-        x_start,
-        x_t,
-        t,
-        prediction=prediction,
-        variance=variance,
-        clip=False,
-        levels=levels,
-    )
+    output = model_output.to(x_t.dtype)
+    term = vb_term(unclipped, output, x_start, x_t, t, levels=levels)
+    return len(schedule) * term
 
 
 def hybrid_loss(
-    schedule: Schedule,
+    diffusion: Diffusion,
     model_output: Tensor,
     x_start: Tensor,
     noise: Tensor,
     t: Tensor,
     *,
-    prediction: str = "epsilon",
-    weighting: str = "uniform",
-    variance: str = "learned_range",
+    weighting: str | Callable[[Diffusion], Tensor] = "uniform",
     levels: int | None = 256,
     vlb_weight: float = 0.001,
 ) -> Tensor:
@@ -113,14 +97,12 @@ def hybrid_loss(
     en el código de los autores.
 
     Args:
-        schedule: las varianzas $\beta_t$.
+        diffusion: el proceso, con una varianza que se aprenda.
         model_output: la salida de la red, (B, 2C, …).
         x_start: $x_0$, (B, C, …).
         noise: $\epsilon$, (B, C, …).
         t: índices de código (B,).
-        prediction: qué predice la red.
         weighting: el peso de $L_{\text{simple}}$ (véase `loss_weight`).
-        variance: una de `LEARNED_VARIANCES`.
         levels: niveles de los datos, o `None` si son continuos.
         vlb_weight: $\lambda$.
 
@@ -130,60 +112,43 @@ def hybrid_loss(
     Raises:
         ValueError: si la varianza no se aprende o las formas no casan.
     """
-    if variance not in LEARNED_VARIANCES:
+    variance = diffusion.variance
+    if not variance.learned:
+        learned = [name for name, each in VARIANCES.items() if each.learned]
         raise ValueError(
-            f"La pérdida «hybrid» enseña la varianza y «{variance}» no se aprende. Usa una de "
-            f"{', '.join(LEARNED_VARIANCES)}, o la pérdida «mse»."
+            f"La pérdida «hybrid» enseña la varianza y «{variance.name}» no se aprende. Usa una "
+            f"de {', '.join(learned)}, o la pérdida «mse»."
         )
-    predicted, channels = split_output(model_output, x_start, variance)
-    assert channels is not None
-    simple = simple_loss(
-        schedule,
-        predicted,
-        x_start,
-        noise,
-        t,
-        prediction=prediction,
-        weighting=weighting,
-        variance=variance,
-    )
-    frozen = torch.cat([predicted.detach(), channels], dim=1)
-    bound = vlb_loss(
-        schedule,
-        frozen,
-        x_start,
-        noise,
-        t,
-        prediction=prediction,
-        variance=variance,
-        levels=levels,
-    )
+    output, channels = split_output(variance, model_output, x_start)
+    simple = weighted_error(diffusion, output, x_start, noise, t, weighting)
+    frozen = torch.cat([output.detach(), channels], dim=1)
+    bound = vlb_loss(diffusion, frozen, x_start, noise, t, levels=levels)
     return simple + vlb_weight * bound
 
 
-def make_loss(name: str = "mse", *, levels: int | None = 256, vlb_weight: float = 0.001) -> Loss:
-    r"""Una pérdida por su nombre.
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "mse": simple_loss,
+    "hybrid": hybrid_loss,
+    "vlb": vlb_loss,
+}
+r"""Las pérdidas, por su nombre: $L_{\text{simple}}$ y sus pesos, la híbrida y la cota."""
+
+
+def make_loss(name: str = "mse", **options: Any) -> Loss:
+    r"""Una pérdida por su nombre, con sus opciones ya puestas.
 
     Args:
-        name: `"mse"` ($L_{\text{simple}}$ y sus pesos), `"hybrid"` o `"vlb"`.
-        levels: niveles de los datos, o `None` si son continuos; los usa la cota.
-        vlb_weight: $\lambda$ de la híbrida.
+        name: uno de `LOSSES`: `"mse"`, `"hybrid"` o `"vlb"`.
+        **options: las opciones de esa pérdida; p. ej. `levels=17` para `"vlb"`.
 
     Returns:
-        La función `loss(schedule, output, x_start, noise, t, **opciones)`.
+        La función `loss(diffusion, output, x_start, noise, t)`.
 
     Raises:
-        ValueError: si no existe.
+        ValueError: si la pérdida no existe o no admite alguna opción.
     """
-    match name:
-        case "mse":
-            return simple_loss
-        case "hybrid":
-            return partial(hybrid_loss, levels=levels, vlb_weight=vlb_weight)
-        case "vlb":
-            return partial(vlb_loss, levels=levels)
-        case _:
-            raise ValueError(f"No hay ninguna pérdida «{name}». Las que hay: {', '.join(LOSSES)}.")
+    function = row(LOSSES, name, "No hay ninguna pérdida")
+    return configured(function, options, f"La pérdida «{name}»")
 
 
 # --- Qué instantes se entrenan --------------------------------------------------------------------
@@ -208,7 +173,9 @@ class ImportanceSampler:
         ValueError: si algún valor no es posible.
     """
 
-    def __init__(self, timesteps: int, *, history: int = 10, uniform: float = 0.001) -> None:
+    def __init__(
+        self, timesteps: int, *, history: int = 10, uniform: float = 0.001
+    ) -> None:
         if timesteps < 1 or history < 1 or not 0 <= uniform <= 1:
             raise ValueError(
                 f"Han llegado timesteps = {timesteps}, history = {history} y uniform = {uniform}: "
@@ -272,6 +239,28 @@ class ImportanceSampler:
         self.update(t, losses.detach())
         return losses * weights.to(losses)
 
+    def objective(self, loss: Loss) -> Loss:
+        """Una pérdida que apunta lo que ve y lleva los pesos de este muestreo.
+
+        Args:
+            loss: la pérdida que se quiere bajar.
+
+        Returns:
+            Otra pérdida, para dársela a `training.algorithm1`.
+        """
+
+        def reweighted(
+            diffusion: Diffusion,
+            output: Tensor,
+            x_start: Tensor,
+            noise: Tensor,
+            t: Tensor,
+        ) -> Tensor:
+            losses = loss(diffusion, output, x_start, noise, t)
+            return self.reweight(t, losses)
+
+        return reweighted
+
     def state_dict(self) -> dict[str, Tensor]:
         """Lo que hay que guardar para seguir exactamente igual."""
         return {"losses": self.losses, "counts": self.counts}
@@ -322,8 +311,8 @@ class Likelihood(NamedTuple):
 
 
 def bits_per_dimension(
-    model: Callable[..., Tensor],
-    schedule: Schedule,
+    model: Model,
+    diffusion: Diffusion,
     x: Tensor,
     *,
     seed: int = 0,
@@ -331,9 +320,6 @@ def bits_per_dimension(
     condition: Mapping[str, Tensor] | None = None,
     device: torch.device | str = "cpu",
     progress: bool = False,
-    prediction: str = "epsilon",
-    variance: str = "fixed_large",
-    clip: Clip = True,
     levels: int | None = 256,
 ) -> Likelihood:
     r"""Los bits por dimensión de unos datos: $L_T + \sum_{t>1} L_{t-1} + L_0$, por lotes.
@@ -343,7 +329,7 @@ def bits_per_dimension(
 
     Args:
         model: la red, ya en `device` y en modo de evaluación.
-        schedule: las varianzas $\beta_t$; si es más corto (`respace`), la cota es la de ese
+        diffusion: el proceso; si es más corto (`Diffusion.respaced`), la cota es la de ese
             recorrido.
         x: los datos, (N, …), en $[-1, 1]$.
         seed: la semilla del ruido.
@@ -351,9 +337,6 @@ def bits_per_dimension(
         condition: tensores (N, …) que la red recibe por su nombre.
         device: dónde se calcula.
         progress: si se enseña una barra de progreso.
-        prediction: qué predice la red.
-        variance: qué varianza lleva el paso.
-        clip: qué se hace con $\hat x_0$.
         levels: cuántos valores distintos toman los datos (`Dataset.levels`), o `None` si son
             continuos: entonces son bits de una densidad y pueden ser negativos.
 
@@ -375,23 +358,27 @@ def bits_per_dimension(
                 "una por dato."
             )
     totals, prior = [], 0.0
-    terms = torch.zeros(len(schedule), dtype=torch.float64)
+    terms = torch.zeros(len(diffusion.schedule), dtype=torch.float64)
     errors = torch.zeros_like(terms)
     starts = range(0, len(x), batch_size)
-    for start in tqdm(starts, desc="Bits por dimensión", unit="lote", disable=not progress):
+    for start in tqdm(
+        starts, desc="Bits por dimensión", unit="lote", disable=not progress
+    ):
         x_start = x[start : start + batch_size].to(device)
-        noises = sampling_noise(seed, range(start, start + len(x_start)), x.shape[1:], device)
+        noises = sampling_noise(
+            seed, range(start, start + len(x_start)), x.shape[1:], device
+        )
         rows = slice(start, start + len(x_start))
         bound = variational_bound(
             model,
-            schedule,
+            diffusion,
             x_start,
             lambda index, noises=noises, like=x_start: next(noises).to(like),  # type: ignore[misc]
-            prediction=prediction,
-            variance=variance,
-            clip=clip,
             levels=levels,
-            condition={name: value[rows].to(device) for name, value in (condition or {}).items()},
+            condition={
+                name: value[rows].to(device)
+                for name, value in (condition or {}).items()
+            },
         )
         totals.append(bound.total.double().cpu())
         prior += float(bound.prior.double().sum()) / len(x)
@@ -411,7 +398,9 @@ class RateDistortion(NamedTuple):
     distortion: Tensor
 
 
-def rate_distortion(likelihood: Likelihood, *, data_range: float = 255.0) -> RateDistortion:
+def rate_distortion(
+    likelihood: Likelihood, *, data_range: float = 255.0
+) -> RateDistortion:
     r"""La curva de tasa y distorsión de una generación (Ho et al. 2020, figura 5 y tabla 4).
 
     $$\text{tasa}_t = L_T + \sum_{s > t} L_{s-1}, \qquad
@@ -427,5 +416,6 @@ def rate_distortion(likelihood: Likelihood, *, data_range: float = 255.0) -> Rat
     """
     later = likelihood.terms.flip(0).cumsum(0).flip(0) - likelihood.terms
     return RateDistortion(
-        likelihood.prior + later, likelihood.x_start_errors.sqrt() * data_range / 2
+        likelihood.prior + later,
+        likelihood.x_start_errors.sqrt() * data_range / 2,
     )

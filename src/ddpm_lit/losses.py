@@ -16,129 +16,103 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import (
-    Clip,
+    Denoiser,
+    Model,
     ReverseStep,
-    check_prediction,
-    fixed_variance,
     p_mean_variance,
+    split_output,
 )
-from ddpm_lit.forward import check_shapes, q_mean_variance, q_sample
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.forward import q_mean_variance, q_sample
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule
+from ddpm_lit.tables import row
 
-WEIGHTINGS = ("uniform", "vlb", "min_snr")
+Loss = Callable[[Diffusion, Tensor, Tensor, Tensor, Tensor], Tensor]
+r"""Una pérdida: la función `loss(diffusion, output, x_start, noise, t)`, que da (B,)."""
+
+
+# --- Cuánto pesa el error de cada t -----------------------------------------------------------
+
+
+def uniform(diffusion: Diffusion) -> Tensor:
+    r"""$w = 1$ en todo $t$; con $\epsilon$ es $L_{\text{simple}}$ (Ho et al., ec. 14)."""
+    return torch.ones_like(diffusion.schedule.betas)
+
+
+def vlb_weight(diffusion: Diffusion) -> Tensor:
+    r"""El peso que la cota da a cada $t$, si la varianza es fija.
+
+    Para la media es $1/(2\sigma_t^2)$ (Ho et al., ec. 8); para $\epsilon$,
+    $\beta_t^2/(2\sigma_t^2\alpha_t(1-\bar\alpha_t))$ (ec. 12). Con la varianza pequeña,
+    $\sigma_1^2 = \tilde\beta_1 = 0$ y el peso sería infinito en $t = 1$. Ahí está, en su lugar,
+    $\tilde\beta_2$: la misma que usa el decodificador discreto de $L_0$.
+
+    Raises:
+        ValueError: si la varianza se aprende.
+    """
+    schedule, variance = diffusion.schedule, diffusion.variance
+    if variance.learned:
+        raise ValueError(
+            f"El peso «vlb» se calcula con una varianza fija y «{variance.name}» la aprende la "
+            "red: usa la pérdida «vlb» o «hybrid», o el peso «uniform»."
+        )
+    every_t = torch.arange(len(schedule))
+    sigma2, log_sigma2 = variance(schedule, every_t, schedule.betas)
+    sigma2 = torch.where(sigma2 > 0, sigma2, log_sigma2.exp())
+    mean_error = schedule.posterior_mean_coef1**2
+    slope = diffusion.prediction.slope(schedule)
+    return mean_error / (2 * sigma2) / slope**2
+
+
+def min_snr(diffusion: Diffusion, gamma: float = 5.0) -> Tensor:
+    r"""$\min(\mathrm{SNR}, \gamma)$ para el error de $x_0$ (Hang et al. 2023, sección 3.4).
+
+    Se traduce a lo que la red predice con el cuadrado de su pendiente: para $\epsilon$ es
+    $\min(1, \gamma/\mathrm{SNR})$ y para $v$, $\min(\mathrm{SNR}, \gamma)/(\mathrm{SNR}+1)$.
+    """
+    snr = diffusion.schedule.snr
+    slope = diffusion.prediction.slope(diffusion.schedule)
+    return snr.clamp(max=gamma) / slope**2
+
+
+WEIGHTINGS: dict[str, Callable[[Diffusion], Tensor]] = {
+    "uniform": uniform,
+    "vlb": vlb_weight,
+    "min_snr": min_snr,
+}
+r"""Los pesos $w(t)$, por su nombre: funciones de un proceso que dan una tabla float64 (T,)."""
+
+
+def loss_weight(
+    diffusion: Diffusion,
+    weighting: str | Callable[[Diffusion], Tensor] = "uniform",
+) -> Tensor:
+    r"""El peso $w(t)$ del error cuadrático de la predicción, para cada $t$.
+
+    Los pesos se definen para una predicción y se traducen a las demás: el error de cualquiera de
+    ellas es el de $x_0$ por un factor que solo depende de $t$ (`Parametrisation.slope`, al
+    cuadrado).
+
+    Args:
+        diffusion: el proceso.
+        weighting: un nombre de `WEIGHTINGS`, o una función como las suyas.
+
+    Returns:
+        Pesos float64 de forma (T,), en la CPU.
+
+    Raises:
+        ValueError: si el peso no existe, o no tiene sentido con el proceso.
+    """
+    return row(WEIGHTINGS, weighting, "No hay ningún peso")(diffusion)
 
 
 # --- El error que se entrena ------------------------------------------------------------------
 
 
-def training_target(
-    schedule: Schedule, prediction: str, x_start: Tensor, noise: Tensor, t: Tensor
+def weighted_mse(
+    model_output: Tensor, target: Tensor, weight: Tensor | None = None
 ) -> Tensor:
-    r"""Lo que la red debería haber respondido, cuando se conocen $x_0$ y $\epsilon$.
-
-    - `"epsilon"`: $\epsilon$;
-    - `"x_start"`: $x_0$;
-    - `"v"`: $v = \sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0$;
-    - `"posterior_mean"`: $\tilde\mu_t(x_t, x_0)$.
-
-    Args:
-        schedule: las varianzas $\beta_t$.
-        prediction: qué predice la red.
-        x_start: $x_0$, de forma (B, …).
-        noise: $\epsilon$, de forma (B, …).
-        t: índices de código (B,).
-
-    Returns:
-        El objetivo, de forma (B, …).
-
-    Raises:
-        ValueError: si la predicción no existe o no tiene sentido con el schedule, o las
-            formas no casan.
-    """
-    check_prediction(schedule, prediction)
-    check_shapes(t, x_start=x_start, noise=noise)
-    match prediction:
-        case "epsilon":
-            return noise
-        case "v":
-            signal = schedule.at("sqrt_alphas_cumprod", t, x_start)
-            noise_std = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_start)
-            return signal * noise - noise_std * x_start
-        case "posterior_mean":
-            return q_posterior(schedule, x_start, q_sample(schedule, x_start, t, noise), t).mean
-        case _:
-            return x_start
-
-
-def loss_weight(
-    schedule: Schedule,
-    t: Tensor,
-    *,
-    weighting: str = "uniform",
-    prediction: str = "epsilon",
-    variance: str = "fixed_large",
-    gamma: float = 5.0,
-) -> Tensor:
-    r"""El peso $w(t)$ del error cuadrático de la predicción.
-
-    - `"uniform"`: $w = 1$; con $\epsilon$ es $L_{\text{simple}}$ (Ho et al., ec. 14);
-    - `"vlb"`: el peso de la cota. Para la media es $1/(2\sigma_t^2)$ (ec. 8); para
-      $\epsilon$, $\beta_t^2/(2\sigma_t^2\alpha_t(1-\bar\alpha_t))$ (ec. 12);
-    - `"min_snr"`: $\min(\mathrm{SNR}, \gamma)$ en el espacio de $x_0$ (Hang et al.).
-
-    Los dos últimos se definen para una predicción y se traducen a las demás: el error
-    de cualquiera de ellas es el de $x_0$ por un factor que solo depende de $t$.
-
-    Con la varianza pequeña, $\sigma_1^2 = \tilde\beta_1 = 0$ y el peso de la cota sería
-    infinito en $t = 1$. Ahí está, en su lugar, $\tilde\beta_2$: la misma que usa el
-    decodificador discreto de $L_0$.
-
-    Args:
-        schedule: las varianzas $\beta_t$.
-        t: índices de código (B,).
-        weighting: uno de `WEIGHTINGS`.
-        prediction: qué predice la red.
-        variance: `"fixed_small"` o `"fixed_large"`; solo la usa `"vlb"`.
-        gamma: $\gamma$ de min-SNR.
-
-    Returns:
-        Pesos float64 de forma (B,).
-
-    Raises:
-        ValueError: si algún nombre no existe, o el peso no tiene sentido con esa
-            predicción (min-SNR con $\tilde\mu_t$) o con señal terminal nula.
-    """
-    check_prediction(schedule, prediction)
-    like = torch.empty(t.shape, dtype=torch.float64, device=t.device)
-    if weighting == "uniform":
-        return torch.ones_like(like)
-    snr = schedule.at("snr", t, like)
-    per_x_start = {
-        "x_start": torch.ones_like(like),
-        "epsilon": snr,
-        "v": snr + 1,
-        "posterior_mean": schedule.at("posterior_mean_coef1", t, like) ** 2,
-    }[prediction]
-    match weighting:
-        case "vlb":
-            sigma2, log_sigma2 = fixed_variance(schedule, variance, t, like)
-            sigma2 = torch.where(sigma2 > 0, sigma2, log_sigma2.exp())
-            return schedule.at("posterior_mean_coef1", t, like) ** 2 / (2 * sigma2) / per_x_start
-        case "min_snr":
-            if prediction == "posterior_mean":
-                raise ValueError(
-                    "El peso min-SNR está definido para ε, x₀ y v; la red predice la media del "
-                    "posterior. Cambia la predicción o usa el peso «uniform» o «vlb»."
-                )
-            return snr.clamp(max=gamma) / per_x_start
-        case _:
-            raise ValueError(
-                f"No hay ningún peso «{weighting}». Los que hay: {', '.join(WEIGHTINGS)}."
-            )
-
-
-def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Error cuadrático medio de cada ejemplo, por su peso.
 
     $$\ell_i = w(t_i)\,\frac{1}{D}\,\lVert \text{salida}_i - \text{objetivo}_i \rVert^2$$
@@ -168,44 +142,74 @@ def weighted_mse(model_output: Tensor, target: Tensor, weight: Tensor | None = N
     return errors if weight is None else errors * weight.to(errors)
 
 
+def weighted_error(
+    diffusion: Diffusion,
+    output: Tensor,
+    x_start: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    weighting: str | Callable[[Diffusion], Tensor] = "uniform",
+) -> Tensor:
+    r"""El error cuadrático de lo que predice la red, por el peso de su $t$.
+
+    Args:
+        diffusion: el proceso; de la varianza solo cuenta la que suponga el peso.
+        output: lo que la red predice, sin canales de varianza, (B, …).
+        x_start: $x_0$, (B, …).
+        noise: $\epsilon$, (B, …).
+        t: índices de código (B,).
+        weighting: un nombre de `WEIGHTINGS`, o una función como las suyas.
+
+    Returns:
+        Pérdidas float32 (B,).
+    """
+    schedule = diffusion.schedule
+    target = diffusion.prediction.target(schedule, x_start, noise, t)
+    weight = loss_weight(diffusion, weighting).to(t.device, torch.float32)
+    return weighted_mse(output, target, weight[t])
+
+
 def simple_loss(
-    schedule: Schedule,
+    diffusion: Diffusion,
     model_output: Tensor,
     x_start: Tensor,
     noise: Tensor,
     t: Tensor,
     *,
-    prediction: str = "epsilon",
-    weighting: str = "uniform",
-    variance: str = "fixed_large",
+    weighting: str | Callable[[Diffusion], Tensor] = "uniform",
 ) -> Tensor:
     r"""El error cuadrático de cada ejemplo; con $\epsilon$ y peso 1, $L_{\text{simple}}$.
 
     Args:
-        schedule: las varianzas $\beta_t$.
+        diffusion: el proceso.
         model_output: salida de la red, (B, …).
         x_start: $x_0$, (B, …).
         noise: $\epsilon$, (B, …).
         t: índices de código (B,).
-        prediction: qué predice la red.
-        weighting: uno de `WEIGHTINGS`.
-        variance: qué varianza supone el peso `"vlb"`.
+        weighting: un nombre de `WEIGHTINGS`, o una función como las suyas.
 
     Returns:
         Pérdidas float32 (B,).
 
     Raises:
-        ValueError: si algún nombre no existe o las formas no casan.
+        ValueError: si la varianza se aprende (aquí nada la enseña), el peso no existe o las
+            formas no casan.
     """
-    target = training_target(schedule, prediction, x_start, noise, t)
-    weight = loss_weight(schedule, t, weighting=weighting, prediction=prediction, variance=variance)
-    return weighted_mse(model_output, target, weight)
+    if diffusion.variance.learned:
+        raise ValueError(
+            f"Con la pérdida «mse» nada enseña la varianza «{diffusion.variance.name}». Usa la "
+            "pérdida «hybrid» o «vlb», o una varianza fija."
+        )
+    output, _ = split_output(diffusion.variance, model_output, x_start)
+    return weighted_error(diffusion, output, x_start, noise, t, weighting)
 
 
 # --- La cota variacional, término a término ---------------------------------------------------
 
 
-def normal_kl(mean1: Tensor, log_var1: Tensor, mean2: Tensor, log_var2: Tensor) -> Tensor:
+def normal_kl(
+    mean1: Tensor, log_var1: Tensor, mean2: Tensor, log_var2: Tensor
+) -> Tensor:
     r"""$D_{KL}(\mathcal{N}_1 \,\|\, \mathcal{N}_2)$ de normales de una dimensión, en nats.
 
     $$\frac{1}{2}\left(\log\frac{\sigma_2^2}{\sigma_1^2} + \frac{\sigma_1^2}{\sigma_2^2}
@@ -221,7 +225,9 @@ def normal_kl(mean1: Tensor, log_var1: Tensor, mean2: Tensor, log_var2: Tensor) 
         La divergencia elemento a elemento, con la forma común.
     """
     ratio = log_var1 - log_var2
-    return 0.5 * (ratio.expm1() - ratio + (mean1 - mean2).square() * (-log_var2).exp())
+    return 0.5 * (
+        ratio.expm1() - ratio + (mean1 - mean2).square() * (-log_var2).exp()
+    )
 
 
 def normal_cdf(x: Tensor) -> Tensor:
@@ -260,14 +266,18 @@ def discretized_gaussian_log_likelihood(
         ValueError: si `levels` es menor que 2.
     """
     if levels < 2:
-        raise ValueError(f"Hacen falta al menos 2 niveles y han llegado {levels}.")
+        raise ValueError(
+            f"Hacen falta al menos 2 niveles y han llegado {levels}."
+        )
     half_bin = 1 / (levels - 1)
     inverse_scale = (-log_scale).exp()
     upper = cdf((x - mean + half_bin) * inverse_scale)
     lower = cdf((x - mean - half_bin) * inverse_scale)
     is_lowest = x < -1 + half_bin
     is_highest = x > 1 - half_bin
-    probability = torch.where(is_lowest, upper, torch.where(is_highest, 1 - lower, upper - lower))
+    probability = torch.where(
+        is_lowest, upper, torch.where(is_highest, 1 - lower, upper - lower)
+    )
     return probability.clamp(min=floor).log()
 
 
@@ -308,22 +318,23 @@ def prior_term(schedule: Schedule, x_start: Tensor) -> Tensor:
     Returns:
         $L_T$ de cada ejemplo, de forma (B,).
     """
-    last = torch.full((x_start.shape[0],), len(schedule) - 1, device=x_start.device)
+    last = torch.full(
+        (x_start.shape[0],), len(schedule) - 1, device=x_start.device
+    )
     q_last = q_mean_variance(schedule, x_start, last)
     zero = torch.zeros_like(x_start)
-    return _bits_per_dimension(normal_kl(q_last.mean, q_last.log_variance, zero, zero))
+    return _bits_per_dimension(
+        normal_kl(q_last.mean, q_last.log_variance, zero, zero)
+    )
 
 
 def vb_term(
-    schedule: Schedule,
+    diffusion: Diffusion,
     model_output: Tensor,
     x_start: Tensor,
     x_t: Tensor,
     t: Tensor,
     *,
-    prediction: str = "epsilon",
-    variance: str = "fixed_large",
-    clip: Clip = True,
     levels: int | None = 256,
     cdf: Callable[[Tensor], Tensor] = normal_cdf,
 ) -> Tensor:
@@ -334,14 +345,11 @@ def vb_term(
     (Ho et al. 2020, ecs. 5 y 13).
 
     Args:
-        schedule: las varianzas $\beta_t$.
+        diffusion: el proceso.
         model_output: salida de la red para `x_t`, (B, …).
         x_start: $x_0$, (B, …), en $[-1, 1]$.
         x_t: una muestra de $q(x_t|x_0)$, (B, …).
         t: índices de código (B,).
-        prediction: qué predice la red.
-        variance: qué varianza lleva el paso.
-        clip: qué se hace con $\hat x_0$.
         levels: niveles del decodificador discreto; `None`, datos continuos: $L_0$ usa la
             densidad de la normal, y puede ser negativo.
         cdf: función de distribución del decodificador; por defecto, la exacta.
@@ -349,38 +357,25 @@ def vb_term(
     Returns:
         El término de cada ejemplo, de forma (B,).
     """
-    return _term_and_step(
-        schedule,
-        model_output,
-        x_start,
-        x_t,
-        t,
-        prediction=prediction,
-        variance=variance,
-        clip=clip,
-        levels=levels,
-        cdf=cdf,
-    )[0]
+    step = p_mean_variance(diffusion, model_output, x_t, t)
+    return term_of_step(
+        diffusion.schedule, step, x_start, x_t, t, levels=levels, cdf=cdf
+    )
 
 
-def _term_and_step(
+def term_of_step(
     schedule: Schedule,
-    model_output: Tensor,
+    step: ReverseStep,
     x_start: Tensor,
     x_t: Tensor,
     t: Tensor,
     *,
-    prediction: str,
-    variance: str,
-    clip: Clip,
-    levels: int | None,
+    levels: int | None = 256,
     cdf: Callable[[Tensor], Tensor] = normal_cdf,
-) -> tuple[Tensor, ReverseStep]:
+) -> Tensor:
+    r"""El término de la cota de un paso atrás que ya se conoce (véase `vb_term`)."""
     true = q_posterior(schedule, x_start, x_t, t)
-    step = p_mean_variance(
-        schedule, model_output, x_t, t, prediction=prediction, variance=variance, clip=clip
-    )
-    kl = _bits_per_dimension(normal_kl(true.mean, true.log_variance, step.mean, step.log_variance))
+    kl = normal_kl(true.mean, true.log_variance, step.mean, step.log_variance)
     log_scale = 0.5 * step.log_variance
     log_likelihood = (
         normal_log_density(x_start, step.mean, log_scale)
@@ -389,8 +384,11 @@ def _term_and_step(
             x_start, step.mean, log_scale, levels=levels, cdf=cdf
         )
     )
-    decoder_nll = -_bits_per_dimension(log_likelihood)
-    return torch.where(t.to(kl.device) == 0, decoder_nll, kl), step
+    return torch.where(
+        t == 0,
+        -_bits_per_dimension(log_likelihood),
+        _bits_per_dimension(kl),
+    )
 
 
 class Bound(NamedTuple):
@@ -409,14 +407,11 @@ class Bound(NamedTuple):
 
 @torch.no_grad()
 def variational_bound(
-    model: Callable[..., Tensor],
-    schedule: Schedule,
+    model: Model,
+    diffusion: Diffusion,
     x_start: Tensor,
     noise_at: Callable[[int], Tensor],
     *,
-    prediction: str = "epsilon",
-    variance: str = "fixed_large",
-    clip: Clip = True,
     levels: int | None = 256,
     condition: Mapping[str, Tensor] | None = None,
 ) -> Bound:
@@ -424,36 +419,30 @@ def variational_bound(
 
     Args:
         model: la red, `model(x_t, t, **condition)`, que recibe el índice original del paso.
-        schedule: las varianzas $\beta_t$.
+        diffusion: el proceso.
         x_start: $x_0$, (B, …), en $[-1, 1]$.
         noise_at: función que da el ruido (B, …) para el índice de código `t`; se la llama
             de $T - 1$ a 0.
-        prediction: qué predice la red.
-        variance: qué varianza lleva el paso.
-        clip: qué se hace con $\hat x_0$.
         levels: niveles del decodificador discreto, o `None` con datos continuos.
         condition: lo que la red recibe además, una fila por ejemplo.
 
     Returns:
         La cota de cada ejemplo y sus términos.
     """
+    schedule = diffusion.schedule
+    denoise = Denoiser(model, diffusion, condition or {})
     terms = x_start.new_empty(x_start.shape[0], len(schedule))
     x_start_errors = torch.empty_like(terms)
-    for t in schedule.descending(x_start.shape[0], x_start.device):
-        index = int(t[0])
+    for index in reversed(range(len(schedule))):
+        t = torch.full((len(x_start),), index, device=x_start.device)
         x_t = q_sample(schedule, x_start, t, noise_at(index))
-        output = model(x_t, schedule.timesteps[t.cpu()].to(x_start.device), **(condition or {}))
-        terms[:, index], step = _term_and_step(
-            schedule,
-            output,
-            x_start,
-            x_t,
-            t,
-            prediction=prediction,
-            variance=variance,
-            clip=clip,
-            levels=levels,
+        step = denoise(x_t, index)
+        terms[:, index] = term_of_step(
+            schedule, step, x_start, x_t, t, levels=levels
         )
-        x_start_errors[:, index] = _mean_of_each((step.x_start - x_start).square())
+        x_start_errors[:, index] = _mean_of_each(
+            (step.x_start - x_start).square()
+        )
     prior = prior_term(schedule, x_start)
-    return Bound(prior + terms.sum(dim=1), prior, terms, x_start_errors)
+    total = prior + terms.sum(dim=1)
+    return Bound(total, prior, terms, x_start_errors)

@@ -11,7 +11,7 @@ Así la muestra 7 de la semilla 0 es siempre la misma, se genere sola o con otra
 partir un lote entre procesos no cambia el ruido que recibe cada ejemplo.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -29,7 +29,9 @@ class Stream(IntEnum):
     CONDITION = 4
 
 
-def keyed_generator(seed: int, stream: Stream, *counter: int) -> np.random.Generator:
+def keyed_generator(
+    seed: int, stream: Stream, *counter: int
+) -> np.random.Generator:
     """El generador que corresponde a una semilla, un uso y hasta tres números más.
 
     Args:
@@ -47,7 +49,9 @@ def keyed_generator(seed: int, stream: Stream, *counter: int) -> np.random.Gener
     if not isinstance(seed, int | np.integer):
         raise TypeError(f"La semilla debe ser un entero y ha llegado {seed!r}.")
     if not 0 <= seed < 2**64:
-        raise ValueError(f"La semilla debe estar entre 0 y 2**64 - 1 y ha llegado {seed}.")
+        raise ValueError(
+            f"La semilla debe estar entre 0 y 2**64 - 1 y ha llegado {seed}."
+        )
     if any(number < 0 for number in counter):
         raise ValueError(
             f"Los índices y los pasos empiezan en 0 y han llegado {', '.join(map(str, counter))}."
@@ -91,7 +95,9 @@ def training_draws(
             f"Las probabilidades de los instantes tienen forma {tuple(probabilities.shape)} y se "
             f"espera ({timesteps},): una por instante."
         )
-    cumulative = None if probabilities is None else probabilities.cumsum(0).numpy()
+    cumulative = (
+        None if probabilities is None else probabilities.cumsum(0).numpy()
+    )
     t = np.empty(len(indices), dtype=np.int64)
     noise = np.empty((len(indices), *shape), dtype=np.float32)
     for row, index in enumerate(indices):
@@ -99,9 +105,48 @@ def training_draws(
         if cumulative is None:
             t[row] = generator.integers(timesteps)
         else:
-            t[row] = np.searchsorted(cumulative[:-1], generator.random(), side="right")
+            t[row] = np.searchsorted(
+                cumulative[:-1], generator.random(), side="right"
+            )
         generator.standard_normal(dtype=np.float32, out=noise[row, ...])
     return torch.from_numpy(t), torch.from_numpy(noise)
+
+
+class TrainingDraws:
+    r"""Quien saca $t$ y $\epsilon$ en el entrenamiento; lleva su propia cuenta de los pasos.
+
+    Llamar a `training.algorithm1` época a época con el mismo objeto sigue donde estaba, en vez de
+    repetir los mismos $t$ y $\epsilon$.
+
+    Args:
+        seed: la semilla del entrenamiento.
+        step: cuántos pasos se han dado ya (al reanudar).
+        probabilities: la probabilidad de cada índice, que se pregunta en cada paso; `None`, todos
+            igual de probables. La da, por ejemplo, `improved.ImportanceSampler.probabilities`.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        step: int = 0,
+        probabilities: Callable[[], Tensor] | None = None,
+    ) -> None:
+        self.seed, self.step = seed, step
+        self.probabilities = probabilities
+
+    def __call__(self, x_0: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
+        r"""Los $t$, int64 (B,), y el ruido, float32 (B, …), del siguiente paso."""
+        t, noise = training_draws(
+            self.seed,
+            self.step,
+            range(len(x_0)),
+            x_0.shape[1:],
+            timesteps,
+            None if self.probabilities is None else self.probabilities(),
+        )
+        self.step += 1
+        return t.to(x_0.device), noise.to(x_0.device)
 
 
 def condition_draws(seed: int, step: int, indices: Sequence[int]) -> Tensor:
@@ -115,7 +160,10 @@ def condition_draws(seed: int, step: int, indices: Sequence[int]) -> Tensor:
     Returns:
         float64 (B,), en la CPU.
     """
-    draws = [keyed_generator(seed, Stream.CONDITION, index, step).random() for index in indices]
+    draws = [
+        keyed_generator(seed, Stream.CONDITION, index, step).random()
+        for index in indices
+    ]
     return torch.tensor(draws, dtype=torch.float64)
 
 
@@ -136,7 +184,9 @@ def sampling_noise(
     Yields:
         Tensores float32 (B, *shape) de ruido normal estándar, sin fin.
     """
-    generators = [keyed_generator(seed, Stream.SAMPLING, index) for index in indices]
+    generators = [
+        keyed_generator(seed, Stream.SAMPLING, index) for index in indices
+    ]
     while True:
         noise = np.empty((len(generators), *shape), dtype=np.float32)
         for row, generator in enumerate(generators):
@@ -144,7 +194,9 @@ def sampling_noise(
         yield torch.from_numpy(noise).to(device)
 
 
-def batch_indices(size: int, batch_size: int, seed: int, step: int) -> list[int]:
+def batch_indices(
+    size: int, batch_size: int, seed: int, step: int
+) -> list[int]:
     """Los ejemplos del lote de un paso: se recorre el conjunto barajado, época tras época.
 
     No guarda estado: el lote es función de la semilla y del paso, así que reanudar un

@@ -11,10 +11,20 @@ from torch import Tensor, nn
 
 from ddpm_lit.data.dataset import Dataset, check_integer
 from ddpm_lit.forward import q_sample
-from ddpm_lit.networks.embeddings import TimeEmbedding, check_times, sinusoidal_embedding
+from ddpm_lit.networks.embeddings import (
+    TimeEmbedding,
+    check_times,
+    sinusoidal_embedding,
+)
 from ddpm_lit.noise import batch_indices, training_draws
 from ddpm_lit.scheduler import Schedule
-from ddpm_lit.unet import DownBlock, UNetConfig, check_images, group_norm, initialize
+from ddpm_lit.unet import (
+    DownBlock,
+    UNetConfig,
+    check_images,
+    group_norm,
+    initialize,
+)
 
 
 class NoisyClassifier(nn.Module):
@@ -30,7 +40,9 @@ class NoisyClassifier(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         if config.num_classes is None:
-            raise ValueError("Un clasificador necesita saber cuántas clases hay: da num_classes.")
+            raise ValueError(
+                "Un clasificador necesita saber cuántas clases hay: da num_classes."
+            )
         self.config = config
         widths = config.block_out_channels
         time_dim = 4 * widths[0]
@@ -118,7 +130,9 @@ def train_noisy_classifier(
     check_integer("steps", steps, minimum=1)
     check_integer("batch_size", batch_size, minimum=1)
     if dataset.labels is None:
-        raise ValueError("El conjunto no tiene clases, y el clasificador las necesita.")
+        raise ValueError(
+            "El conjunto no tiene clases, y el clasificador las necesita."
+        )
     shape = tuple(dataset.x.shape[1:])
     if config is None:
         config = UNetConfig(
@@ -132,13 +146,17 @@ def train_noisy_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classifier = NoisyClassifier(config)
-        optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)
+        optimizer = torch.optim.AdamW(
+            classifier.parameters(), weight_decay=0.05
+        )
         cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=learning_rate, total_steps=max(steps, 2)
         )
         for step in range(steps):
             chosen = batch_indices(len(dataset), batch_size, seed, step)
-            t, noise = training_draws(seed, step, range(batch_size), shape, len(schedule))
+            t, noise = training_draws(
+                seed, step, range(batch_size), shape, len(schedule)
+            )
             x_t = q_sample(schedule, dataset.x[chosen], t, noise)
             loss = -classifier.log_prob(x_t, t, dataset.labels[chosen]).mean()
             optimizer.zero_grad()

@@ -9,7 +9,9 @@ from ddpm_lit.forward import Gaussian, check_shapes
 from ddpm_lit.scheduler import Schedule
 
 
-def q_posterior(schedule: Schedule, x_start: Tensor, x_t: Tensor, t: Tensor) -> Gaussian:
+def q_posterior(
+    schedule: Schedule, x_start: Tensor, x_t: Tensor, t: Tensor
+) -> Gaussian:
     r"""La normal $q(x_{t-1}|x_t, x_0) = \mathcal{N}(\tilde\mu_t, \tilde\beta_t I)$.
 
     $$\tilde\mu_t = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1 - \bar\alpha_t}\,x_0

@@ -26,10 +26,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddpm_lit.tables import row
+
 # --- Las tablas de betas ----------------------------------------------------------------
 
 
-def linear_betas(timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
+def linear_betas(
+    timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+) -> Tensor:
     r"""Schedule lineal de Ho et al. (2020, sección 4), reescalado si $T \neq 1000$.
 
     $$\beta_t = \frac{1000}{T}\left(\beta_{\min} + \frac{t-1}{T-1}
@@ -51,7 +55,9 @@ def linear_betas(timesteps: int = 1000, beta_start: float = 1e-4, beta_end: floa
             artículo, cuando $T \le 20$).
     """
     scale = _rescaling("lineal", timesteps, max(beta_start, beta_end))
-    return torch.linspace(scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64)
+    return torch.linspace(
+        scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64
+    )
 
 
 def scaled_linear_betas(
@@ -83,7 +89,10 @@ def scaled_linear_betas(
             "deben estar entre 0 y 1."
         )
     roots = torch.linspace(
-        math.sqrt(beta_start), math.sqrt(beta_end), timesteps, dtype=torch.float64
+        math.sqrt(beta_start),
+        math.sqrt(beta_end),
+        timesteps,
+        dtype=torch.float64,
     )
     return roots**2
 
@@ -128,7 +137,9 @@ def constant_betas(timesteps: int = 1000, beta: float = 0.01) -> Tensor:
     return torch.full((timesteps,), scale * beta, dtype=torch.float64)
 
 
-def cosine_betas(timesteps: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
+def cosine_betas(
+    timesteps: int = 1000, s: float = 0.008, max_beta: float = 0.999
+) -> Tensor:
     r"""Schedule coseno de Nichol y Dhariwal (2021, ec. 17).
 
     $$\bar\alpha_t = \frac{f(t)}{f(0)}, \qquad
@@ -240,8 +251,12 @@ class Schedule:
                 "Los índices originales deben ser estrictamente crecientes y han llegado "
                 f"{self.timesteps.tolist()[:12]}."
             )
-        object.__setattr__(self, "betas", self.betas.detach().to("cpu", torch.float64))
-        object.__setattr__(self, "timesteps", self.timesteps.detach().to("cpu", torch.int64))
+        object.__setattr__(
+            self, "betas", self.betas.detach().to("cpu", torch.float64)
+        )
+        object.__setattr__(
+            self, "timesteps", self.timesteps.detach().to("cpu", torch.int64)
+        )
 
     @classmethod
     def from_betas(cls, betas: Tensor | Sequence[float]) -> "Schedule":
@@ -250,7 +265,9 @@ class Schedule:
         return cls(table, torch.arange(table.numel()))
 
     @classmethod
-    def from_alphas_cumprod(cls, alphas_cumprod: Tensor | Sequence[float]) -> "Schedule":
+    def from_alphas_cumprod(
+        cls, alphas_cumprod: Tensor | Sequence[float]
+    ) -> "Schedule":
         r"""Crea un schedule a partir de $\bar\alpha_1, \dots, \bar\alpha_T$ (sin $\bar\alpha_0$).
 
         $$\beta_t = 1 - \frac{\bar\alpha_t}{\bar\alpha_{t-1}}, \qquad \bar\alpha_0 = 1$$
@@ -266,8 +283,14 @@ class Schedule:
             ValueError: si la tabla no decrece o empieza en 1.
         """
         table = torch.as_tensor(alphas_cumprod, dtype=torch.float64)
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), table.flatten()[:-1]])
-        if table.ndim != 1 or not bool((table < previous).all()) or not bool((table >= 0).all()):
+        previous = torch.cat(
+            [torch.ones(1, dtype=torch.float64), table.flatten()[:-1]]
+        )
+        if (
+            table.ndim != 1
+            or not bool((table < previous).all())
+            or not bool((table >= 0).all())
+        ):
             raise ValueError(
                 "La tabla de ᾱ debe ser de una dimensión, estrictamente decreciente, menor que 1 "
                 "y no negativa. Si la tuya empieza por ᾱ₀ = 1, quita ese primer valor."
@@ -295,7 +318,9 @@ class Schedule:
     @cached_property
     def alphas_cumprod_prev(self) -> Tensor:
         r"""$\bar\alpha_{t-1}$, con $\bar\alpha_0 = 1$ en el índice 0."""
-        return torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
+        return torch.cat(
+            [torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]]
+        )
 
     @cached_property
     def sqrt_alphas(self) -> Tensor:
@@ -333,7 +358,11 @@ class Schedule:
 
         Vale 0 en el primer paso: si se conoce $x_0$, no queda duda de $x_0$.
         """
-        return (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod) * self.betas
+        return (
+            (1 - self.alphas_cumprod_prev)
+            / (1 - self.alphas_cumprod)
+            * self.betas
+        )
 
     @cached_property
     def posterior_log_variance_clipped(self) -> Tensor:
@@ -345,7 +374,9 @@ class Schedule:
         """
         if len(self) == 1:
             return self.betas.log()
-        return torch.cat([self.posterior_variance[1:2], self.posterior_variance[1:]]).log()
+        return torch.cat(
+            [self.posterior_variance[1:2], self.posterior_variance[1:]]
+        ).log()
 
     @cached_property
     def log_betas(self) -> Tensor:
@@ -355,7 +386,9 @@ class Schedule:
     @cached_property
     def log_betas_clipped(self) -> Tensor:
         r"""$\log\beta_t$, con $\log\tilde\beta_2$ en el índice 0, como en la tabla anterior."""
-        return torch.cat([self.posterior_log_variance_clipped[:1], self.log_betas[1:]])
+        return torch.cat(
+            [self.posterior_log_variance_clipped[:1], self.log_betas[1:]]
+        )
 
     @cached_property
     def posterior_mean_coef1(self) -> Tensor:
@@ -363,7 +396,11 @@ class Schedule:
 
         $$\frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}$$
         """
-        return self.alphas_cumprod_prev.sqrt() * self.betas / (1 - self.alphas_cumprod)
+        return (
+            self.alphas_cumprod_prev.sqrt()
+            * self.betas
+            / (1 - self.alphas_cumprod)
+        )
 
     @cached_property
     def posterior_mean_coef2(self) -> Tensor:
@@ -371,7 +408,11 @@ class Schedule:
 
         $$\frac{\sqrt{\alpha_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}$$
         """
-        return self.sqrt_alphas * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
+        return (
+            self.sqrt_alphas
+            * (1 - self.alphas_cumprod_prev)
+            / (1 - self.alphas_cumprod)
+        )
 
     @cached_property
     def snr(self) -> Tensor:
@@ -420,15 +461,30 @@ class Schedule:
         key = (name, like.dtype, like.device)
         if key not in self._tables:
             self._tables[key] = getattr(self, name).to(like.device, like.dtype)
-        return self._tables[key][t.to(like.device)].reshape(-1, *[1] * (like.ndim - 1))
+        return self._tables[key][t.to(like.device)].reshape(
+            -1, *[1] * (like.ndim - 1)
+        )
 
-    def descending(self, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
+    def original(self, t: Tensor) -> Tensor:
+        """Los índices que ve la red: los del schedule con que se entrenó, int64 (B,)."""
+        key = ("timesteps", torch.int64, t.device)
+        if key not in self._tables:
+            self._tables[key] = self.timesteps.to(t.device)
+        return self._tables[key][t]
+
+    def descending(
+        self, batch_size: int, device: torch.device | str
+    ) -> Iterator[Tensor]:
         """Los índices T - 1, …, 1, 0, cada uno repetido para un lote: tensores (B,)."""
         for index in reversed(range(len(self))):
-            yield torch.full((batch_size,), index, dtype=torch.int64, device=device)
+            yield torch.full(
+                (batch_size,), index, dtype=torch.int64, device=device
+            )
 
 
-def make_schedule(name: str = "linear", timesteps: int = 1000, **options: Any) -> Schedule:
+def make_schedule(
+    name: str = "linear", timesteps: int = 1000, **options: Any
+) -> Schedule:
     """Crea un schedule por su nombre.
 
     Args:
@@ -444,17 +500,18 @@ def make_schedule(name: str = "linear", timesteps: int = 1000, **options: Any) -
     Raises:
         ValueError: si el nombre o una opción no existen, o alguna beta sale de (0, 1).
     """
-    if name not in BETAS:
-        raise ValueError(f"No hay ningún schedule «{name}». Los que hay: {', '.join(BETAS)}.")
+    function = row(BETAS, name, "No hay ningún schedule")
     zero_terminal_snr = options.pop("zero_terminal_snr", False)
     try:
-        betas = BETAS[name](timesteps, **options)
+        betas = function(timesteps, **options)
     except TypeError as error:
         raise ValueError(
             f"El schedule «{name}» no admite las opciones {sorted(options)} ({error})."
         ) from error
     schedule = Schedule.from_betas(betas)
-    return rescale_zero_terminal_snr(schedule) if zero_terminal_snr else schedule
+    return (
+        rescale_zero_terminal_snr(schedule) if zero_terminal_snr else schedule
+    )
 
 
 def rescale_zero_terminal_snr(schedule: Schedule) -> Schedule:
@@ -491,7 +548,9 @@ def rescale_zero_terminal_snr(schedule: Schedule) -> Schedule:
 SPACINGS = ("linspace", "leading", "trailing", "quadratic")
 
 
-def spaced_indices(timesteps: int, steps: int, spacing: str = "linspace") -> Tensor:
+def spaced_indices(
+    timesteps: int, steps: int, spacing: str = "linspace"
+) -> Tensor:
     r"""Elige `steps` índices de un proceso de `timesteps` pasos.
 
     - `"linspace"`: repartidos por igual con los dos extremos, redondeados (Nichol y
@@ -522,13 +581,17 @@ def spaced_indices(timesteps: int, steps: int, spacing: str = "linspace") -> Ten
             f"pide entre 1 y {timesteps}."
         )
     if spacing not in SPACINGS:
-        raise ValueError(f"No hay ningún reparto «{spacing}». Los que hay: {', '.join(SPACINGS)}.")
+        raise ValueError(
+            f"No hay ningún reparto «{spacing}». Los que hay: {', '.join(SPACINGS)}."
+        )
     ks = torch.arange(steps)
     last = timesteps - 1
     if spacing == "leading":
         return ks * (timesteps // steps)
     if spacing == "trailing":
-        return (timesteps - ks.double() * (timesteps / steps)).flip(0).round().long() - 1
+        return (timesteps - ks.double() * (timesteps / steps)).flip(
+            0
+        ).round().long() - 1
     if steps == 1:
         return torch.tensor([last])
     if spacing == "quadratic":
@@ -556,7 +619,12 @@ def respace(schedule: Schedule, indices: Tensor | Sequence[int]) -> Schedule:
     """
     chosen = torch.as_tensor(indices, dtype=torch.int64)
     inside = bool((chosen >= 0).all()) and bool((chosen < len(schedule)).all())
-    if chosen.ndim != 1 or chosen.numel() == 0 or not inside or not bool((chosen.diff() > 0).all()):
+    if (
+        chosen.ndim != 1
+        or chosen.numel() == 0
+        or not inside
+        or not bool((chosen.diff() > 0).all())
+    ):
         raise ValueError(
             f"Los índices de la subsucesión deben ser estrictamente crecientes y estar entre 0 y "
             f"{len(schedule) - 1}; han llegado {chosen.tolist()[:12]}."
@@ -579,7 +647,9 @@ def _rescaling(name: str, timesteps: int, largest_beta: float) -> float:
 
 def _check_timesteps(timesteps: int) -> None:
     if not isinstance(timesteps, int) or timesteps < 1:
-        raise ValueError(f"T debe ser un entero positivo y ha llegado {timesteps!r}.")
+        raise ValueError(
+            f"T debe ser un entero positivo y ha llegado {timesteps!r}."
+        )
 
 
 def _check_betas(betas: Tensor) -> None:
@@ -587,7 +657,9 @@ def _check_betas(betas: Tensor) -> None:
         raise ValueError(
             f"Las betas deben formar una tabla (T,) con T ≥ 1 y su forma es {tuple(betas.shape)}."
         )
-    if not bool(((betas > 0) & (betas <= 1)).all()) or bool((betas[:-1] == 1).any()):
+    if not bool(((betas > 0) & (betas <= 1)).all()) or bool(
+        (betas[:-1] == 1).any()
+    ):
         raise ValueError(
             "Cada beta es una varianza y debe cumplir 0 < β < 1 (solo la última puede ser 1); "
             f"han llegado valores entre {betas.min().item():.4g} y {betas.max().item():.4g}."

@@ -15,14 +15,12 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ddpm_lit.backward import Predict
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.ddim import ddim
-from ddpm_lit.scheduler import Schedule
 
 
 def dpm_solver_2m(
-    predict: Predict,
-    schedule: Schedule,
+    denoise: Denoiser,
     x_t: Tensor,
     index: int,
     noises: Iterator[Tensor],
@@ -41,8 +39,7 @@ def dpm_solver_2m(
     primer orden, el paso de DDIM con $\eta = 0$.
 
     Args:
-        predict: la red (véase `sampling.predictor`).
-        schedule: el schedule que se recorre.
+        denoise: la red con su proceso.
         x_t: el estado, (B, …).
         index: el nivel en que está, de `len(schedule) - 1` a 0.
         noises: no se usa.
@@ -52,21 +49,23 @@ def dpm_solver_2m(
         $x_{t-1}$ y $\hat x_0$, los dos (B, …).
     """
     if previous is None or index == 0:
-        return ddim(predict, schedule, x_t, index, noises)
-    x_start = predict(x_t, index).x_start
-    bar = schedule.alphas_cumprod[index - 1 : index + 2]
+        return ddim(denoise, x_t, index, noises)
+    x_start = denoise(x_t, index).x_start
+    bar = denoise.schedule.alphas_cumprod[index - 1 : index + 2]
     h, last_h = (0.5 * (bar / (1 - bar)).log()).diff().neg().tolist()
     half_slope = h / (2 * last_h)
     ahead = (1 + half_slope) * x_start - half_slope * previous
-    (alpha, alpha_t, _), (sigma, sigma_t, _) = bar.sqrt().tolist(), (1 - bar).sqrt().tolist()
+    (alpha, alpha_t, _), (sigma, sigma_t, _) = (
+        bar.sqrt().tolist(),
+        (1 - bar).sqrt().tolist(),
+    )
     # α_{t-1}(1 - e^{-h}), escrito sin exponenciales.
     gain = alpha - alpha_t * sigma / sigma_t
     return sigma / sigma_t * x_t + gain * ahead, x_start
 
 
 def heun(
-    predict: Predict,
-    schedule: Schedule,
+    denoise: Denoiser,
     x_t: Tensor,
     index: int,
     noises: Iterator[Tensor],
@@ -85,8 +84,7 @@ def heun(
     el último, que lleva a $\sigma = 0$, donde no hay nivel en que evaluarla: es el de DDIM.
 
     Args:
-        predict: la red (véase `sampling.predictor`).
-        schedule: el schedule que se recorre.
+        denoise: la red con su proceso.
         x_t: el estado, (B, …).
         index: el nivel en que está, de `len(schedule) - 1` a 0.
         noises: no se usa.
@@ -96,10 +94,17 @@ def heun(
         $x_{t-1}$ y el $\hat x_0$ que la red vio en $x_t$, los dos (B, …).
     """
     if index == 0:
-        return ddim(predict, schedule, x_t, index, noises)
-    phi, phi_t = schedule.alphas_cumprod[index - 1 : index + 1].sqrt().acos().tolist()
-    now = predict(x_t, index)
-    after = predict(math.cos(phi) * now.x_start + math.sin(phi) * now.epsilon, index - 1)
+        return ddim(denoise, x_t, index, noises)
+    phi, phi_t = (
+        denoise.schedule.alphas_cumprod[index - 1 : index + 1]
+        .sqrt()
+        .acos()
+        .tolist()
+    )
+    now = denoise(x_t, index)
+    after = denoise(
+        math.cos(phi) * now.x_start + math.sin(phi) * now.epsilon, index - 1
+    )
     slopes = (
         math.cos(phi_t) * now.epsilon
         - math.sin(phi_t) * now.x_start

@@ -97,14 +97,25 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         # Un fichero TOML da listas; las tuplas hacen que la configuración sea inmutable.
-        expected = dict.fromkeys(("block_out_channels", "attention"), "con un valor por nivel")
-        for name, contents in (expected | {"vocabulary": "de palabras"}).items():
+        expected = dict.fromkeys(
+            ("block_out_channels", "attention"), "con un valor por nivel"
+        )
+        for name, contents in (
+            expected | {"vocabulary": "de palabras"}
+        ).items():
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
-                raise TypeError(f"{name} es {value!r}, y se esperaba una tupla {contents}.")
+                raise TypeError(
+                    f"{name} es {value!r}, y se esperaba una tupla {contents}."
+                )
             object.__setattr__(self, name, tuple(value))
         for name in (
-            *("in_channels", "layers_per_block", "norm_num_groups", "patch_size"),
+            *(
+                "in_channels",
+                "layers_per_block",
+                "norm_num_groups",
+                "patch_size",
+            ),
             *("text_dim", "text_layers", "text_length"),
         ):
             check_positive(name, getattr(self, name))
@@ -115,7 +126,9 @@ class UNetConfig:
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         if not self.block_out_channels:
-            raise ValueError("block_out_channels está vacío: la U-Net necesita al menos un nivel.")
+            raise ValueError(
+                "block_out_channels está vacío: la U-Net necesita al menos un nivel."
+            )
         for channels in self.block_out_channels:
             check_positive("block_out_channels", channels)
         for channels in self.block_out_channels:
@@ -133,7 +146,9 @@ class UNetConfig:
                 f"{len(self.block_out_channels)}: hace falta uno por nivel."
             )
         if not all(isinstance(value, bool) for value in self.attention):
-            raise TypeError(f"attention es {self.attention}: cada valor debe ser True o False.")
+            raise TypeError(
+                f"attention es {self.attention}: cada valor debe ser True o False."
+            )
         check_dropout(self.dropout)
         if self.attention_head_dim is not None:
             levels = zip(self.block_out_channels, self.attention, strict=True)
@@ -174,7 +189,9 @@ def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
         return x
     expected = (len(x), channels, *x.shape[2:])
     if channels == 0 or image is None or image.shape != expected:
-        came = "ninguna" if image is None else f"una de forma {tuple(image.shape)}"
+        came = (
+            "ninguna" if image is None else f"una de forma {tuple(image.shape)}"
+        )
         wanted = f"una de forma {expected}" if channels else "ninguna"
         raise ValueError(
             f"La red espera {wanted} como imagen de la condición (image) y ha llegado {came}."
@@ -204,13 +221,19 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, time_dim: int, config: UNetConfig
+        self,
+        in_channels: int,
+        out_channels: int,
+        time_dim: int,
+        config: UNetConfig,
     ) -> None:
         super().__init__()
         self.norm1 = group_norm(in_channels, config)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.scale_shift = config.scale_shift
-        self.time_emb_proj = nn.Linear(time_dim, out_channels * (2 if self.scale_shift else 1))
+        self.time_emb_proj = nn.Linear(
+            time_dim, out_channels * (2 if self.scale_shift else 1)
+        )
         self.norm2 = group_norm(out_channels, config)
         self.dropout = nn.Dropout(config.dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
@@ -266,8 +289,14 @@ class SelfAttention(nn.Module):
             project(pixels).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.to_q, self.to_k, self.to_v)
         )
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        out: Tensor = self.to_out[0](attended).transpose(1, 2).unflatten(2, (height, width))
+        attended = (
+            F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        )
+        out: Tensor = (
+            self.to_out[0](attended)
+            .transpose(1, 2)
+            .unflatten(2, (height, width))
+        )
         return x + out
 
 
@@ -299,11 +328,19 @@ class CrossAttention(nn.Module):
         pixels = self.group_norm(x).flatten(2).transpose(1, 2)
         q, k, v = (
             projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for projected in (self.to_q(pixels), self.to_k(text.tokens), self.to_v(text.tokens))
+            for projected in (
+                self.to_q(pixels),
+                self.to_k(text.tokens),
+                self.to_v(text.tokens),
+            )
         )
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=text.mask)
         attended = attended.transpose(1, 2).flatten(2)
-        out: Tensor = self.to_out[0](attended).transpose(1, 2).unflatten(2, (height, width))
+        out: Tensor = (
+            self.to_out[0](attended)
+            .transpose(1, 2)
+            .unflatten(2, (height, width))
+        )
         return x + out
 
 
@@ -340,7 +377,9 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """De (B, channels, H, W) a (B, channels, 2H, 2W)."""
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        out: Tensor = self.conv(
+            F.interpolate(x, scale_factor=2.0, mode="nearest")
+        )
         return out
 
 
@@ -349,7 +388,9 @@ def cross_attentions(
 ) -> nn.ModuleList:
     """La atención al texto de `count` bloques, o ninguna si la red no la lleva ahí."""
     wanted = attention and config.cross_attention and bool(config.vocabulary)
-    return nn.ModuleList(CrossAttention(channels, config) for _ in range(count * wanted))
+    return nn.ModuleList(
+        CrossAttention(channels, config) for _ in range(count * wanted)
+    )
 
 
 def group_norm(channels: int, config: UNetConfig) -> nn.GroupNorm:
@@ -385,7 +426,8 @@ class DownBlock(nn.Module):
         super().__init__()
         channels = [in_channels] + [out_channels] * config.layers_per_block
         self.resnets = nn.ModuleList(
-            ResidualBlock(before, after, time_dim, config) for before, after in pairwise(channels)
+            ResidualBlock(before, after, time_dim, config)
+            for before, after in pairwise(channels)
         )
         self.attentions = nn.ModuleList(
             SelfAttention(out_channels, config) if attention else nn.Identity()
@@ -394,9 +436,13 @@ class DownBlock(nn.Module):
         self.cross_attentions = cross_attentions(
             out_channels, len(self.resnets), config, attention=attention
         )
-        self.downsamplers = nn.ModuleList([Downsample(out_channels)] if downsample else [])
+        self.downsamplers = nn.ModuleList(
+            [Downsample(out_channels)] if downsample else []
+        )
 
-    def forward(self, h: Tensor, emb: Tensor, text: Text | None = None) -> list[Tensor]:
+    def forward(
+        self, h: Tensor, emb: Tensor, text: Text | None = None
+    ) -> list[Tensor]:
         """Las activaciones del nivel, en orden; la última es su salida."""
         states = []
         for index, resnet in enumerate(self.resnets):
@@ -419,15 +465,22 @@ class MidBlock(nn.Module):
         config: la configuración de la U-Net.
     """
 
-    def __init__(self, channels: int, time_dim: int, config: UNetConfig) -> None:
+    def __init__(
+        self, channels: int, time_dim: int, config: UNetConfig
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(
-            ResidualBlock(channels, channels, time_dim, config) for _ in range(2)
+            ResidualBlock(channels, channels, time_dim, config)
+            for _ in range(2)
         )
         self.attentions = nn.ModuleList([SelfAttention(channels, config)])
-        self.cross_attentions = cross_attentions(channels, 1, config, attention=True)
+        self.cross_attentions = cross_attentions(
+            channels, 1, config, attention=True
+        )
 
-    def forward(self, h: Tensor, emb: Tensor, text: Text | None = None) -> Tensor:
+    def forward(
+        self, h: Tensor, emb: Tensor, text: Text | None = None
+    ) -> Tensor:
         """De (B, channels, H, W) a la misma forma."""
         h = self.attentions[0](self.resnets[0](h, emb))
         for cross_attention in self.cross_attentions:
@@ -473,14 +526,22 @@ class UpBlock(nn.Module):
         self.cross_attentions = cross_attentions(
             out_channels, len(self.resnets), config, attention=attention
         )
-        self.upsamplers = nn.ModuleList([Upsample(out_channels)] if upsample else [])
+        self.upsamplers = nn.ModuleList(
+            [Upsample(out_channels)] if upsample else []
+        )
 
     def forward(
-        self, h: Tensor, emb: Tensor, skips: list[Tensor], text: Text | None = None
+        self,
+        h: Tensor,
+        emb: Tensor,
+        skips: list[Tensor],
+        text: Text | None = None,
     ) -> Tensor:
         """Saca de `skips`, por el final, una activación por bloque residual."""
         for index, resnet in enumerate(self.resnets):
-            h = self.attentions[index](resnet(torch.cat([h, skips.pop()], dim=1), emb))
+            h = self.attentions[index](
+                resnet(torch.cat([h, skips.pop()], dim=1), emb)
+            )
             if self.cross_attentions:
                 h = self.cross_attentions[index](h, text)
         for upsampler in self.upsamplers:
@@ -513,7 +574,9 @@ class UNet(nn.Module):
 
         self.time_embedding = TimeEmbedding(channels[0], time_dim)
         self.class_embedding = (
-            nn.Embedding(config.num_classes + 1, time_dim) if config.num_classes else None
+            nn.Embedding(config.num_classes + 1, time_dim)
+            if config.num_classes
+            else None
         )
         self.scalar_embedding = (
             ScalarEmbedding(config.num_scalars, channels[0], time_dim)
@@ -531,10 +594,18 @@ class UNet(nn.Module):
             if config.vocabulary
             else None
         )
-        self.text_proj = nn.Linear(config.text_dim, time_dim) if config.vocabulary else None
-        self.patchify = nn.PixelUnshuffle(config.patch_size) if pixels > 1 else nn.Identity()
+        self.text_proj = (
+            nn.Linear(config.text_dim, time_dim) if config.vocabulary else None
+        )
+        self.patchify = (
+            nn.PixelUnshuffle(config.patch_size)
+            if pixels > 1
+            else nn.Identity()
+        )
         read_channels = config.in_channels + config.condition_channels
-        self.conv_in = nn.Conv2d(read_channels * pixels, channels[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(
+            read_channels * pixels, channels[0], 3, padding=1
+        )
 
         self.down_blocks = nn.ModuleList()
         skip_channels = [channels[0]]
@@ -550,7 +621,9 @@ class UNet(nn.Module):
                     downsample=not last,
                 )
             )
-            skip_channels += [channels[level]] * (config.layers_per_block + (not last))
+            skip_channels += [channels[level]] * (
+                config.layers_per_block + (not last)
+            )
 
         self.mid_block = MidBlock(channels[-1], time_dim, config)
 
@@ -561,7 +634,10 @@ class UNet(nn.Module):
                 UpBlock(
                     below,
                     channels[level],
-                    [skip_channels.pop() for _ in range(config.layers_per_block + 1)],
+                    [
+                        skip_channels.pop()
+                        for _ in range(config.layers_per_block + 1)
+                    ],
                     time_dim,
                     config,
                     attention=config.attention[level],
@@ -571,8 +647,12 @@ class UNet(nn.Module):
             below = channels[level]
 
         self.conv_norm_out = group_norm(channels[0], config)
-        self.conv_out = nn.Conv2d(channels[0], out_channels * pixels, 3, padding=1)
-        self.unpatchify = nn.PixelShuffle(config.patch_size) if pixels > 1 else nn.Identity()
+        self.conv_out = nn.Conv2d(
+            channels[0], out_channels * pixels, 3, padding=1
+        )
+        self.unpatchify = (
+            nn.PixelShuffle(config.patch_size) if pixels > 1 else nn.Identity()
+        )
         self.apply(initialize)
 
     def forward(
@@ -614,7 +694,9 @@ class UNet(nn.Module):
         emb = embed_scalars(emb, self.scalar_embedding, scalars)
         emb, text = self._read(emb, tokens)
 
-        h = self.conv_in(self.patchify(with_image(x, image, self.config.condition_channels)))
+        h = self.conv_in(
+            self.patchify(with_image(x, image, self.config.condition_channels))
+        )
         skips = [h]
         for block in self.down_blocks:
             skips += block(skips[-1], emb, text)
@@ -625,7 +707,9 @@ class UNet(nn.Module):
         out: Tensor = self.unpatchify(h)
         return out
 
-    def _read(self, emb: Tensor, tokens: Tensor | None) -> tuple[Tensor, Text | None]:
+    def _read(
+        self, emb: Tensor, tokens: Tensor | None
+    ) -> tuple[Tensor, Text | None]:
         """Lee la frase y suma su resumen al embedding; sin frase, lee la que no dice nada."""
         if self.text_encoder is None or self.text_proj is None:
             if tokens is not None:
@@ -636,7 +720,10 @@ class UNet(nn.Module):
             return emb, None
         if tokens is None:
             tokens = torch.zeros(
-                len(emb), self.config.text_length, dtype=torch.int64, device=emb.device
+                len(emb),
+                self.config.text_length,
+                dtype=torch.int64,
+                device=emb.device,
             )
             tokens = null_condition({"tokens": tokens})["tokens"]
         if len(tokens) != len(emb):
@@ -691,7 +778,9 @@ class BlockSummary(NamedTuple):
     parameters: int
 
 
-def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[BlockSummary]:
+def describe(
+    config: UNetConfig, sample_size: int | tuple[int, int]
+) -> list[BlockSummary]:
     """Recorre la U-Net y anota qué sale de cada pieza y cuántos parámetros tiene.
 
     La red se construye y se ejecuta en el dispositivo `meta`, que solo lleva cuenta de
@@ -707,25 +796,39 @@ def describe(config: UNetConfig, sample_size: int | tuple[int, int]) -> list[Blo
     Raises:
         ValueError: si la imagen no mide un múltiplo de `config.downsampling`.
     """
-    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
+    height, width = (
+        (sample_size, sample_size)
+        if isinstance(sample_size, int)
+        else sample_size
+    )
     with torch.device("meta"):
         model = UNet(config)
         x, t = torch.empty(1, config.in_channels, height, width), torch.zeros(1)
-        labels = torch.zeros(1, dtype=torch.int64) if config.num_classes else None
+        labels = (
+            torch.zeros(1, dtype=torch.int64) if config.num_classes else None
+        )
         image = torch.empty(1, config.condition_channels, height, width)
     rows: list[BlockSummary] = []
 
     def watch(name: str, module: nn.Module) -> None:
-        def note(_module: nn.Module, _args: tuple[Tensor, ...], output: Any) -> None:
+        def note(
+            _module: nn.Module, _args: tuple[Tensor, ...], output: Any
+        ) -> None:
             output = output.summary if isinstance(output, Text) else output
-            parameters = sum(parameter.numel() for parameter in module.parameters())
+            parameters = sum(
+                parameter.numel() for parameter in module.parameters()
+            )
             rows.append(BlockSummary(name, tuple(output.shape[1:]), parameters))
 
         module.register_forward_hook(note)
 
     containers = (nn.Identity, nn.ModuleList, MidBlock)
     for name, module in model.named_modules():
-        outermost = name != "" and "." not in name and not isinstance(module, containers)
+        outermost = (
+            name != ""
+            and "." not in name
+            and not isinstance(module, containers)
+        )
         if outermost or isinstance(module, BLOCKS):
             watch(name, module)
     model(x, t, labels, image=image if config.condition_channels else None)
@@ -746,7 +849,10 @@ def check_images(x: Tensor, config: UNetConfig) -> None:
     height, width = x.shape[2:]
     if height % factor or width % factor or not height or not width:
         below, above = (
-            "×".join(str(max(1, rounded(side / factor)) * factor) for side in (height, width))
+            "×".join(
+                str(max(1, rounded(side / factor)) * factor)
+                for side in (height, width)
+            )
             for rounded in (math.floor, math.ceil)
         )
         raise ValueError(
@@ -759,9 +865,13 @@ def check_images(x: Tensor, config: UNetConfig) -> None:
 def check_positive(name: str, value: object) -> None:
     """Exige que una opción sea un entero mayor que 0."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} es {value!r}, y se esperaba un entero mayor que 0.")
+        raise TypeError(
+            f"{name} es {value!r}, y se esperaba un entero mayor que 0."
+        )
     if value < 1:
-        raise ValueError(f"{name} vale {value}, y debe ser un entero mayor que 0.")
+        raise ValueError(
+            f"{name} vale {value}, y debe ser un entero mayor que 0."
+        )
 
 
 def check_dropout(dropout: float) -> None:

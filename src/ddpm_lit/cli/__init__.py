@@ -31,7 +31,10 @@ INTERRUPTED = 130
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+    },
     options_metavar="[OPCIONES]",
     subcommand_metavar="ORDEN [ARGUMENTOS]...",
 )
@@ -41,7 +44,9 @@ INTERRUPTED = 130
     help="Si algo falla, enseña también en qué línea del programa ha sido.",
 )
 @click.version_option(
-    __version__, message="ddpm-lit %(version)s", help="Enseña la versión y termina."
+    __version__,
+    message="ddpm-lit %(version)s",
+    help="Enseña la versión y termina.",
 )
 def ddpm_lit(traceback: bool) -> None:
     """Modelos de difusión (DDPM): se entrenan, se generan muestras, se miden y se consultan.

@@ -10,18 +10,22 @@ from typing import Any
 import click
 
 from ddpm_lit.cli.options import (
-    DEVICE_HELP,
+    Amount,
+    Generation,
+    amount_options,
     at_least,
-    check_generation,
     ending_in,
-    generation_arguments,
     generation_options,
     open_model,
 )
 from ddpm_lit.cli.spanish import duration, integer
 
 
-@click.command("evaluate", short_help="Mide un modelo entrenado.", options_metavar="[OPCIONES]")
+@click.command(
+    "evaluate",
+    short_help="Mide un modelo entrenado.",
+    options_metavar="[OPCIONES]",
+)
 @click.argument("model", metavar="MODELO")
 @click.option(
     "--data",
@@ -29,10 +33,7 @@ from ddpm_lit.cli.spanish import duration, integer
     help="Con qué se compara: un conjunto (ddpm-lit info los enseña) o una carpeta de imágenes; si "
     "no se dice, los de la receta.",
 )
-@click.option(
-    "-n", "count", metavar="N", type=at_least(4), default=1000, help="Cuántas muestras se miden."
-)
-@click.option("--seed", metavar="N", type=at_least(0), default=0, help="Semilla del ruido.")
+@amount_options("Cuántas muestras se miden.", type=at_least(4), default=1000)
 @generation_options
 @click.option(
     "--bits",
@@ -41,25 +42,18 @@ from ddpm_lit.cli.spanish import duration, integer
     help="Mide también la verosimilitud de N datos, en bits por dimensión: T evaluaciones de la "
     "red por dato.",
 )
-@click.option("--batch-size", metavar="N", type=at_least(1), default=128, help="Muestras a la vez.")
-@click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
 @click.option(
-    "--out", metavar="JSON", callback=ending_in(".json"), help="Todas las medidas, en JSON."
+    "--out",
+    metavar="JSON",
+    callback=ending_in(".json"),
+    help="Todas las medidas, en JSON.",
 )
 def evaluate_command(
     model: str,
     data: str | None,
-    count: int,
-    seed: int,
-    guidance: float | None,
-    guidance_rescale: float | None,
-    sampler: str,
-    steps: int | None,
-    eta: float | None,
-    spacing: str,
+    amount: Amount,
+    generation: Generation,
     bits: int | None,
-    batch_size: int,
-    device: str | None,
     out: Path | None,
 ) -> None:
     """Genera muestras con un MODELO y las mide frente a los datos con que se entrenó.
@@ -85,18 +79,18 @@ def evaluate_command(
         likelihood,
         reference_data,
     )
+    from ddpm_lit.files.weights import write_atomically
     from ddpm_lit.machine.devices import choose_device
-    from ddpm_lit.models.storage import write_atomically
     from ddpm_lit.noise import batch_indices
 
-    check_generation(guidance, guidance_rescale, sampler, eta)
-    where = choose_device(device)
+    where, seed = choose_device(amount.device), amount.seed
+    count = amount.count or 0
     trained = open_model(model, where)
-    arguments = generation_arguments(
-        trained, guidance, guidance_rescale, sampler, steps, eta, spacing
-    )
+    config = trained.sampling(**generation.changes())
     train_set, held_out = reference_data(trained, data)
-    classifier = feature_network(train_set, note=lambda text: click.echo(text, err=True))
+    classifier = feature_network(
+        train_set, note=lambda text: click.echo(text, err=True)
+    )
     # Se piden las condiciones de datos reales al azar: cada una, tanto como aparece en ellos.
     rows = torch.tensor(batch_indices(len(train_set), count, seed, 0))
     condition: dict[str, Any] = dict(conditions_of(trained, train_set, rows))
@@ -108,31 +102,42 @@ def evaluate_command(
         count,
         seed=seed,
         device=where,
-        batch_size=batch_size,
+        batch_size=amount.batch_size,
         progress=sys.stderr.isatty(),
         **condition,
-        **arguments,
+        **generation.changes(),
     )
     report: dict[str, Any] = {
         "model": trained.recipe.name,
         "data": data or trained.recipe.data.name,
         "samples": count,
         "seed": seed,
-        **arguments,
+        **vars(config),
         "seconds": round(time.perf_counter() - started, 1),
         "device": str(where),
     }
-    asked = train_set.labels[rows] if condition and train_set.labels is not None else None
+    asked = (
+        train_set.labels[rows]
+        if condition and train_set.labels is not None
+        else None
+    )
     report |= evaluate_samples(
-        samples, train_set, held_out, labels=asked, classifier=classifier, seed=seed
+        samples,
+        train_set,
+        held_out,
+        labels=asked,
+        classifier=classifier,
+        seed=seed,
     )
     if bits is not None:
         measured = held_out or train_set
         report["bits"] = likelihood(
             trained,
-            measured.subset(batch_indices(len(measured), min(bits, len(measured)), seed, 0)),
+            measured.subset(
+                batch_indices(len(measured), min(bits, len(measured)), seed, 0)
+            ),
             seed=seed,
-            batch_size=batch_size,
+            batch_size=amount.batch_size,
             device=where,
             progress=sys.stderr.isatty(),
         )
@@ -152,7 +157,11 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     )
     if "energy" in report:
         energy = report["energy"]
-        verdict = "no se distinguen de" if energy["p_value"] >= 0.05 else "no siguen la de"
+        verdict = (
+            "no se distinguen de"
+            if energy["p_value"] >= 0.05
+            else "no siguen la de"
+        )
         yield (
             f"Distribución: las muestras {verdict} los datos (distancia de energía "
             f"{_short(energy['statistic'])}, valor p {_short(energy['p_value'])})."
@@ -168,7 +177,9 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     if "agreement" in report:
         yield f"Acuerdo con la clase pedida: {_beside(report['agreement'], '{:.1%}')}."
     nearest = report["nearest"]
-    medians = {name: value and value["median"] for name, value in nearest.items()}
+    medians = {
+        name: value and value["median"] for name, value in nearest.items()
+    }
     yield (
         f"Distancia al dato de entrenamiento más parecido: {_beside(medians)}; la menor, "
         f"{_short(nearest['samples']['min'])}."

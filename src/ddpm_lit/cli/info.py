@@ -24,7 +24,9 @@ LISTED = 8
 
 
 @click.command(
-    "info", short_help="Enseña lo que hay, o una receta o un modelo.", options_metavar="[OPCIONES]"
+    "info",
+    short_help="Enseña lo que hay, o una receta o un modelo.",
+    options_metavar="[OPCIONES]",
 )
 @click.argument("subject", metavar="[RECETA|MODELO|CARPETA]", required=False)
 def info_command(subject: str | None) -> None:
@@ -39,7 +41,7 @@ def info_command(subject: str | None) -> None:
       ddpm-lit info runs/digits-class/model.safetensors
     """
     from ddpm_lit.models.pretrained import pretrained_names
-    from ddpm_lit.recipes.recipe import load_recipe, recipe_names
+    from ddpm_lit.recipes.reading import load_recipe, recipe_names
 
     if subject is None:
         lines = _overview()
@@ -47,10 +49,14 @@ def info_command(subject: str | None) -> None:
         lines = _pretrained_lines(subject)
     elif subject not in recipe_names() and Path(subject).is_dir():
         lines = _run_lines(Path(subject))
-    elif subject not in recipe_names() and Path(subject).suffix == ".safetensors":
+    elif (
+        subject not in recipe_names() and Path(subject).suffix == ".safetensors"
+    ):
         lines = _weights_lines(Path(subject))
     else:
-        lines = _recipe_lines(load_recipe(subject, profile=default_profile(None)))
+        lines = _recipe_lines(
+            load_recipe(subject, profile=default_profile(None))
+        )
     for line in lines:
         click.echo(line)
 
@@ -59,7 +65,9 @@ def expectation_lines(recipe: "Recipe") -> list[str]:
     """Lo que cabe esperar de una receta, una línea por dispositivo."""
     lines = []
     for device, values in recipe.expect.items():
-        text = _expectation(values) if isinstance(values, Mapping) else str(values)
+        text = (
+            _expectation(values) if isinstance(values, Mapping) else str(values)
+        )
         lines.append(f"Cabe esperar ({device}): {text}.")
     return lines
 
@@ -89,7 +97,7 @@ def _overview() -> Iterator[str]:
     from ddpm_lit.data import DATASETS
     from ddpm_lit.machine.devices import choose_device
     from ddpm_lit.models.pretrained import card, pretrained_names
-    from ddpm_lit.recipes.recipe import load_recipe, recipe_names
+    from ddpm_lit.recipes.reading import load_recipe, recipe_names
 
     device = choose_device()
     name = f" ({torch.cuda.get_device_name()})" if device.type == "cuda" else ""
@@ -111,9 +119,14 @@ def _overview() -> Iterator[str]:
     yield from _columns(recipes)
     yield ""
     yield "Datos (data.name en una receta):"
-    documented = {name: loader.__doc__ or "" for name, loader in DATASETS.items()}
+    documented = {
+        name: loader.__doc__ or "" for name, loader in DATASETS.items()
+    }
     yield from _columns(
-        {name: text.splitlines()[0].replace("$", "") for name, text in documented.items()}
+        {
+            name: text.splitlines()[0].replace("$", "")
+            for name, text in documented.items()
+        }
     )
 
 
@@ -128,7 +141,11 @@ def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
     yield from _columns(
         {
             "datos": f"{data.name}{_options(data.options)}, {data.held_out:.0%} apartado",
-            **({"condiciones": _options(data.conditions).strip(" ()")} if data.conditions else {}),
+            **(
+                {"condiciones": _options(data.conditions).strip(" ()")}
+                if data.conditions
+                else {}
+            ),
             "red": f"{recipe.model.kind}{_options(recipe.model.options)}",
             "parámetros": integer(parameters),
             "proceso": f"{diffusion.schedule}{_options(diffusion.options)}, T = {len(schedule)}",
@@ -167,7 +184,9 @@ def _pretrained_lines(name: str) -> Iterator[str]:
             "datos": known["data"]["attribution"] or known["data"]["name"],
             "licencia": known["license"],
             "medidas": "; ".join(_measures(known["metrics"])),
-            "versiones": ", ".join(f"{key} {value}" for key, value in known["versions"].items()),
+            "versiones": ", ".join(
+                f"{key} {value}" for key, value in known["versions"].items()
+            ),
             "código": known["commit"],
         }
     )
@@ -189,7 +208,9 @@ def _weights_lines(path: Path) -> Iterator[str]:
     from ddpm_lit.models.storage import read_header
 
     header = read_header(path)
-    kind = "modelo" if header.kind == "model" else "checkpoint de un entrenamiento"
+    kind = (
+        "modelo" if header.kind == "model" else "checkpoint de un entrenamiento"
+    )
     yield f"{path}: {kind}, {path.stat().st_size / 1e6:.1f} MB"
     provenance = dict(header.provenance)
     provenance.pop("steps", None)
@@ -201,8 +222,15 @@ def _weights_lines(path: Path) -> Iterator[str]:
             "una muestra": f"tensor de forma {header.shape}",
             "pasos": f"{integer(header.step)} de {integer(header.recipe.training.steps)}",
             **({} if seconds is None else {"tiempo": duration(seconds)}),
-            **({"parte de": f"otro de {integer(before['steps'])} pasos"} if before else {}),
-            **{labels.get(name, name): str(value) for name, value in provenance.items()},
+            **(
+                {"parte de": f"otro de {integer(before['steps'])} pasos"}
+                if before
+                else {}
+            ),
+            **{
+                labels.get(name, name): str(value)
+                for name, value in provenance.items()
+            },
         }
     )
     yield ""
@@ -211,18 +239,22 @@ def _weights_lines(path: Path) -> Iterator[str]:
 
 def _run_lines(folder: Path) -> Iterator[str]:
     from ddpm_lit.cli.options import find_weights
-    from ddpm_lit.training import METRICS
+    from ddpm_lit.runs.log import METRICS
 
     weights = find_weights(str(folder))
     metrics = folder / METRICS
-    if metrics.is_file() and (lines := metrics.read_text(encoding="utf-8").splitlines()):
+    if metrics.is_file() and (
+        lines := metrics.read_text(encoding="utf-8").splitlines()
+    ):
         last = json.loads(lines[-1])
         yield f"{folder}: última pérdida {last['loss']:.4f}, en el paso {integer(last['step'])}"
     yield from _weights_lines(weights)
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    listed = ", ".join(f"{name} = {_brief(value)}" for name, value in options.items())
+    listed = ", ".join(
+        f"{name} = {_brief(value)}" for name, value in options.items()
+    )
     return f" ({listed})" if listed else ""
 
 

@@ -4,6 +4,8 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,12 @@ import click
 if TYPE_CHECKING:
     import torch
 
-    from ddpm_lit.models.storage import Trained
+    from ddpm_lit.models.trained import Trained
 
 DEVICE_HELP = "cpu, cuda, cuda:1 o mps; si no se dice, el mejor que haya."
 # Los mismos que `sampling.SAMPLERS` y `scheduler.SPACINGS`, sin importar PyTorch para la ayuda.
 SAMPLERS = ("ddpm", "ddim", "dpm++2m", "heun")
 SPACINGS = ("linspace", "leading", "trailing", "quadratic")
-FEW_STEPS = 50
 
 
 def at_least(minimum: int) -> click.IntRange:
@@ -28,103 +29,170 @@ def at_least(minimum: int) -> click.IntRange:
     return kind
 
 
-def number(minimum: float | None = None, maximum: float | None = None) -> click.FloatRange:
+def number(
+    minimum: float | None = None, maximum: float | None = None
+) -> click.FloatRange:
     """Un número entre `minimum` y `maximum`, los dos incluidos."""
     kind = click.FloatRange(minimum, maximum)
     kind.name = "número"
     return kind
 
 
-def generation_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Las opciones que dicen cómo se genera, comunes a `sample` y a `evaluate`."""
-    options = (
+# --- Grupos de opciones: la orden recibe un solo valor por grupo ----------------------------------
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Cómo se genera; `None` es lo que lleve el modelo."""
+
+    guidance: float | None
+    guidance_rescale: float | None
+    sampler: str | None
+    steps: int | None
+    eta: float | None
+    spacing: str | None
+
+    def __post_init__(self) -> None:
+        if self.eta is not None and self.sampler not in (None, "ddim"):
+            raise click.UsageError(
+                f"--eta es el azar de ddim, y «{self.sampler}» no lo tiene: quita --eta o añade "
+                "--sampler ddim."
+            )
+        if self.guidance_rescale is not None and self.guidance == 0:
+            raise click.UsageError(
+                "--guidance-rescale corrige la guía, y no la hay: quita --guidance 0."
+            )
+
+    def changes(self) -> dict[str, Any]:
+        """Lo que se pide, como argumentos de `Trained.sampling`."""
+        asked = {
+            "sampler": self.sampler
+            or ("ddim" if self.eta is not None else None),
+            "steps": self.steps,
+            "spacing": self.spacing,
+            "eta": self.eta,
+            "guidance": self.guidance,
+            "rescale": self.guidance_rescale,
+        }
+        return {
+            name: value for name, value in asked.items() if value is not None
+        }
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Cuántas muestras, con qué semilla y dónde."""
+
+    count: int | None
+    seed: int
+    batch_size: int
+    device: str | None
+
+
+def grouped(
+    parameter: str, build: type[Any], *options: Callable[[Any], Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declara unas opciones de `click` y se las da a la orden juntas, en un solo valor.
+
+    Args:
+        parameter: cómo se llama ese valor en la orden.
+        build: su clase, una `dataclass` con un campo por opción.
+        *options: las opciones, con los nombres de los campos.
+
+    Returns:
+        El decorador.
+    """
+    names = [each.name for each in fields(build)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def call(**arguments: Any) -> None:
+            values = {name: arguments.pop(name) for name in names}
+            command(**arguments, **{parameter: build(**values)})
+
+        for option in reversed(options):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+generation_options = grouped(
+    "generation",
+    Generation,
+    click.option(
+        "--guidance",
+        metavar="W",
+        type=number(-1),
+        help="Guía sin clasificador: el w del artículo. 0 no guía y -1 olvida la condición; "
+        "otros programas dan 1 + w. Si no se dice, la que lleve el modelo.",
+    ),
+    click.option(
+        "--guidance-rescale",
+        metavar="F",
+        type=number(0, 1),
+        help="Cuánto se corrige el contraste que añade la guía, de 0 a 1.",
+    ),
+    click.option(
+        "--sampler",
+        type=click.Choice(SAMPLERS),
+        help="Cómo se da cada paso; si no se dice, como mejor le vaya al modelo. ddpm es el del "
+        "artículo.",
+    ),
+    click.option(
+        "--steps",
+        metavar="N",
+        type=at_least(1),
+        help="Pasos de la generación; si no se dice, los que lleve el modelo o, con otro sampler, "
+        "los T del proceso con ddpm y 50 con los demás.",
+    ),
+    click.option(
+        "--eta",
+        metavar="F",
+        type=number(0, 1),
+        help="Azar de ddim, de 0 (ninguno; lo normal) a 1 (el de ddpm).",
+    ),
+    click.option(
+        "--spacing",
+        type=click.Choice(SPACINGS),
+        help="Cómo se reparten los pasos; si no se dice, como lleve el modelo (linspace).",
+    ),
+)
+"""Las opciones que dicen cómo se genera, comunes a `sample` y a `evaluate`."""
+
+
+def amount_options(
+    help_text: str, **count: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Las opciones que dicen cuánto y dónde, comunes a `sample` y a `evaluate`.
+
+    Args:
+        help_text: la ayuda de `-n`.
+        **count: los demás argumentos de `-n`.
+    """
+    return grouped(
+        "amount",
+        Amount,
+        click.option("-n", "count", metavar="N", help=help_text, **count),
         click.option(
-            "--guidance",
-            metavar="W",
-            type=number(-1),
-            help="Guía sin clasificador: el w del artículo. 0 no guía y -1 olvida la condición; "
-            "otros programas dan 1 + w.",
+            "--seed",
+            metavar="N",
+            type=at_least(0),
+            default=0,
+            help="Semilla del ruido.",
         ),
         click.option(
-            "--guidance-rescale",
-            metavar="F",
-            type=number(0, 1),
-            help="Cuánto se corrige el contraste que añade la guía, de 0 a 1.",
-        ),
-        click.option(
-            "--sampler",
-            type=click.Choice(SAMPLERS),
-            default=SAMPLERS[0],
-            help="Cómo se da cada paso.",
-        ),
-        click.option(
-            "--steps",
+            "--batch-size",
             metavar="N",
             type=at_least(1),
-            help="Pasos de la generación; si no se dice, los T del proceso con ddpm, y "
-            f"{FEW_STEPS} con los demás y al rellenar.",
+            default=128,
+            help="Muestras a la vez.",
         ),
-        click.option(
-            "--eta",
-            metavar="F",
-            type=number(0, 1),
-            help="Azar de ddim, de 0 (ninguno; lo normal) a 1 (el de ddpm).",
-        ),
-        click.option(
-            "--spacing",
-            type=click.Choice(SPACINGS),
-            default=SPACINGS[0],
-            help="Cómo se reparten los pasos.",
-        ),
+        click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
-def check_generation(
-    guidance: float | None, guidance_rescale: float | None, sampler: str, eta: float | None
-) -> None:
-    """Rechaza las opciones de `generation_options` que no van juntas.
-
-    Raises:
-        click.UsageError: si alguna opción no tiene sentido con las demás.
-    """
-    if eta is not None and sampler != "ddim":
-        raise click.UsageError(
-            f"--eta es el azar de ddim, y «{sampler}» no lo tiene: quita --eta o añade "
-            "--sampler ddim."
-        )
-    if guidance_rescale is not None and not guidance:
-        raise click.UsageError("--guidance-rescale corrige la guía, y no la hay: añade --guidance.")
-
-
-def generation_arguments(
-    trained: "Trained",
-    guidance: float | None,
-    guidance_rescale: float | None,
-    sampler: str,
-    steps: int | None,
-    eta: float | None,
-    spacing: str,
-) -> dict[str, Any]:
-    """Lo que `generation_options` pide, como argumentos de `Trained.sample`.
-
-    Todos los pasos están dichos: `steps` nunca es `None`.
-    """
-    timesteps = len(trained.schedule)
-    arguments: dict[str, Any] = {
-        "sampler": sampler,
-        "steps": steps or (timesteps if sampler == "ddpm" else min(FEW_STEPS, timesteps)),
-        "spacing": spacing,
-    }
-    if guidance is not None:
-        arguments["guidance"] = guidance
-    if guidance_rescale is not None:
-        arguments["rescale"] = guidance_rescale
-    if eta is not None:
-        arguments["eta"] = eta
-    return arguments
+# --- Cómo se lee cada opción ----------------------------------------------------------------------
 
 
 def overrides(
@@ -138,13 +206,20 @@ def overrides(
     for value in values:
         name, equals, text = value.partition("=")
         if not equals or not name.strip():
-            raise click.BadParameter(f"«{value}» debe ser NOMBRE=VALOR, p. ej. training.steps=200.")
+            raise click.BadParameter(
+                f"«{value}» debe ser NOMBRE=VALOR, p. ej. training.steps=200."
+            )
         changes[name.strip()] = _toml_value(text)
     return changes
 
 
 def _toml_value(text: str) -> Any:
-    if re.fullmatch(r"[A-Za-z_][\w-]*", text) and text not in ("true", "false", "inf", "nan"):
+    if re.fullmatch(r"[A-Za-z_][\w-]*", text) and text not in (
+        "true",
+        "false",
+        "inf",
+        "nan",
+    ):
         return text
     try:
         table = tomllib.loads(f"value = {text}")
@@ -157,17 +232,22 @@ def _toml_value(text: str) -> Any:
     return table["value"]
 
 
-def classes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[int]:
-    """Las clases que se piden, en orden: de `("0-2,7", "5")` a `[0, 1, 2, 7, 5]`."""
-    chosen: list[int] = []
+def classes(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> list[str]:
+    """Las clases que se piden, en orden: de `("0-2", "gato")` a `["0", "1", "2", "gato"]`."""
+    chosen: list[str] = []
     for part in ",".join(values).split(",") if values else []:
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part, re.ASCII)
-        if match is None or (match[2] and int(match[2]) < int(match[1])):
+        match = re.fullmatch(r"\s*(\d+)-(\d+)\s*", part, re.ASCII)
+        if match is None and part.strip():
+            chosen.append(part.strip())
+        elif match is None or int(match[2]) < int(match[1]):
             raise click.BadParameter(
-                f"«{part}» no dice qué clases: escribe una (3), varias (1,4,7) o un intervalo "
-                "(0-9)."
+                f"«{part}» no dice qué clases: escribe una (3), varias (1,4,7), un intervalo "
+                "(0-9) o un nombre."
             )
-        chosen += range(int(match[1]), int(match[2] or match[1]) + 1)
+        else:
+            chosen += map(str, range(int(match[1]), int(match[2]) + 1))
     return chosen
 
 
@@ -176,12 +256,16 @@ def ending_in(
 ) -> Callable[[click.Context, click.Parameter, str | None], Path | None]:
     """Comprueba que un fichero que se va a escribir acaba en una de estas extensiones."""
 
-    def check(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    def check(
+        ctx: click.Context, parameter: click.Parameter, value: str | None
+    ) -> Path | None:
         if value is None:
             return None
         path = Path(value)
         if path.suffix.lower() not in suffixes:
-            raise click.BadParameter(f"«{value}» debe acabar en {' o '.join(suffixes)}.")
+            raise click.BadParameter(
+                f"«{value}» debe acabar en {' o '.join(suffixes)}."
+            )
         return path
 
     return check
@@ -201,11 +285,15 @@ def find_weights(source: str) -> Path:
     """
     from ddpm_lit.models.pretrained import pretrained_names
     from ddpm_lit.models.storage import read_header
-    from ddpm_lit.training import CHECKPOINT, MODEL
+    from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
 
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir():
-        candidates = [path / name for name in (MODEL, CHECKPOINT) if (path / name).is_file()]
+        candidates = [
+            path / name
+            for name in (MODEL, CHECKPOINT)
+            if (path / name).is_file()
+        ]
         if not candidates:
             raise FileNotFoundError(
                 f"En la carpeta «{source}» no hay ni {MODEL} ni {CHECKPOINT}: no es la de un "
@@ -216,7 +304,11 @@ def find_weights(source: str) -> Path:
         names = pretrained_names()
         close = difflib.get_close_matches(source, names, n=1)
         hint = f" ¿Querías decir «{close[0]}»?" if close else ""
-        shipped = f", un modelo que viene entrenado ({', '.join(names)})" if names else ""
+        shipped = (
+            f", un modelo que viene entrenado ({', '.join(names)})"
+            if names
+            else ""
+        )
         raise FileNotFoundError(
             f"No existe el modelo «{source}».{hint} Da un fichero .safetensors{shipped} o la "
             "carpeta de un entrenamiento (si aún no hay ninguno, empieza por «ddpm-lit train»)."

@@ -4,20 +4,21 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddpm_lit.cli.options import (
-    DEVICE_HELP,
-    FEW_STEPS,
+    Amount,
+    Generation,
+    amount_options,
     at_least,
-    check_generation,
     classes,
     ending_in,
-    generation_arguments,
     generation_options,
+    grouped,
     number,
     open_model,
 )
@@ -28,220 +29,277 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ddpm_lit.files.images import Picture
-    from ddpm_lit.models.storage import Trained
-    from ddpm_lit.sampling import SampleStep
+    from ddpm_lit.models.trained import Trained
+    from ddpm_lit.sampling import Edit, SampleStep
 
 IMAGES, POINTS = 16, 2000
 FRAMES, FRAMES_PER_SECOND = 60, 20
 STRENGTH, JUMP, RESAMPLINGS = 0.6, 5, 5
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Qué se le pide al modelo."""
+
+    wanted: list[str]
+    texts: tuple[str, ...]
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Editing:
+    """Qué imagen se rellena o se rehace, y cuánto."""
+
+    inpaint: str | None
+    mask: str | None
+    jump: int | None
+    resamplings: int | None
+    from_image: str | None
+    strength: float | None
+
+    def __post_init__(self) -> None:
+        alone = {
+            "--mask": self.mask,
+            "--jump": self.jump,
+            "--resamplings": self.resamplings,
+        }
+        for name, value in alone.items():
+            if value is not None and self.inpaint is None:
+                raise click.UsageError(
+                    f"{name} solo sirve para rellenar una imagen: añade --inpaint."
+                )
+        if self.strength is not None and self.from_image is None:
+            raise click.UsageError(
+                "--strength dice cuánto rehacer de una imagen: añade --from-image."
+            )
+
+
+@dataclass(frozen=True)
+class Output:
+    """Qué ficheros se escriben."""
+
+    out: Path
+    animation: Path | None
+    tensors: Path | None
+
+
 @click.command(
-    "sample", short_help="Genera muestras con un modelo entrenado.", options_metavar="[OPCIONES]"
+    "sample",
+    short_help="Genera muestras con un modelo entrenado.",
+    options_metavar="[OPCIONES]",
 )
 @click.argument("model", metavar="MODELO")
-@click.option(
-    "-n",
-    "count",
-    metavar="N",
+@amount_options(
+    f"Cuántas muestras; si no se dice, {IMAGES} imágenes o {POINTS} puntos.",
     type=at_least(1),
-    help=f"Cuántas muestras; si no se dice, {IMAGES} imágenes o {POINTS} puntos.",
 )
-@click.option("--seed", metavar="N", type=at_least(0), default=0, help="Semilla del ruido.")
-@click.option(
-    "--class",
+@grouped(
     "wanted",
-    metavar="CLASES",
-    multiple=True,
-    callback=classes,
-    help="Qué clase se pide: 3, 1,4,7 o 0-9; se puede repetir. Con varias se recorren por turno, "
-    "y si no se dice, todas las que el modelo conoce.",
-)
-@click.option(
-    "--text",
-    "texts",
-    metavar="FRASE",
-    multiple=True,
-    help="Qué se pide a un modelo que lee texto; se puede repetir, y con varias se recorren por "
-    "turno.",
-)
-@click.option(
-    "--image",
-    "source",
-    metavar="IMAGEN",
-    help="De qué imagen parte un modelo que la necesita, como los que amplían o colorean.",
+    Wanted,
+    click.option(
+        "--class",
+        "wanted",
+        metavar="CLASES",
+        multiple=True,
+        callback=classes,
+        help="Qué clase se pide: 3, 1,4,7 o 0-9, o su nombre; se puede repetir. Con varias se "
+        "recorren por turno, y si no se dice, todas las que el modelo conoce.",
+    ),
+    click.option(
+        "--text",
+        "texts",
+        metavar="FRASE",
+        multiple=True,
+        help="Qué se pide a un modelo que lee texto; se puede repetir, y con varias se recorren "
+        "por turno.",
+    ),
+    click.option(
+        "--image",
+        "source",
+        metavar="IMAGEN",
+        help="De qué imagen parte un modelo que la necesita, como los que amplían o colorean.",
+    ),
 )
 @generation_options
-@click.option(
-    "--inpaint",
-    metavar="IMAGEN",
-    help="Rellena el hueco de una imagen: lo que diga --mask o, sin ella, sus píxeles "
-    "transparentes.",
+@grouped(
+    "editing",
+    Editing,
+    click.option(
+        "--inpaint",
+        metavar="IMAGEN",
+        help="Rellena el hueco de una imagen: lo que diga --mask o, sin ella, sus píxeles "
+        "transparentes.",
+    ),
+    click.option(
+        "--mask",
+        metavar="IMAGEN",
+        help="El hueco de --inpaint: en blanco lo que se rellena, en negro lo que se queda.",
+    ),
+    click.option(
+        "--jump",
+        metavar="N",
+        type=at_least(1),
+        help=f"Al rellenar, cuántos pasos se desandan cada vez; si no se dice, {JUMP}.",
+    ),
+    click.option(
+        "--resamplings",
+        metavar="N",
+        type=at_least(1),
+        help=f"Al rellenar, cuántas veces se da cada tramo; si no se dice, {RESAMPLINGS}. Con 1 no "
+        "se desanda nada: es más rápido y casa peor.",
+    ),
+    click.option(
+        "--from-image",
+        metavar="IMAGEN",
+        help="Rehace una imagen a partir de ella.",
+    ),
+    click.option(
+        "--strength",
+        metavar="F",
+        type=number(0, 1),
+        help="Cuánto se rehace de --from-image, de 0 (casi nada) a 1 (todo); si no se dice, "
+        f"{STRENGTH}.",
+    ),
 )
-@click.option(
-    "--mask",
-    metavar="IMAGEN",
-    help="El hueco de --inpaint: en blanco lo que se rellena, en negro lo que se queda.",
-)
-@click.option(
-    "--jump",
-    metavar="N",
-    type=at_least(1),
-    help=f"Al rellenar, cuántos pasos se desandan cada vez; si no se dice, {JUMP}.",
-)
-@click.option(
-    "--resamplings",
-    metavar="N",
-    type=at_least(1),
-    help=f"Al rellenar, cuántas veces se da cada tramo; si no se dice, {RESAMPLINGS}. Con 1 no se "
-    "desanda nada: es más rápido y casa peor.",
-)
-@click.option("--from-image", metavar="IMAGEN", help="Rehace una imagen a partir de ella.")
-@click.option(
-    "--strength",
-    metavar="F",
-    type=number(0, 1),
-    help="Cuánto se rehace de --from-image, de 0 (casi nada) a 1 (todo); si no se dice, "
-    f"{STRENGTH}.",
-)
-@click.option("--batch-size", metavar="N", type=at_least(1), default=128, help="Muestras a la vez.")
-@click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
-@click.option(
-    "--out",
-    metavar="PNG",
-    callback=ending_in(".png"),
-    default="muestras.png",
-    help="Imagen con las muestras.",
-)
-@click.option(
-    "--animation",
-    metavar="GIF|MP4",
-    callback=ending_in(".gif", ".mp4"),
-    help="Animación de cómo se va el ruido.",
-)
-@click.option(
-    "--tensors",
-    metavar="SAFETENSORS",
-    callback=ending_in(".safetensors"),
-    help="Las muestras como tensores, para seguir con ellas en otro programa.",
+@grouped(
+    "output",
+    Output,
+    click.option(
+        "--out",
+        metavar="PNG",
+        callback=ending_in(".png"),
+        default="muestras.png",
+        help="Imagen con las muestras.",
+    ),
+    click.option(
+        "--animation",
+        metavar="GIF|MP4",
+        callback=ending_in(".gif", ".mp4"),
+        help="Animación de cómo se va el ruido.",
+    ),
+    click.option(
+        "--tensors",
+        metavar="SAFETENSORS",
+        callback=ending_in(".safetensors"),
+        help="Las muestras como tensores, para seguir con ellas en otro programa.",
+    ),
 )
 def sample_command(
     model: str,
-    count: int | None,
-    seed: int,
-    wanted: list[int],
-    texts: tuple[str, ...],
-    source: str | None,
-    guidance: float | None,
-    guidance_rescale: float | None,
-    sampler: str,
-    steps: int | None,
-    eta: float | None,
-    spacing: str,
-    inpaint: str | None,
-    mask: str | None,
-    jump: int | None,
-    resamplings: int | None,
-    from_image: str | None,
-    strength: float | None,
-    batch_size: int,
-    device: str | None,
-    out: Path,
-    animation: Path | None,
-    tensors: Path | None,
+    amount: Amount,
+    wanted: Wanted,
+    generation: Generation,
+    editing: Editing,
+    output: Output,
 ) -> None:
     """Genera muestras con un MODELO: el nombre de uno que ya viene entrenado (ddpm-lit info los
     enseña), un fichero .safetensors o la carpeta de un entrenamiento.
 
-    La misma semilla da siempre las mismas muestras. Las imágenes pequeñas se amplían, sin
-    suavizar, para que se vean.
+    Cada modelo lleva dicho cómo se genera mejor con él; con --sampler ddpm se dan todos los pasos
+    del artículo. La misma semilla da siempre las mismas muestras. Las imágenes pequeñas se
+    amplían, sin suavizar, para que se vean.
 
     \b
     Ejemplos:
       ddpm-lit sample runs/digits-class --class 0-9 -n 100
       ddpm-lit sample runs/digits-class --class 3 --guidance 2 --sampler ddim
-      ddpm-lit sample runs/digits --animation digitos.gif --steps 100
+      ddpm-lit sample runs/digits --animation digitos.gif --sampler ddpm
       ddpm-lit sample runs/digits --inpaint roto.png --mask hueco.png --steps 50
       ddpm-lit sample runs/digits --from-image boceto.png --strength 0.5
     """
-    from ddpm_lit.files.images import save_gif, save_mp4, save_png
+    from ddpm_lit.files.images import save_png
     from ddpm_lit.machine.devices import choose_device
 
-    check_generation(guidance, guidance_rescale, sampler, eta)
-    _check_editing(inpaint, mask, jump, resamplings, from_image, strength)
-    if animation is not None and animation.suffix.lower() == ".mp4":
-        from ddpm_lit.machine.extras import require
-
-        require("imageio_ffmpeg", package="imageio-ffmpeg", extra="video", purpose="Guardar en MP4")
-    where = choose_device(device)
+    if output.animation is not None:
+        _check_video(output.animation)
+    where = choose_device(amount.device)
     trained = open_model(model, where)
     _check_drawable(trained)
-    if inpaint is not None and steps is None:
-        steps = min(FEW_STEPS, len(trained.schedule))
-    arguments = generation_arguments(
-        trained, guidance, guidance_rescale, sampler, steps, eta, spacing
-    )
-    _check_conditions(trained, texts, source, guidance)
-    if inpaint is not None:
-        arguments |= _hole(trained, inpaint, mask)
-        arguments["jump"] = jump or max(1, min(JUMP, arguments["steps"] - 1))
-        arguments["resamplings"] = resamplings or RESAMPLINGS
-    if from_image is not None:
-        arguments["initial"] = _read(trained, from_image, "--from-image").x
-        arguments["strength"] = STRENGTH if strength is None else strength
-
-    if not wanted and trained.num_classes is not None:
-        wanted = list(range(trained.num_classes))
-    turns = max(len(wanted), len(texts))
-    total = count or _default_count(trained, turns)
-    labels = _in_turn(wanted, total)
-    if source is not None:
-        image = _condition_image(trained, source)
-        arguments["image"] = image.expand(total, *image.shape[1:])
-    film = _Film(trained, seed, total, batch_size, arguments)
+    _check_conditions(trained, wanted, generation.guidance)
+    labels = _classes(trained, wanted.wanted)
+    turns = max(len(labels), len(wanted.texts))
+    total = amount.count or _default_count(trained, turns)
+    changes = _changes(generation, editing, trained)
+    config = trained.sampling(**changes)
+    steps = config.steps or len(trained.schedule)
+    edit = _edit(trained, editing, steps)
+    film = _Film(len(edit.path(steps)))
     started = time.perf_counter()
     samples = trained.sample(
         total,
-        seed=seed,
-        class_labels=labels,
-        text=_in_turn(texts, total),
+        seed=amount.seed,
+        class_labels=_in_turn(labels, total),
+        text=_in_turn(wanted.texts, total),
+        image=_condition_image(trained, wanted.source, total),
+        edit=edit,
+        batch_size=amount.batch_size,
         device=where,
-        batch_size=batch_size,
-        callback=film.record if animation is not None else None,
+        callback=film.record if output.animation is not None else None,
         progress=sys.stderr.isatty(),
-        **arguments,
+        **changes,
     )
     elapsed = time.perf_counter() - started
     columns = turns if turns > 1 else None
-    save_png(_draw(samples, columns), out)
+    save_png(_draw(samples, columns), output.out)
     click.echo(
-        f"{out}: {integer(total)} muestras en {integer(film.steps)} pasos ({duration(elapsed)}, "
-        f"{where})."
+        f"{output.out}: {integer(total)} muestras en {integer(film.steps)} pasos de "
+        f"{config.sampler} ({duration(elapsed)}, {where})."
     )
-    if animation is not None:
-        save = save_gif if animation.suffix.lower() == ".gif" else save_mp4
-        frames = [_draw(state, columns, size=384, limit=2.0) for state in film.states()]
-        save(frames, animation, fps=FRAMES_PER_SECOND)
-        click.echo(f"{animation}: {len(frames)} fotogramas, de {film.start} a x_0.")
-    if tensors is not None:
-        _save_tensors(tensors, samples, labels)
-        click.echo(f"{tensors}: tensor «samples» de forma {tuple(samples.shape)}.")
+    if output.animation is not None:
+        _animate(film, output.animation, columns, editing)
+    if output.tensors is not None:
+        _save_tensors(output.tensors, samples, _in_turn(labels, total))
+        click.echo(
+            f"{output.tensors}: tensor «samples» de forma {tuple(samples.shape)}."
+        )
 
 
-def _check_editing(
-    inpaint: str | None,
-    mask: str | None,
-    jump: int | None,
-    resamplings: int | None,
-    from_image: str | None,
-    strength: float | None,
-) -> None:
-    alone = {"--mask": mask, "--jump": jump, "--resamplings": resamplings}
-    for name, value in alone.items():
-        if value is not None and inpaint is None:
-            raise click.UsageError(f"{name} solo sirve para rellenar una imagen: añade --inpaint.")
-    if strength is not None and from_image is None:
-        raise click.UsageError("--strength dice cuánto rehacer de una imagen: añade --from-image.")
+def _check_video(path: Path) -> None:
+    if path.suffix.lower() == ".mp4":
+        from ddpm_lit.machine.extras import require
+
+        require(
+            "imageio_ffmpeg",
+            package="imageio-ffmpeg",
+            extra="video",
+            purpose="Guardar en MP4",
+        )
+
+
+def _changes(
+    generation: Generation, editing: Editing, trained: "Trained"
+) -> dict[str, Any]:
+    """Lo que se ha pedido; al rellenar hacen falta pasos de sobra para desandar tramos."""
+    from ddpm_lit.models.trained import FEW_STEPS
+
+    changes = generation.changes()
+    if editing.inpaint is not None and "steps" not in changes:
+        changes["steps"] = min(FEW_STEPS, len(trained.schedule))
+    return changes
+
+
+def _edit(trained: "Trained", editing: Editing, steps: int) -> "Edit":
+    """El camino que se recorre: el de siempre, con un hueco o desde una imagen."""
+    from ddpm_lit.editing import inpaint, noised_levels, redraw
+    from ddpm_lit.sampling import WHOLE
+
+    edit, levels = WHOLE, steps
+    strength = STRENGTH if editing.strength is None else editing.strength
+    if editing.from_image is not None:
+        levels = noised_levels(steps, strength)
+    if editing.inpaint is not None:
+        resamplings = editing.resamplings or RESAMPLINGS
+        if levels == 1:
+            resamplings = 1
+        edit = inpaint(
+            *_known_and_mask(trained, editing.inpaint, editing.mask),
+            jump=editing.jump or max(1, min(JUMP, levels - 1)),
+            resamplings=resamplings,
+        )
+    if editing.from_image is not None:
+        picture = _read(trained, editing.from_image, "--from-image")
+        edit = redraw(picture.x, strength, edit)
+    return edit
 
 
 def _check_drawable(trained: "Trained") -> None:
@@ -254,20 +312,24 @@ def _check_drawable(trained: "Trained") -> None:
 
 
 def _check_conditions(
-    trained: "Trained", texts: Sequence[str], source: str | None, guidance: float | None
+    trained: "Trained", wanted: Wanted, guidance: float | None
 ) -> None:
     """Rechaza lo que el modelo no sabe atender; lo demás lo comprueba `Trained.sample`."""
     name, options = trained.recipe.name, trained.recipe.model.options
-    if source is not None and not options.get("condition_channels"):
+    if wanted.source is not None and not options.get("condition_channels"):
         raise ValueError(
             f"El modelo «{name}» no parte de ninguna imagen: quita --image. Para rehacer una, usa "
             "--from-image."
         )
-    if source is None and options.get("condition_channels"):
-        raise ValueError(f"El modelo «{name}» parte de una imagen: dásela con --image.")
-    if options.get("vocabulary") and not texts:
+    if wanted.source is None and options.get("condition_channels"):
+        raise ValueError(
+            f"El modelo «{name}» parte de una imagen: dásela con --image."
+        )
+    if options.get("vocabulary") and not wanted.texts:
         if trained.recipe.training.condition_dropout == 0:
-            raise ValueError(f"El modelo «{name}» dibuja lo que lee: dile qué con --text.")
+            raise ValueError(
+                f"El modelo «{name}» dibuja lo que lee: dile qué con --text."
+            )
         if guidance:
             raise ValueError(
                 f"No hay nada hacia lo que guiar al modelo «{name}»: dile qué dibujar con --text, "
@@ -275,15 +337,44 @@ def _check_conditions(
             )
 
 
-def _condition_image(trained: "Trained", source: str) -> "Tensor":
-    """La condición que sale de una imagen, preparada como en el entrenamiento, (1, C, H, W)."""
+def _classes(trained: "Trained", asked: Sequence[str]) -> list[int]:
+    """Los números de las clases que se piden, por su número o por su nombre; si no, todas."""
+    if not asked:
+        return list(range(trained.num_classes or 0))
+    names = trained.class_names
+    numbers = []
+    for each in asked:
+        if each in names:
+            numbers.append(names.index(each))
+        elif each.isdecimal():
+            numbers.append(int(each))
+        else:
+            known = f" Conoce: {', '.join(names)}." if names else ""
+            raise ValueError(
+                f"El modelo «{trained.recipe.name}» no conoce la clase «{each}».{known} Pide un "
+                "número (3), varios (1,4,7), un intervalo (0-9) o un nombre."
+            )
+    return numbers
+
+
+def _condition_image(
+    trained: "Trained", source: str | None, total: int
+) -> "Tensor | None":
+    """La condición que sale de una imagen, preparada como en el entrenamiento, (N, C, H, W)."""
     from ddpm_lit.data import Dataset
     from ddpm_lit.data.conditions import conditioned
 
+    if source is None:
+        return None
     asked = trained.recipe.data.conditions
-    wanted = {name: value for name, value in asked.items() if name in ("image", "factor")}
+    wanted = {
+        name: value
+        for name, value in asked.items()
+        if name in ("image", "factor")
+    }
     picture = Dataset(_read(trained, source, "--image").x[None])
-    return conditioned(picture, wanted).conditions.get("image", picture.x)
+    image = conditioned(picture, wanted).conditions.get("image", picture.x)
+    return image.expand(total, *image.shape[1:])
 
 
 def _read(trained: "Trained", path: str, option: str) -> "Picture":
@@ -298,23 +389,36 @@ def _read(trained: "Trained", path: str, option: str) -> "Picture":
     width, height = picture.size
     channels, rows, columns = trained.shape
     if (height, width) != (rows, columns):
-        cropped = "" if width * rows == height * columns else "se recorta el centro y "
+        cropped = (
+            ""
+            if width * rows == height * columns
+            else "se recorta el centro y "
+        )
         click.echo(
             f"«{path}» mide {width}×{height}: {cropped}se lleva a {columns}×{rows}, el tamaño del "
             "modelo.",
             err=True,
         )
     if channels == 1 and picture.colored:
-        click.echo(f"«{path}» está en color y el modelo es de grises: se pasa a gris.", err=True)
+        click.echo(
+            f"«{path}» está en color y el modelo es de grises: se pasa a gris.",
+            err=True,
+        )
     return picture
 
 
-def _hole(trained: "Trained", inpaint: str, mask: str | None) -> "dict[str, Tensor]":
-    """Lo que se conoce de una imagen con un hueco, como lo pide `sampling.sample`."""
+def _known_and_mask(
+    trained: "Trained", inpaint: str, mask: str | None
+) -> "tuple[Tensor, Tensor]":
+    """Lo que se conoce de una imagen con un hueco, como lo pide `editing.inpaint`."""
     from ddpm_lit.files.images import load_mask
 
     picture = _read(trained, inpaint, "--inpaint")
-    hole = picture.hole if mask is None else load_mask(mask, trained.shape, picture.size)
+    hole = (
+        picture.hole
+        if mask is None
+        else load_mask(mask, trained.shape, picture.size)
+    )
     if not hole.any():
         where = (
             "no tiene píxeles transparentes: dile qué rellenar con --mask."
@@ -327,7 +431,7 @@ def _hole(trained: "Trained", inpaint: str, mask: str | None) -> "dict[str, Tens
             f"El hueco de «{inpaint}» es la imagen entera, y no queda nada a lo que ajustarse: "
             "genera sin --inpaint."
         )
-    return {"known": picture.x, "mask": (~hole).float().expand(trained.shape)}
+    return picture.x, (~hole).float().expand(trained.shape)
 
 
 def _default_count(trained: "Trained", turns: int) -> int:
@@ -337,11 +441,19 @@ def _default_count(trained: "Trained", turns: int) -> int:
 
 
 def _in_turn(values: Sequence[Any], total: int) -> list[Any] | None:
-    return [values[index % len(values)] for index in range(total)] if values else None
+    return (
+        [values[index % len(values)] for index in range(total)]
+        if values
+        else None
+    )
 
 
 def _draw(
-    samples: "Tensor", columns: int | None, *, size: int = 512, limit: float = 1.2
+    samples: "Tensor",
+    columns: int | None,
+    *,
+    size: int = 512,
+    limit: float = 1.2,
 ) -> "Image":
     from ddpm_lit.files.images import grid, points_image
 
@@ -353,27 +465,19 @@ def _draw(
 class _Film:
     """Guarda los estados de una generación que saldrán en la animación, lote a lote."""
 
-    def __init__(
-        self, trained: "Trained", seed: int, total: int, batch_size: int, arguments: dict[str, Any]
-    ) -> None:
-        from ddpm_lit.editing import noised_levels, repaint_path
-
-        levels = arguments["steps"]
-        if "initial" in arguments:
-            levels = noised_levels(levels, arguments["strength"])
-        jump, resamplings = arguments.get("jump", 1), arguments.get("resamplings", 1)
-        self.steps = len(repaint_path(levels, jump, resamplings))
-        self.start = "la imagen" if "initial" in arguments else "x_T"
-        self._initial: Tensor | None = arguments.get("initial")
-        self._noise = (seed, range(total), trained.shape)
-        last = max(min(FRAMES, self.steps) - 1, 1)
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        last = max(min(FRAMES, steps) - 1, 1)
+        self._first: list[Tensor] = []
         self._kept: dict[int, list[Tensor]] = {
-            round(index * (self.steps - 1) / last): [] for index in range(last + 1)
+            round(index * (steps - 1) / last): [] for index in range(last + 1)
         }
         self._seen = 0
 
     def record(self, state: "SampleStep") -> None:
         done = self._seen % self.steps
+        if done == 0:
+            self._first.append(state.before.cpu())
         if done in self._kept:
             self._kept[done].append(state.x_t.cpu())
         self._seen += 1
@@ -381,19 +485,30 @@ class _Film:
     def states(self) -> "list[Tensor]":
         import torch
 
-        from ddpm_lit.noise import sampling_noise
-
-        first = next(sampling_noise(*self._noise))
-        if self._initial is not None:
-            first = self._initial.expand_as(first)
-        return [first, *map(torch.cat, self._kept.values())]
+        return [*map(torch.cat, [self._first, *self._kept.values()])]
 
 
-def _save_tensors(path: Path, samples: "Tensor", labels: list[int] | None) -> None:
+def _animate(
+    film: _Film, path: Path, columns: int | None, editing: Editing
+) -> None:
+    from ddpm_lit.files.images import save_gif, save_mp4
+
+    save = save_gif if path.suffix.lower() == ".gif" else save_mp4
+    frames = [
+        _draw(state, columns, size=384, limit=2.0) for state in film.states()
+    ]
+    save(frames, path, fps=FRAMES_PER_SECOND)
+    start = "x_T" if editing.from_image is None else "la imagen con ruido"
+    click.echo(f"{path}: {len(frames)} fotogramas, de {start} a x_0.")
+
+
+def _save_tensors(
+    path: Path, samples: "Tensor", labels: list[int] | None
+) -> None:
     import torch
     from safetensors.torch import save
 
-    from ddpm_lit.models.storage import write_atomically
+    from ddpm_lit.files.weights import write_atomically
 
     content = {"samples": samples.contiguous()}
     if labels is not None:

@@ -51,7 +51,9 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         reason = _REASONS.get(error.errno, error.strerror)
         return f"No se puede usar «{error.filename}»: {reason}."
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(
+        error, MemoryError
+    ):
         return (
             "No cabe en la memoria. Prueba con un lote menor (--batch-size al generar, "
             "--set training.batch_size=… al entrenar) o con otro dispositivo (--device cpu)."

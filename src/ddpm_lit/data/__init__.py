@@ -13,7 +13,11 @@ from ddpm_lit.data.dataset import Dataset, split
 from ddpm_lit.data.digits import load_digits
 from ddpm_lit.data.folder import load_folder
 from ddpm_lit.data.openmoji import load_openmoji
-from ddpm_lit.data.toy import TOY_DATASETS, GaussianMixture, gaussian_mixture_parameters
+from ddpm_lit.data.toy import (
+    TOY_DATASETS,
+    GaussianMixture,
+    gaussian_mixture_parameters,
+)
 
 __all__ = [
     "DATASETS",

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ddpm_lit.conditioning import words
+from ddpm_lit.conditioning import wanted_conditions, words
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.evaluation.metrics import (
@@ -32,9 +32,9 @@ from ddpm_lit.evaluation.metrics import (
 )
 from ddpm_lit.files.atomic import atomic_path, user_cache_dir
 from ddpm_lit.improved import bits_per_dimension
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.mlp import MLPConfig
-from ddpm_lit.training import with_text
+from ddpm_lit.recipes.data import with_text
 
 CLASSIFIER_STEPS = 800
 
@@ -62,10 +62,14 @@ def reference_data(
     if source is None:
         data = load_dataset(recipe.data.name, **recipe.data.options)
         if recipe.data.held_out > 0:
-            data, held_out = split(data, recipe.data.held_out, recipe.data.split_seed)
+            data, held_out = split(
+                data, recipe.data.held_out, recipe.data.split_seed
+            )
     elif Path(source).is_dir() and len(trained.shape) == 3:
         color = "gray" if trained.shape[0] == 1 else "rgb"
-        data = load_dataset("folder", path=source, size=trained.shape[-1], color=color)
+        data = load_dataset(
+            "folder", path=source, size=trained.shape[-1], color=color
+        )
     else:
         data = load_dataset(str(source))
     if data.image_shape != trained.shape:
@@ -80,7 +84,11 @@ def reference_data(
 
 def _readable(trained: Trained, data: Dataset) -> Dataset | None:
     config = trained.recipe.network_config()
-    if isinstance(config, MLPConfig) or not config.vocabulary or not data.captions:
+    if (
+        isinstance(config, MLPConfig)
+        or not config.vocabulary
+        or not data.captions
+    ):
         return data
     known = set(config.vocabulary)
     found = [words(caption) for caption in data.captions]
@@ -97,7 +105,9 @@ def _prepared(trained: Trained, data: Dataset) -> Dataset:
     return conditioned(with_text(recipe, data)[1], recipe.data.conditions)
 
 
-def conditions_of(trained: Trained, data: Dataset, rows: Tensor) -> dict[str, Tensor]:
+def conditions_of(
+    trained: Trained, data: Dataset, rows: Tensor
+) -> dict[str, Tensor]:
     """Las condiciones de unos datos que la red de un modelo admite, por su nombre.
 
     Args:
@@ -108,15 +118,9 @@ def conditions_of(trained: Trained, data: Dataset, rows: Tensor) -> dict[str, Te
     Returns:
         Tensores (N, …); ninguno, si la red no es condicional.
     """
-    options = trained.recipe.model.options
-    asked = {
-        "class_labels": "num_classes",
-        "tokens": "vocabulary",
-        "scalars": "num_scalars",
-        "image": "condition_channels",
-    }
     batch = data.batch(rows)
-    return {name: batch[name] for name, option in asked.items() if options.get(option)}
+    wanted = wanted_conditions(trained.recipe.network_config())
+    return {name: batch[name] for name in wanted if name in batch}
 
 
 def likelihood(
@@ -145,7 +149,7 @@ def likelihood(
     """
     measured = bits_per_dimension(
         trained.model.to(device),
-        trained.schedule,
+        trained.diffusion,
         data.x,
         seed=seed,
         batch_size=batch_size,
@@ -153,7 +157,6 @@ def likelihood(
         device=device,
         progress=progress,
         levels=data.levels,
-        **trained.options(),
     )
     return {
         "total": measured.total,
@@ -194,27 +197,41 @@ def evaluate_samples(
     if samples.ndim == 2:
         reference = held_out if held_out is not None else train_set
         test = energy_distance_test(samples, reference.x, seed=seed)
-        report["energy"] = {"statistic": test.statistic, "p_value": test.p_value}
+        report["energy"] = {
+            "statistic": test.statistic,
+            "p_value": test.p_value,
+        }
     if classifier is not None:
-        real, made = features(classifier, train_set.x), features(classifier, samples)
+        real, made = (
+            features(classifier, train_set.x),
+            features(classifier, samples),
+        )
         unseen = None if held_out is None else features(classifier, held_out.x)
         report["frechet"] = {
             "samples": frechet_distance(made, real),
-            "held_out": None if unseen is None else frechet_distance(unseen, real),
+            "held_out": None
+            if unseen is None
+            else frechet_distance(unseen, real),
         }
         report["precision_recall"] = precision_recall(real, made)._asdict()
         report["diversity"] = {
             "samples": mean_pairwise_distance(made),
-            "held_out": None if unseen is None else mean_pairwise_distance(unseen),
+            "held_out": None
+            if unseen is None
+            else mean_pairwise_distance(unseen),
         }
         if labels is not None:
             report["agreement"] = {
                 "samples": class_agreement(classifier, samples, labels),
-                "held_out": None if held_out is None else accuracy(classifier, held_out),
+                "held_out": None
+                if held_out is None
+                else accuracy(classifier, held_out),
             }
     report["nearest"] = {
         "samples": _distances(samples, train_set),
-        "held_out": None if held_out is None else _distances(held_out.x, train_set),
+        "held_out": None
+        if held_out is None
+        else _distances(held_out.x, train_set),
     }
     return report
 
@@ -247,21 +264,33 @@ def feature_network(
     content = hashlib.sha256(f"{CLASSIFIER_STEPS} {data.label_names}".encode())
     for tensor in (data.x, data.labels):
         content.update(tensor.contiguous().numpy().tobytes())
-    path = Path(cache_dir or user_cache_dir()) / f"rasgos-{content.hexdigest()[:16]}.safetensors"
+    path = (
+        Path(cache_dir or user_cache_dir())
+        / f"rasgos-{content.hexdigest()[:16]}.safetensors"
+    )
     classifier = SmallClassifier(
-        ClassifierConfig(in_channels=data.image_shape[0], num_classes=len(data.label_names))
+        ClassifierConfig(
+            in_channels=data.image_shape[0], num_classes=len(data.label_names)
+        )
     )
     if path.is_file():
         try:
             classifier.load_state_dict(load_file(path))
             return classifier.eval()
         except (SafetensorError, RuntimeError):
-            note(f"La red de rasgos de «{path}» está dañada y se vuelve a entrenar.")
-    note("Entrenando la red de rasgos, que queda en la caché para la próxima vez…")
+            note(
+                f"La red de rasgos de «{path}» está dañada y se vuelve a entrenar."
+            )
+    note(
+        "Entrenando la red de rasgos, que queda en la caché para la próxima vez…"
+    )
     classifier = train_classifier(data, steps=CLASSIFIER_STEPS)
     try:
         with atomic_path(path) as temporary:
-            save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, temporary)
+            save_file(
+                {k: v.contiguous() for k, v in classifier.state_dict().items()},
+                temporary,
+            )
     except OSError as error:
         note(f"No se ha podido guardar la red de rasgos en «{path}» ({error}).")
     return classifier

@@ -140,15 +140,21 @@ def train_classifier(
                 num_classes=len(dataset_train.label_names),
             )
         )
-        optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)
+        optimizer = torch.optim.AdamW(
+            classifier.parameters(), weight_decay=0.05
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=learning_rate, total_steps=max(steps, 2)
         )
         classifier.train()
         for _ in range(steps):
-            chosen = torch.from_numpy(generator.integers(0, len(dataset_train), batch_size))
+            chosen = torch.from_numpy(
+                generator.integers(0, len(dataset_train), batch_size)
+            )
             x = _deform(dataset_train.x[chosen], generator)
-            loss = F.cross_entropy(classifier(x), labels[chosen], label_smoothing=0.05)
+            loss = F.cross_entropy(
+                classifier(x), labels[chosen], label_smoothing=0.05
+            )
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -170,7 +176,10 @@ def features(classifier: SmallClassifier, x: Tensor) -> Tensor:
     device = next(classifier.parameters()).device
     classifier.eval()
     with torch.no_grad():
-        parts = [classifier.features(part.to(device)).cpu() for part in torch.split(x, _CHUNK)]
+        parts = [
+            classifier.features(part.to(device)).cpu()
+            for part in torch.split(x, _CHUNK)
+        ]
     classifier.train(was_training)
     return torch.cat(parts)
 
@@ -207,7 +216,9 @@ def accuracy(classifier: SmallClassifier, dataset: Dataset) -> float:
     return class_agreement(classifier, dataset.x, _labels(dataset))
 
 
-def class_agreement(classifier: SmallClassifier, samples: Tensor, labels: Tensor) -> float:
+def class_agreement(
+    classifier: SmallClassifier, samples: Tensor, labels: Tensor
+) -> float:
     """Fracción de muestras que el clasificador asigna a la clase que se pidió.
 
     Args:
@@ -236,7 +247,9 @@ class Neighbours(NamedTuple):
     indices: Tensor
 
 
-def nearest_neighbours(samples: Tensor, reference: Tensor, k: int = 1) -> Neighbours:
+def nearest_neighbours(
+    samples: Tensor, reference: Tensor, k: int = 1
+) -> Neighbours:
     r"""Los $k$ datos de referencia más cercanos a cada muestra, en distancia $L_2$.
 
     Los candidatos se eligen con $\|a\|^2 - 2ab + \|b\|^2$, que es un producto de matrices, y su
@@ -253,21 +266,31 @@ def nearest_neighbours(samples: Tensor, reference: Tensor, k: int = 1) -> Neighb
     Raises:
         ValueError: si las formas no casan o `k` no es válido.
     """
-    if samples.shape[1:] != reference.shape[1:] or 0 in (len(samples), len(reference)):
+    if samples.shape[1:] != reference.shape[1:] or 0 in (
+        len(samples),
+        len(reference),
+    ):
         raise ValueError(
             f"Las muestras tienen forma {tuple(samples.shape)} y la referencia "
             f"{tuple(reference.shape)}: deben coincidir salvo en la primera dimensión."
         )
     if check_integer("k", k, minimum=1) > len(reference):
-        raise ValueError(f"Se piden {k} vecinos y solo hay {len(reference)} datos de referencia.")
+        raise ValueError(
+            f"Se piden {k} vecinos y solo hay {len(reference)} datos de referencia."
+        )
     points = reference.detach().cpu().flatten(1).double()
     squares = points.square().sum(dim=1)
     parts = []
     for part in torch.split(samples.detach().cpu().flatten(1).double(), _CHUNK):
         # Falta ‖a‖², que es igual para todos los candidatos de una muestra.
-        candidates = (squares - 2 * part @ points.T).topk(k, largest=False).indices
+        candidates = (
+            (squares - 2 * part @ points.T).topk(k, largest=False).indices
+        )
         exact = torch.stack(
-            [torch.linalg.vector_norm(points[column] - part, dim=1) for column in candidates.T],
+            [
+                torch.linalg.vector_norm(points[column] - part, dim=1)
+                for column in candidates.T
+            ],
             dim=1,
         )
         distances, order = exact.sort(dim=1, stable=True)
@@ -322,13 +345,17 @@ def energy_distance_test(
     pooled = torch.cat([x, y]).detach().cpu().flatten(1).double()
     pooled = (pooled - pooled.mean(dim=0)).float()
     if not torch.isfinite(pooled).all():
-        raise ValueError("Hay valores que no son finitos, y la distancia no está definida.")
+        raise ValueError(
+            "Hay valores que no son finitos, y la distancia no está definida."
+        )
     generator = np.random.Generator(np.random.Philox(seed))
     signs = np.empty((n + m, permutations + 1), dtype=np.float32)
     signs[:, 0] = np.repeat([1 / n, -1 / m], [n, m])
     for permutation in range(1, permutations + 1):
         signs[:, permutation] = generator.permutation(signs[:, 0])
-    energies = n * m / (n + m) * -_quadratic_forms(pooled, torch.from_numpy(signs))
+    energies = (
+        n * m / (n + m) * -_quadratic_forms(pooled, torch.from_numpy(signs))
+    )
     # Una permutación que solo baraja dentro de cada muestra empata salvo redondeo.
     reached = energies[1:] >= energies[0] - 1e-6 * abs(float(energies[0]))
     return EnergyTest(
@@ -359,13 +386,22 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     """
     a, b = _feature_matrices(features_a, features_b)
     # `torch.cov` da un escalar cuando D = 1.
-    covariance_a, covariance_b = (torch.cov(z.T).reshape(z.shape[1], -1) for z in (a, b))
+    covariance_a, covariance_b = (
+        torch.cov(z.T).reshape(z.shape[1], -1) for z in (a, b)
+    )
     values, vectors = torch.linalg.eigh(covariance_a)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     inner = root @ covariance_b @ root
-    trace_root = torch.linalg.eigvalsh((inner + inner.T) / 2).clamp(min=0).sqrt().sum()
+    trace_root = (
+        torch.linalg.eigvalsh((inner + inner.T) / 2).clamp(min=0).sqrt().sum()
+    )
     means = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
-    return max(0.0, float(means + covariance_a.trace() + covariance_b.trace() - 2 * trace_root))
+    return max(
+        0.0,
+        float(
+            means + covariance_a.trace() + covariance_b.trace() - 2 * trace_root
+        ),
+    )
 
 
 class PrecisionRecall(NamedTuple):
@@ -379,7 +415,9 @@ class PrecisionRecall(NamedTuple):
     recall: float
 
 
-def precision_recall(features_real: Tensor, features_made: Tensor, k: int = 3) -> PrecisionRecall:
+def precision_recall(
+    features_real: Tensor, features_made: Tensor, k: int = 3
+) -> PrecisionRecall:
     r"""Precisión y cobertura por los $k$ vecinos (Kynkäänniemi et al. 2019, ecs. 1 y 2).
 
     Cada conjunto se rodea de bolas: una por punto, que llega hasta su $k$-ésimo vecino dentro
@@ -404,7 +442,8 @@ def precision_recall(features_real: Tensor, features_made: Tensor, k: int = 3) -
             "falta más de k de cada."
         )
     return PrecisionRecall(
-        precision=_inside_fraction(made, real, k), recall=_inside_fraction(real, made, k)
+        precision=_inside_fraction(made, real, k),
+        recall=_inside_fraction(real, made, k),
     )
 
 
@@ -424,12 +463,19 @@ def mean_pairwise_distance(features_made: Tensor) -> float:
     """
     points, _ = _feature_matrices(features_made, features_made)
     ones = torch.ones(len(points), 1, dtype=torch.float64)
-    return float(_quadratic_forms(points, ones)[0]) / (len(points) * (len(points) - 1))
+    return float(_quadratic_forms(points, ones)[0]) / (
+        len(points) * (len(points) - 1)
+    )
 
 
 def _feature_matrices(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Dos tablas de características en float64 y en la CPU, comprobadas."""
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+    if (
+        a.ndim != 2
+        or b.ndim != 2
+        or a.shape[1] != b.shape[1]
+        or min(len(a), len(b)) < 2
+    ):
         raise ValueError(
             f"Las características tienen formas {tuple(a.shape)} y {tuple(b.shape)}: se espera "
             "(N, D) y (M, D), con al menos dos filas."
@@ -445,9 +491,12 @@ def _inside_fraction(points: Tensor, centres: Tensor, k: int) -> float:
     # El vecino 0 de cada centro es él mismo.
     radii = nearest_neighbours(centres, centres, k + 1).distances[:, k]
     inside = [
-        (torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist") <= radii).any(
-            dim=1
-        )
+        (
+            torch.cdist(
+                part, centres, compute_mode="donot_use_mm_for_euclid_dist"
+            )
+            <= radii
+        ).any(dim=1)
         for part in torch.split(points, _CHUNK)
     ]
     return float(torch.cat(inside).double().mean())
@@ -459,12 +508,18 @@ def _quadratic_forms(points: Tensor, vectors: Tensor) -> Tensor:
     $D$ nunca está entera en memoria, y solo se calcula su mitad: es simétrica.
     """
     # Con pocas coordenadas, restar es tan rápido como multiplicar matrices y más exacto.
-    mode = "donot_use_mm_for_euclid_dist" if points.shape[1] <= 32 else "use_mm_for_euclid_dist"
+    mode = (
+        "donot_use_mm_for_euclid_dist"
+        if points.shape[1] <= 32
+        else "use_mm_for_euclid_dist"
+    )
     total = torch.zeros(vectors.shape[1], dtype=torch.float64)
     for start in range(0, len(points), _CHUNK):
         stop = start + _CHUNK
         rows = vectors[start:stop]
-        block = torch.cdist(points[start:stop], points[start:], compute_mode=mode)
+        block = torch.cdist(
+            points[start:stop], points[start:], compute_mode=mode
+        )
         inside = block[:, : len(rows)] @ rows
         outside = block[:, len(rows) :] @ vectors[stop:]
         total += (rows * (inside + 2 * outside)).sum(dim=0, dtype=torch.float64)
@@ -494,11 +549,15 @@ def _deform(x: Tensor, generator: np.random.Generator) -> Tensor:
         ],
         axis=1,
     )
-    where = F.affine_grid(torch.from_numpy(affine).float(), list(x.shape), align_corners=False)
+    where = F.affine_grid(
+        torch.from_numpy(affine).float(), list(x.shape), align_corners=False
+    )
     return F.grid_sample(x, where, padding_mode="border", align_corners=False)
 
 
 def _labels(dataset: Dataset) -> Tensor:
     if dataset.labels is None:
-        raise ValueError("El conjunto no tiene clases, y el clasificador las necesita.")
+        raise ValueError(
+            "El conjunto no tiene clases, y el clasificador las necesita."
+        )
     return dataset.labels

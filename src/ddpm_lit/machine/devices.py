@@ -1,8 +1,10 @@
 """En qué dispositivo se calcula y con qué precisión."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
+from torch import Tensor
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -20,7 +22,9 @@ def choose_device(name: str | None = None) -> torch.device:
     if name is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(
+            "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -37,11 +41,28 @@ def choose_device(name: str | None = None) -> torch.device:
     return device
 
 
-def autocast(device: torch.device, enabled: bool) -> AbstractContextManager[object]:
-    """Precisión mixta bfloat16 en CUDA; en los demás dispositivos no cambia nada.
+def in_bfloat16(
+    model: Callable[..., Tensor], enabled: bool = True
+) -> Callable[..., Tensor]:
+    """Una red que calcula en precisión mixta bfloat16 en CUDA; en lo demás no cambia nada.
 
     En la CPU bfloat16 es más lento que float32, así que allí no se usa.
+
+    Args:
+        model: la red.
+        enabled: si se quiere.
+
+    Returns:
+        Otra red, que se llama igual.
     """
-    if enabled and device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+
+    def call(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        on = enabled and x_t.device.type == "cuda"
+        with (
+            torch.autocast(x_t.device.type, dtype=torch.bfloat16)
+            if on
+            else nullcontext()
+        ):
+            return model(x_t, t, **condition)
+
+    return call

@@ -4,7 +4,9 @@ import importlib
 from types import ModuleType
 
 
-def require(module: str, *, package: str, extra: str, purpose: str) -> ModuleType:
+def require(
+    module: str, *, package: str, extra: str, purpose: str
+) -> ModuleType:
     """Importa un paquete opcional.
 
     Args:

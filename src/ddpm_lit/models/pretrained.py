@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from ddpm_lit.models.storage import Trained, load_model
+from ddpm_lit.models.storage import load_model
+from ddpm_lit.models.trained import Trained
 
 CARD_FIELDS = (
     "name",
@@ -45,7 +46,11 @@ def pretrained_names() -> list[str]:
     folder = _folder()
     files = folder.iterdir() if folder.is_dir() else iter(())
     suffix = ".safetensors"
-    return sorted(file.name.removesuffix(suffix) for file in files if file.name.endswith(suffix))
+    return sorted(
+        file.name.removesuffix(suffix)
+        for file in files
+        if file.name.endswith(suffix)
+    )
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> Trained:
@@ -89,7 +94,9 @@ def card(name: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: si el paquete no trae ningún modelo con ese nombre.
     """
-    content: dict[str, Any] = json.loads(_find(name, ".json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(
+        _find(name, ".json").read_text(encoding="utf-8")
+    )
     return content
 
 
@@ -103,7 +110,11 @@ def _find(name: str, suffix: str) -> Traversable:
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" ¿Querías decir «{close[0]}»?" if close else ""
         listed = (
-            f"Los que hay: {', '.join(names)}." if names else "Esta instalación no trae ninguno."
+            f"Los que hay: {', '.join(names)}."
+            if names
+            else "Esta instalación no trae ninguno."
         )
-        raise FileNotFoundError(f"El paquete no trae ningún modelo «{name}».{hint} {listed}")
+        raise FileNotFoundError(
+            f"El paquete no trae ningún modelo «{name}».{hint} {listed}"
+        )
     return _folder() / f"{name}{suffix}"

@@ -30,7 +30,9 @@ class EMA:
 
     def __init__(self, model: nn.Module, decay: float = 0.9999) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"El decaimiento de la EMA debe estar en [0, 1) y ha llegado {decay}.")
+            raise ValueError(
+                f"El decaimiento de la EMA debe estar en [0, 1) y ha llegado {decay}."
+            )
         self.decay = decay
         self.updates = 0
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -41,6 +43,8 @@ class EMA:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages: list[torch.Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averages, list(model.parameters()), 1 - decay)
-        for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+        for average, buffer in zip(
+            self.model.buffers(), model.buffers(), strict=True
+        ):
             average.copy_(buffer)
         self.updates += 1

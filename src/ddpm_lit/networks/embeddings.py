@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def sinusoidal_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+def sinusoidal_embedding(
+    t: Tensor, dim: int, max_period: float = 10_000.0
+) -> Tensor:
     r"""Convierte cada instante en un vector de senos y cosenos.
 
     $$\mathrm{emb}(t) = \left[\sin(\omega_0 t), \dots, \sin(\omega_{h-1} t),
@@ -71,7 +73,9 @@ class TimeEmbedding(nn.Module):
 
 
 def embed_classes(
-    emb: Tensor, class_embedding: nn.Embedding | None, class_labels: Tensor | None
+    emb: Tensor,
+    class_embedding: nn.Embedding | None,
+    class_labels: Tensor | None,
 ) -> Tensor:
     r"""Suma al embedding del instante el de la clase, si la red es condicional.
 
@@ -140,15 +144,21 @@ class ScalarEmbedding(nn.Module):
     def forward(self, scalars: Tensor) -> Tensor:
         """De (B, S) a (B, out_dim)."""
         # El embedding sinusoidal separa bien números de 0 a 1000; los escalares van de -1 a 1.
-        flat = sinusoidal_embedding(500 * (scalars.nan_to_num().flatten() + 1), self.dim)
+        flat = sinusoidal_embedding(
+            500 * (scalars.nan_to_num().flatten() + 1), self.dim
+        )
         embedded = flat.reshape(*scalars.shape, self.dim)
-        known = torch.where(scalars.isnan()[..., None], self.null, embedded.to(self.null))
+        known = torch.where(
+            scalars.isnan()[..., None], self.null, embedded.to(self.null)
+        )
         out: Tensor = self.mlp(known.flatten(1))
         return out
 
 
 def embed_scalars(
-    emb: Tensor, scalar_embedding: ScalarEmbedding | None, scalars: Tensor | None
+    emb: Tensor,
+    scalar_embedding: ScalarEmbedding | None,
+    scalars: Tensor | None,
 ) -> Tensor:
     """Suma al embedding del instante el de los escalares, si la red los lleva.
 

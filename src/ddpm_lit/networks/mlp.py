@@ -95,14 +95,20 @@ class MLP(nn.Module):
         width = config.width
         self.time_embedding = TimeEmbedding(width, width)
         self.class_embedding = (
-            nn.Embedding(config.num_classes + 1, width) if config.num_classes else None
+            nn.Embedding(config.num_classes + 1, width)
+            if config.num_classes
+            else None
         )
         self.linear_in = nn.Linear(config.dim, width)
-        self.blocks = nn.ModuleList(ResidualLayer(width) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            ResidualLayer(width) for _ in range(config.depth)
+        )
         self.linear_out = nn.Linear(width, config.out_dim or config.dim)
         zero_(self.linear_out)
 
-    def forward(self, x: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, class_labels: Tensor | None = None
+    ) -> Tensor:
         r"""Evalúa la red en una tanda de puntos.
 
         El embedding recibe $1000\,t/T$: así las frecuencias cubren el proceso por igual
@@ -127,7 +133,9 @@ class MLP(nn.Module):
                 f"(B, {self.config.dim})."
             )
         check_times(t, x)
-        time = sinusoidal_embedding(t * (1000 / self.config.timesteps), self.config.width)
+        time = sinusoidal_embedding(
+            t * (1000 / self.config.timesteps), self.config.width
+        )
         emb = self.time_embedding(time.to(x.dtype))
         emb = embed_classes(emb, self.class_embedding, class_labels)
         h = self.linear_in(x)

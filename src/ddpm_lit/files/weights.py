@@ -1,0 +1,173 @@
+"""Ficheros de pesos: tensores con una cabecera en JSON, en un safetensors.
+
+Un fichero safetensors no puede ejecutar código al abrirse, y se escribe entero o no se escribe.
+Aquí no se sabe qué es lo que se guarda: de eso se ocupan `ddpm_lit.models` (los modelos) y
+`ddpm_lit.runs` (los checkpoints).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ddpm_lit.files.atomic import atomic_path
+
+FORMAT_VERSION = "1"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Escribe un fichero de modo que se vea entero o no se vea (véase `atomic_path`)."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_weights(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Escribe unos tensores con su cabecera.
+
+    Args:
+        path: el fichero.
+        tensors: los tensores, por su nombre.
+        header: lo que el fichero dirá de sí mismo; valores que admitan JSON.
+    """
+    table = {"format": FORMAT_VERSION, **header}
+    content = save(
+        {
+            name: value.detach().cpu().contiguous()
+            for name, value in tensors.items()
+        },
+        metadata={"ddpm_lit": json.dumps(table, ensure_ascii=False)},
+    )
+    write_atomically(path, content)
+
+
+def read_weights_header(path: Path) -> dict[str, Any]:
+    """La cabecera de un fichero de pesos, sin cargar los tensores.
+
+    Args:
+        path: el fichero.
+
+    Returns:
+        Lo que se le dio a `write_weights`.
+
+    Raises:
+        FileNotFoundError: si el fichero no existe.
+        ValueError: si no es un safetensors, no lo escribió ddpm_lit o es de otra versión.
+    """
+    with _opened(path) as file:
+        return _header(file, path)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """La cabecera y los tensores de un fichero de pesos (véase `read_weights_header`)."""
+    with _opened(path) as file:
+        return _header(file, path), {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 (no es un diccionario: no se puede recorrer)
+        }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"No existe el fichero de pesos «{path}».")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(
+            f"«{path}» no es un fichero safetensors o está dañado ({error}). Los modelos de "
+            "ddpm-lit acaban en «.safetensors»: da uno, o la carpeta de un entrenamiento."
+        ) from error
+
+
+def _header(file: Any, path: Path) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = json.loads((file.metadata() or {})["ddpm_lit"])
+        written = table["format"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"«{path}» es un fichero safetensors, pero no lo ha escrito ddpm_lit: le falta la "
+            "receta con que se entrenó, y sin ella no se sabe qué red es."
+        ) from error
+    if written != FORMAT_VERSION:
+        raise ValueError(
+            f"«{path}» está escrito en la versión {written} del formato y este ddpm_lit lee la "
+            f"{FORMAT_VERSION}: actualiza ddpm_lit o vuelve a entrenar el modelo."
+        )
+    return table
+
+
+def with_prefix(
+    tensors: Mapping[str, Tensor], prefix: str
+) -> dict[str, Tensor]:
+    """Los tensores cuyo nombre empieza así, ya sin ese principio."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def bare_state(model: nn.Module) -> dict[str, Tensor]:
+    """Los pesos de una red con sus nombres de siempre, aunque esté envuelta.
+
+    `torch.compile` antepone `_orig_mod.` a los nombres, y `DataParallel` y DDP, `module.`; un
+    fichero con esos nombres no lo podría abrir nadie más.
+
+    Args:
+        model: la red, envuelta o no.
+
+    Returns:
+        Su `state_dict`, con los nombres de la red de dentro.
+    """
+    wrappers = ("_orig_mod", "module")
+    while len(children := dict(model.named_children())) == 1 and (
+        (name := next(iter(children))) in wrappers
+        and not dict(model.named_parameters(recurse=False))
+    ):
+        model = children[name]
+    return model.state_dict()
+
+
+def load_state(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    assign: bool = False,
+) -> None:
+    """Pone unos pesos en una red, comprobando antes que son los suyos.
+
+    Args:
+        model: la red.
+        tensors: los pesos, por su nombre.
+        path: de qué fichero salen, para el error.
+        assign: si la red se queda con los tensores mismos en vez de copiarlos.
+
+    Raises:
+        ValueError: si falta o sobra algún peso, o no tiene la forma debida.
+    """
+    expected = model.state_dict()
+    problems = [f"falta «{name}»" for name in expected.keys() - tensors.keys()]
+    problems += [f"sobra «{name}»" for name in tensors.keys() - expected.keys()]
+    problems += [
+        f"«{name}» es {tuple(tensors[name].shape)} y se espera {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        more = len(problems) - 3
+        raise ValueError(
+            f"Los pesos de «{path}» no casan con la red de su receta: {'; '.join(problems[:3])}"
+            f"{f' y {more} diferencias más' if more > 0 else ''}."
+        )
+    with torch.no_grad():
+        model.load_state_dict(dict(tensors), assign=assign)

@@ -1,0 +1,286 @@
+"""Un modelo entrenado y lo que se hace con él: pedirle muestras."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddpm_lit.backward import Model, Sampler
+from ddpm_lit.conditioning import null_condition, tokenize
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.guidance import classifier_free
+from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.recipes.recipe import Recipe, SamplingConfig
+from ddpm_lit.sampling import WHOLE, Edit, SampleStep, make_sampler, sample
+from ddpm_lit.scheduler import Schedule
+
+FEW_STEPS = 50
+"""Los pasos que se dan si no se dice otra cosa, con los samplers que no necesitan todos."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Un modelo entrenado, con lo que hace falta para usarlo.
+
+    Args:
+        model: la red, en modo de evaluación.
+        recipe: la receta con que se entrenó.
+        shape: la forma de una muestra, p. ej. (1, 8, 8).
+        provenance: de dónde sale (pasos, segundos, versiones…).
+        data: con qué datos se entrenó (nombres de las clases, cuántos, su huella…).
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    shape: tuple[int, ...]
+    provenance: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def diffusion(self) -> Diffusion:
+        """El proceso que aprendió."""
+        return self.recipe.make_diffusion()
+
+    @property
+    def schedule(self) -> Schedule:
+        """El schedule con que se entrenó."""
+        return self.diffusion.schedule
+
+    @property
+    def num_classes(self) -> int | None:
+        """Cuántas clases conoce la red, o `None` si no es condicional."""
+        classes: int | None = self.recipe.model.options.get("num_classes")
+        return classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Los nombres de sus clases, en orden; vacía si no se saben."""
+        return tuple(self.data.get("label_names", ()))
+
+    def sampling(self, **changes: Any) -> SamplingConfig:
+        """Cómo se genera: lo que lleva el modelo, con los cambios que se pidan.
+
+        Cambiar de sampler olvida los pasos y el azar del que lleva el modelo: son suyos. Los
+        pasos quedan siempre dichos.
+
+        Args:
+            **changes: campos de `SamplingConfig`.
+
+        Returns:
+            La configuración, con sus pasos.
+
+        Raises:
+            ValueError: si un campo no existe, o un valor no es válido.
+        """
+        known = [each.name for each in fields(SamplingConfig)]
+        for name in changes:
+            if name not in known:
+                raise ValueError(
+                    f"No existe la opción «{name}» al generar. Las que hay: {', '.join(known)}."
+                )
+        base = self.recipe.sampling
+        if changes.get("sampler", base.sampler) != base.sampler:
+            base = replace(base, steps=None, eta=None)
+        chosen = replace(base, **changes)
+        total = len(self.schedule)
+        usual = total if chosen.sampler == "ddpm" else min(FEW_STEPS, total)
+        return replace(chosen, steps=chosen.steps or usual)
+
+    def sample(
+        self,
+        indices: int | Sequence[int],
+        *,
+        seed: int = 0,
+        class_labels: int | Sequence[int] | Tensor | None = None,
+        text: str | Sequence[str] | None = None,
+        scalars: Tensor | None = None,
+        image: Tensor | None = None,
+        sampler: str | Sampler | None = None,
+        edit: Edit = WHOLE,
+        batch_size: int = 128,
+        device: str | torch.device | None = None,
+        callback: Callable[[SampleStep], None] | None = None,
+        progress: bool = False,
+        **options: Any,
+    ) -> Tensor:
+        r"""Genera muestras: `trained.sample(16, class_labels=3, guidance=2.0, sampler="ddim")`.
+
+        Args:
+            indices: cuántas muestras, o el índice de cada una.
+            seed: la semilla.
+            class_labels: la clase de todas, o una por muestra; véase `class_condition`.
+            text: la frase de todas, o una por muestra.
+            scalars: los números que lleva la red, (N, S).
+            image: la imagen que se concatena a cada muestra, (N, C, H, W).
+            sampler: un nombre de `ddpm_lit.sampling.SAMPLERS`, o la función que da un paso; por
+                defecto, el que lleva el modelo.
+            edit: otra manera de recorrer el camino (véase `ddpm_lit.editing`).
+            batch_size: cuántas muestras se generan a la vez.
+            device: dónde se calcula; `None` elige el mejor dispositivo que haya.
+            callback: función que recibe cada `SampleStep` de cada lote.
+            progress: si se enseña una barra de progreso.
+            **options: los demás campos de `SamplingConfig`: `steps`, `spacing`, `eta`,
+                `guidance`, `rescale` e `interval`; por defecto, los que lleva el modelo.
+
+        Returns:
+            Las muestras, (N, *shape), en la CPU.
+
+        Raises:
+            ValueError: si se pide una condición que la red no conoce, o guiar una red que no
+                aprendió a generar sin condición.
+        """
+        chosen = range(indices) if isinstance(indices, int) else indices
+        where = choose_device(str(device) if device is not None else None)
+        condition = self.class_condition(class_labels, len(chosen))
+        condition |= self.text_condition(text, len(chosen))
+        condition |= {"scalars": scalars} if scalars is not None else {}
+        condition |= {"image": image} if image is not None else {}
+        if sampler is None or isinstance(sampler, str):
+            named = {} if sampler is None else {"sampler": sampler}
+            config = self.sampling(**named, **options)
+            eta = {} if config.eta is None else {"eta": config.eta}
+            step = make_sampler(config.sampler, **eta)
+        else:
+            step, config = sampler, self._sampling_of(options)
+        # Sin frase no hay nada hacia lo que guiar, salvo que se pida.
+        speechless = "tokens" in condition and text is None
+        unguided = speechless and "guidance" not in options
+        model = self.guided(
+            0.0 if unguided else config.guidance,
+            rescale=config.rescale,
+            interval=config.interval,
+            device=where,
+        )
+        return sample(
+            model,
+            self.diffusion,
+            self.shape,
+            indices=chosen,
+            seed=seed,
+            steps=config.steps,
+            spacing=config.spacing,
+            sampler=step,
+            condition=condition,
+            edit=edit,
+            batch_size=batch_size,
+            device=where,
+            callback=callback,
+            progress=progress,
+        )
+
+    def _sampling_of(self, options: Mapping[str, Any]) -> SamplingConfig:
+        """La configuración con un sampler propio, que trae su azar y da todos los pasos."""
+        if options.get("eta") is not None:
+            raise ValueError(
+                f"Ha llegado eta = {options['eta']} con un sampler que ya es una función: pon eta "
+                'en él, con make_sampler("ddim", eta=…).'
+            )
+        everything = {"steps": len(self.schedule), "eta": None}
+        return self.sampling(sampler="ddpm", **everything | dict(options))
+
+    def guided(
+        self, w: float, *, device: torch.device | str = "cpu", **options: Any
+    ) -> Model:
+        """La red, guiada sin clasificador con peso `w`; con 0, la red tal cual.
+
+        Args:
+            w: el peso de la guía.
+            device: dónde se deja la red.
+            **options: `rescale` e `interval`, como en `ddpm_lit.guidance.classifier_free`.
+
+        Returns:
+            Una función `model(x_t, t, **condition)`.
+
+        Raises:
+            ValueError: si se quiere guiar una red que no aprendió a generar sin condición.
+        """
+        model = self.model.to(device)
+        if w == 0:
+            return model
+        if self.recipe.training.condition_dropout == 0:
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» no se puede guiar: no aprendió a generar sin "
+                "condición. Entrénalo con training.condition_dropout = 0.1, o no pidas guía."
+            )
+        null = partial(null_condition, num_classes=self.num_classes)
+        channels = self.shape[0]
+        return classifier_free(
+            model, w, null=null, channels=channels, **options
+        )
+
+    def text_condition(
+        self, text: str | Sequence[str] | None, count: int
+    ) -> dict[str, Tensor]:
+        """La condición `{"tokens": …}` de `count` muestras, comprobada.
+
+        Args:
+            text: la frase de todas, o una por muestra; con `None`, sin texto.
+            count: cuántas muestras son.
+
+        Returns:
+            Un diccionario con un tensor int64 (count, L), o vacío si la red no lee texto.
+
+        Raises:
+            ValueError: si la red no lee texto, hay un número de frases que no es `count`, o
+                alguna lleva palabras que la red no conoce.
+        """
+        config = self.recipe.network_config()
+        vocabulary = getattr(config, "vocabulary", ())
+        if not vocabulary:
+            if text is None:
+                return {}
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» no lee texto: no se le puede pedir ninguna frase."
+            )
+        if text is None:
+            empty = torch.zeros(count, config.text_length, dtype=torch.int64)
+            return null_condition({"tokens": empty})
+        captions = [text] * count if isinstance(text, str) else list(text)
+        if len(captions) != count:
+            raise ValueError(
+                f"Hay {len(captions)} frases para {count} muestras: da una, o una por muestra."
+            )
+        return {"tokens": tokenize(captions, vocabulary, config.text_length)}
+
+    def class_condition(
+        self, class_labels: int | Sequence[int] | Tensor | None, count: int
+    ) -> dict[str, Tensor]:
+        """La condición `{"class_labels": …}` de `count` muestras, comprobada.
+
+        Args:
+            class_labels: la clase de todas, o una por muestra; con `None`, una red que conoce
+                clases las recorre en orden.
+            count: cuántas muestras son.
+
+        Returns:
+            Un diccionario con un tensor int64 (count,), o vacío si la red no conoce clases.
+
+        Raises:
+            TypeError: si las clases no son números enteros.
+            ValueError: si se pide una clase que no existe, o la red no conoce clases.
+        """
+        if self.num_classes is None:
+            if class_labels is None:
+                return {}
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» no conoce clases: no se le puede pedir ninguna."
+            )
+        if class_labels is None:
+            return {"class_labels": torch.arange(count) % self.num_classes}
+        labels = torch.as_tensor(class_labels)
+        if labels.is_floating_point() or labels.dtype == torch.bool:
+            raise TypeError(
+                f"Las clases son números enteros y ha llegado {class_labels!r}."
+            )
+        labels = labels.to(torch.int64)
+        labels = labels.expand(count) if labels.ndim == 0 else labels
+        outside = labels[(labels < 0) | (labels >= self.num_classes)]
+        if outside.numel() > 0:
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» conoce las clases de 0 a {self.num_classes - 1} "
+                f"y se ha pedido la {int(outside[0])}."
+            )
+        return {"class_labels": labels}

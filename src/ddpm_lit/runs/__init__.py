@@ -1,0 +1,1 @@
+"""Un entrenamiento: su registro, sus checkpoints, sus muestras por el camino y cómo se retoma."""

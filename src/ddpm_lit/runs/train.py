@@ -1,0 +1,390 @@
+"""Entrenar una receta de principio a fin, o retomarla donde se quedó."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ddpm_lit.conditioning import null_condition
+from ddpm_lit.data import Dataset
+from ddpm_lit.data.dataset import check_integer
+from ddpm_lit.files.images import save_png
+from ddpm_lit.improved import ImportanceSampler
+from ddpm_lit.machine.devices import choose_device, in_bfloat16
+from ddpm_lit.models.storage import save_model
+from ddpm_lit.models.trained import Trained
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.noise import TrainingDraws, batch_indices
+from ddpm_lit.recipes.data import check_classes, training_data, with_text
+from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
+from ddpm_lit.runs.checkpoint import (
+    CHECKPOINT,
+    MODEL,
+    State,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ddpm_lit.runs.interruption import interruptions
+from ddpm_lit.runs.log import Log, mean_loss
+from ddpm_lit.runs.memory import check_same_data, describe
+from ddpm_lit.runs.pictures import drawable, sample_grid
+from ddpm_lit.training import (
+    Batch,
+    ConditionDropout,
+    TrainStep,
+    algorithm1,
+    gradient_step,
+    seeded,
+)
+
+
+class Consumer(Protocol):
+    """Quien quiera enterarse de cada paso: se le llama con los dados, el último y la EMA."""
+
+    def __call__(self, done: int, state: TrainStep, ema: EMA) -> None:
+        """Atiende un paso."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """Cada cuántos pasos se hace cada cosa.
+
+    Args:
+        log: apuntar la pérdida.
+        checkpoint: guardar un checkpoint.
+        sample: dibujar una rejilla de muestras; 0, nunca.
+
+    Raises:
+        ValueError: si alguno no es válido.
+        TypeError: si alguno no es un entero.
+    """
+
+    log: int = 20
+    checkpoint: int = 200
+    sample: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("log", self.log, minimum=1)
+        check_integer("checkpoint", self.checkpoint, minimum=1)
+        check_integer("sample", self.sample, minimum=0)
+
+
+def train(
+    recipe: Recipe,
+    run_dir: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    weights: Trained | None = None,
+    device: str | None = None,
+    every: Every | None = None,
+    tensorboard: bool = False,
+    progress: bool = True,
+    consumers: Iterable[Consumer] = (),
+) -> Trained:
+    """Entrena una receta de principio a fin, o la continúa donde se quedó.
+
+    Si en `run_dir` hay un checkpoint, se reanuda desde él: en la CPU el resultado es, bit a
+    bit, el de un entrenamiento que no se hubiera parado. Con Ctrl-C se termina el paso en
+    curso, se guarda un checkpoint y se sale con `KeyboardInterrupt`.
+
+    En `run_dir` quedan `model.safetensors` (la EMA, al terminar), `checkpoint.safetensors`,
+    `metrics.jsonl`, y si se piden `samples/` y los registros de TensorBoard.
+
+    Args:
+        recipe: qué entrenar.
+        run_dir: carpeta del entrenamiento; se crea si no existe.
+        dataset: los datos de entrenamiento; por defecto, los de la receta sin la parte
+            apartada.
+        weights: un modelo ya entrenado con la misma red, para partir de sus pesos en vez de
+            empezar de cero; la procedencia del resultado cuenta los dos tramos.
+        device: dispositivo; `None` elige el mejor que haya.
+        every: cada cuántos pasos se apunta, se guarda y se dibuja.
+        tensorboard: si se escriben también registros de TensorBoard.
+        progress: si se enseña una barra de progreso.
+        consumers: funciones a las que se llama tras cada paso.
+
+    Returns:
+        El modelo entrenado (los pesos de la EMA).
+
+    Raises:
+        FloatingPointError: si la pérdida o el gradiente dejan de ser finitos; dice en qué
+            paso, y el último checkpoint bueno se conserva.
+        ValueError: si el checkpoint de `run_dir` es de otra receta, de otros datos o ya tiene
+            más pasos; si hay un checkpoint y además se dan pesos de partida; si las clases de
+            los datos no son las de la red, o las muestras que se piden no se pueden dibujar.
+    """
+    every, run_dir = every or Every(), Path(run_dir).expanduser()
+    where = choose_device(device)
+    data = dataset if dataset is not None else training_data(recipe)
+    recipe, data = with_text(recipe, data)
+    check_classes(recipe, data)
+    shape = data.image_shape
+    if every.sample and not drawable(shape):
+        raise ValueError(
+            f"Los datos tienen forma {shape} y solo se dibujan imágenes (1 o 3, alto, ancho) y "
+            "puntos (2,): quita las muestras por el camino (every.sample = 0)."
+        )
+    state = _new_state(recipe, where, shape, weights)
+    provenance = _provenance(where, weights)
+    first_step = _resume(run_dir, state, recipe, data, weights, provenance)
+    for leftover in run_dir.glob(".*.tmp.*"):
+        leftover.unlink()
+
+    def trained() -> Trained:
+        return Trained(
+            state.ema.model, recipe, shape, provenance, describe(data)
+        )
+
+    def save(step: int, seconds: float) -> None:
+        provenance.update(steps=step, seconds=round(seconds, 1))
+        save_checkpoint(
+            run_dir / CHECKPOINT,
+            state,
+            step=step,
+            recipe=recipe,
+            shape=shape,
+            provenance=provenance,
+            data=describe(data),
+        )
+
+    total, batch_size = recipe.training.steps, recipe.training.batch_size
+    steps = _steps(recipe, data, state, where, first_step)
+    started = time.perf_counter() - provenance["seconds"]
+    pending: list[TrainStep] = []
+    with (
+        interruptions() as interrupted,
+        tqdm(
+            total=total,
+            initial=first_step,
+            desc=recipe.name,
+            unit="paso",
+            disable=not progress,
+        ) as bar,
+        Log(run_dir, first_step, tensorboard) as log,
+    ):
+        for done, each in enumerate(steps, first_step + 1):
+            state.ema.update(state.model)
+            pending.append(each)
+            for consumer in consumers:
+                consumer(done, each, state.ema)
+            bar.update()
+            last = done == total or interrupted.is_set()
+            keep = last or done % every.checkpoint == 0
+            if keep or done % every.log == 0:
+                seconds = time.perf_counter() - started
+                rate = len(pending) * batch_size / max(log.lap(), 1e-9)
+                loss = mean_loss(pending, done, run_dir)
+                log.write(
+                    done,
+                    loss=loss,
+                    grad_norm=float(each.grad_norm),
+                    learning_rate=state.optimizer.param_groups[0]["lr"],
+                    images_per_second=round(rate, 1),
+                    seconds=round(seconds, 1),
+                )
+                bar.set_postfix_str(
+                    f"pérdida {loss:.4f}, {rate:.0f} ejemplos/s"
+                )
+                pending.clear()
+            if keep:
+                save(done, seconds)
+            if every.sample and done % every.sample == 0:
+                picture = sample_grid(
+                    trained(), device=where, conditions=data.conditions
+                )
+                save_png(picture, run_dir / "samples" / f"{done:07d}.png")
+            if interrupted.is_set():
+                raise KeyboardInterrupt(
+                    f"Entrenamiento detenido tras el paso {done}. Se reanuda con la misma orden: "
+                    f"el checkpoint está en «{run_dir / CHECKPOINT}»."
+                )
+    if not (run_dir / CHECKPOINT).is_file():
+        save(first_step, time.perf_counter() - started)
+    finished = trained()
+    save_model(
+        run_dir / MODEL,
+        finished.model,
+        recipe,
+        shape,
+        provenance,
+        data=finished.data,
+    )
+    return finished
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """La tasa de aprendizaje del paso `step` (desde 0): calentamiento y decaimiento.
+
+    Sube en línea recta durante `warmup_steps` y después se queda (`"constant"`) o baja
+    hasta 0 al final del entrenamiento, en línea recta o en media onda de coseno.
+    """
+    warmup = config.warmup_steps
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(config.steps - warmup, 1)
+    remaining = {
+        "constant": 1.0,
+        "linear": 1 - done,
+        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+    }[config.decay]
+    return config.learning_rate * remaining
+
+
+def _layout(shape: tuple[int, ...]) -> torch.memory_format:
+    image = len(shape) == 3
+    return torch.channels_last if image else torch.preserve_format
+
+
+def _new_state(
+    recipe: Recipe,
+    device: torch.device,
+    shape: tuple[int, ...],
+    weights: Trained | None,
+) -> State:
+    """La red recién creada, o con los pesos de otra, y lo que la acompaña."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = recipe.build_model()
+    model = model.to(device, memory_format=_layout(shape))  # type: ignore[call-overload]
+    if weights is not None:
+        _start_from(model, recipe, weights)
+    training = recipe.training
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=training.learning_rate,
+        betas=training.betas,
+        weight_decay=training.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    importance = (
+        ImportanceSampler(recipe.diffusion.timesteps)
+        if recipe.diffusion.timestep_sampling == "importance"
+        else None
+    )
+    ema = EMA(model, training.ema_decay)
+    return State(model.train(), ema, optimizer, importance)
+
+
+def _resume(
+    run_dir: Path,
+    state: State,
+    recipe: Recipe,
+    data: Dataset,
+    weights: Trained | None,
+    provenance: dict[str, Any],
+) -> int:
+    """Si hay un checkpoint, deja todo como estaba; devuelve los pasos que ya se habían dado."""
+    path = run_dir / CHECKPOINT
+    if not path.is_file():
+        return 0
+    if weights is not None:
+        raise ValueError(
+            f"En «{run_dir}» ya hay un checkpoint y se piden además pesos de partida, que no "
+            "servirían de nada: entrena en otra carpeta, empieza de cero o no los pidas."
+        )
+    header = load_checkpoint(path, state, recipe)
+    if header.step > recipe.training.steps:
+        raise ValueError(
+            f"El checkpoint de «{run_dir}» ya lleva {header.step} pasos y la receta pide "
+            f"{recipe.training.steps}: pide más pasos o entrena en otra carpeta."
+        )
+    check_same_data(header.data, data, run_dir)
+    provenance.update(
+        seconds=header.provenance["seconds"],
+        steps=header.step,
+        continues=header.provenance.get("continues"),
+    )
+    return header.step
+
+
+def _steps(
+    recipe: Recipe,
+    data: Dataset,
+    state: State,
+    device: torch.device,
+    first_step: int,
+) -> Iterator[TrainStep]:
+    """El Algoritmo 1 con las piezas que pide la receta, desde el paso en que se está."""
+    training, seed = recipe.training, recipe.seed
+    draw = TrainingDraws(seed, step=first_step)
+    objective = recipe.make_loss(data.levels)
+    if state.importance is not None:
+        draw.probabilities = state.importance.probabilities
+        objective = state.importance.objective(objective)
+    batches: Iterator[Batch] = _batches(recipe, data, state, device, first_step)
+    if training.condition_dropout > 0:
+        classes = recipe.model.options.get("num_classes")
+        null = partial(null_condition, num_classes=classes)
+        dropout = ConditionDropout(
+            training.condition_dropout, null, seed=seed, step=first_step
+        )
+        batches = map(dropout, batches)
+    return algorithm1(
+        seeded(
+            in_bfloat16(state.model, training.amp), seed=seed, step=first_step
+        ),
+        recipe.make_diffusion(),
+        batches,
+        draw,
+        gradient_step(state.optimizer, clip=training.grad_clip),
+        objective,
+    )
+
+
+def _batches(
+    recipe: Recipe,
+    data: Dataset,
+    state: State,
+    device: torch.device,
+    first_step: int,
+) -> Iterator[dict[str, Tensor]]:
+    """Los lotes de cada paso; antes de cada uno se pone la tasa de aprendizaje que le toca."""
+    layout = _layout(data.image_shape)
+    size, seed = recipe.training.batch_size, recipe.seed
+    for step in range(first_step, recipe.training.steps):
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe.training)
+        chosen = batch_indices(len(data), size, seed, step)
+        batch = {
+            name: value.to(device) for name, value in data.batch(chosen).items()
+        }
+        batch["x"] = batch["x"].contiguous(memory_format=layout)
+        if recipe.model.options.get("num_classes") is None:
+            batch.pop("class_labels", None)
+        yield batch
+
+
+def _start_from(
+    model: torch.nn.Module, recipe: Recipe, weights: Trained
+) -> None:
+    if recipe.network_config() != weights.recipe.network_config():
+        raise ValueError(
+            f"La red de la receta «{recipe.name}» no es la de los pesos de partida, que son de "
+            f"«{weights.recipe.name}»: solo se puede seguir desde una red igual."
+        )
+    model.load_state_dict(weights.model.state_dict())
+
+
+def _provenance(
+    device: torch.device, weights: Trained | None
+) -> dict[str, Any]:
+    from ddpm_lit import __version__
+
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else device.type
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "ddpm_lit": __version__,
+        "torch": torch.__version__,
+        "seconds": 0.0,
+        "steps": 0,
+        "continues": None if weights is None else weights.provenance,
+    }
