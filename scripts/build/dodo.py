@@ -50,7 +50,7 @@ def task_train() -> Iterator[Task]:
             name,
             [path, path.with_suffix(".jsonl"), card_path(name)],
             [],
-            code=code_hash("ddpm_lit.training"),
+            code=code_hash("ddpm_lit.runs.train"),
             recipe=recipe_digest(name),
         ) | {"actions": [(models.train_model, [name])]}
     yield _task(

@@ -25,8 +25,8 @@ from ddpm_lit.files.images import grid
 from ddpm_lit.models.pretrained import card as card_of
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.noise import Stream, keyed_generator
-from ddpm_lit.recipes.recipe import load_recipe
-from ddpm_lit.training import training_data
+from ddpm_lit.recipes.data import training_data
+from ddpm_lit.recipes.reading import load_recipe
 from scripts.build.provenance import recorded
 from scripts.build.samples import samples_path
 from scripts.site.project import PACKAGE, profile

@@ -14,9 +14,13 @@ from ddpm_lit.evaluation.metrics import (
     accuracy,
     train_classifier,
 )
-from ddpm_lit.models.storage import Trained, load_model
-from ddpm_lit.recipes.recipe import Recipe, load_recipe
-from ddpm_lit.training import METRICS, MODEL, train
+from ddpm_lit.models.storage import load_model
+from ddpm_lit.models.trained import Trained
+from ddpm_lit.recipes.reading import load_recipe
+from ddpm_lit.recipes.recipe import Recipe
+from ddpm_lit.runs.checkpoint import MODEL
+from ddpm_lit.runs.log import METRICS
+from ddpm_lit.runs.train import Every, train
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
 
@@ -50,8 +54,8 @@ def train_model(name: str) -> None:
     what = recipe(name)
     run = build_dir() / "runs" / name
     shutil.rmtree(run, ignore_errors=True)
-    with recorded(name, "model", ["ddpm_lit.training"], recipe=name) as card:
-        trained = train(what, run, checkpoint_every=500, progress=False)
+    with recorded(name, "model", ["ddpm_lit.runs.train"], recipe=name) as card:
+        trained = train(what, run, every=Every(checkpoint=500), progress=False)
         model_path(name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run / MODEL, model_path(name))
         shutil.copyfile(run / METRICS, model_path(name).with_suffix(".jsonl"))

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2, sample
-from ddpm_lit.scheduler import respace, spaced_indices
 from scripts.build import models
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
@@ -42,10 +42,10 @@ def generate(name: str) -> None:
     trained = models.load(name)
     count, kept = COUNTS[name], KEPT_TRAJECTORIES[name]
     condition = trained.class_condition(None, count)
-    schedule = trained.schedule
+    diffusion = trained.diffusion
     if profile() == "smoke":
-        schedule = respace(schedule, spaced_indices(len(schedule), SMOKE_STEPS))
-    total = len(schedule)
+        diffusion = diffusion.respaced(SMOKE_STEPS)
+    total = len(diffusion.schedule)
     wanted = {round(i * total / (KEPT_STATES - 1)) for i in range(KEPT_STATES)}
 
     entries = ["scripts.build.samples"]
@@ -58,9 +58,7 @@ def generate(name: str) -> None:
         x_t = next(noises)
         times, states, estimates = [], [], []
         first = {key: value[:kept] for key, value in condition.items()}
-        walk = algorithm2(
-            trained.model, schedule, x_t, noises, condition=first, **trained.options()
-        )
+        walk = algorithm2(Denoiser(trained.model, diffusion, first), x_t, noises)
         for left, state in zip(range(total, 0, -1), walk, strict=True):
             if left in wanted:
                 times.append(left)
@@ -75,12 +73,11 @@ def generate(name: str) -> None:
         rest = {key: value[kept:] for key, value in condition.items()}
         others = sample(
             trained.model,
-            schedule,
+            diffusion,
             trained.shape,
             indices=range(kept, count),
             seed=SEED,
             condition=rest,
-            **trained.options(),
         )
         tensors["x"] = torch.cat([x_t, others])
         if "class_labels" in condition:

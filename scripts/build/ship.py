@@ -17,7 +17,9 @@ import torch
 
 from ddpm_lit.cli.options import find_weights
 from ddpm_lit.data import load_dataset
-from ddpm_lit.models.storage import Trained, load_model, save_model, write_atomically
+from ddpm_lit.files.weights import write_atomically
+from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.models.trained import Trained
 from scripts.build.shipped import measure
 from scripts.site.project import PACKAGE, ROOT
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ddpm_lit.data import load_dataset, split
 from ddpm_lit.data.conditions import conditioned
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
 from scripts.build.emoji_samples import SEEN
 
 STEPS = 20

@@ -1,5 +1,6 @@
 """Backwards process: el paso atrás que da la red."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,13 +10,13 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ddpm_lit.backward import to_score
+from ddpm_lit.backward import Denoiser, to_score
 from ddpm_lit.data import load_dataset
 from ddpm_lit.forward import q_sample
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2
-from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
+from ddpm_lit.scheduler import Schedule, make_schedule
 from scripts.build import models
 from scripts.figures import mixture
 from scripts.figures.style import WIDTH, Palette, canvas, log_axis, show_image, show_points
@@ -109,7 +110,7 @@ def draw_field(palette: Palette) -> Figure:
 def walk(clip: bool) -> tuple[Tensor, Tensor, Tensor]:
     r"""Los $t$, los extremos de $\hat x_0$ antes de recortar en cada paso y las muestras."""
     trained: Trained = models.load("digits")
-    schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), STEPS))
+    diffusion = trained.diffusion.respaced(STEPS)
     noises = sampling_noise(0, range(SAMPLES), trained.shape)
     x_T = next(noises)
     seen: list[Tensor] = []
@@ -118,9 +119,9 @@ def walk(clip: bool) -> tuple[Tensor, Tensor, Tensor]:
         seen.append(torch.stack(list(x_start.aminmax())))
         return x_start.clamp(-1, 1) if clip else x_start
 
-    options = trained.options() | {"clip": watch}
-    *_, last = algorithm2(trained.model, schedule, x_T, noises, **options)
-    return schedule.timesteps.flip(0) + 1, torch.stack(seen), last.x_t
+    denoise = Denoiser(trained.model, replace(diffusion, clip=watch))
+    *_, last = algorithm2(denoise, x_T, noises)
+    return diffusion.schedule.timesteps.flip(0) + 1, torch.stack(seen), last.x_t
 
 
 def draw_clipping(palette: Palette) -> Figure:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import conditioned, ink
 from ddpm_lit.models.pretrained import load_pretrained
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
 from ddpm_lit.scheduler import make_schedule
 from scripts.build import models, samples
 from scripts.build.emoji_samples import SEEN, training_emoji, unseen

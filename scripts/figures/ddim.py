@@ -1,7 +1,8 @@
 """DDIM: la misma red con menos pasos, sin azar, hacia atrás y con mejores métodos."""
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ddpm_lit.backward import Predict, ReverseStep
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.data import load_dataset
 from ddpm_lit.ddim import ddim, interpolate_latents, reconstruct
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.noise import sampling_noise
-from ddpm_lit.sampling import algorithm2, ancestral, make_sampler, predictor
-from ddpm_lit.scheduler import SPACINGS, Schedule, make_schedule, respace, spaced_indices
+from ddpm_lit.sampling import algorithm2, ancestral, make_sampler
+from ddpm_lit.scheduler import SPACINGS, make_schedule, spaced_indices
 from scripts.build import models
 from scripts.figures.mixture import MEANS, STDS, WEIGHTS
 from scripts.figures.mosaic import show_mosaic
@@ -40,24 +42,25 @@ GALLERY_CLASSES = (3, 8)
 
 
 def every_option(
-    predict: Predict,
-    schedule: Schedule,
+    denoise: Denoiser,
     x_t: Tensor,
     index: int,
     noises: Iterator[Tensor],
     previous: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """El paso de DDIM con todas las opciones de la galería: una parte del lote para cada una."""
-    step, z = predict(x_t, index), next(noises)
-    count = len(GALLERY_CLASSES)
+    t = torch.full((len(x_t),), index)
+    output = denoise.model(x_t, denoise.schedule.original(t), **denoise.condition)
+    count, z = len(GALLERY_CLASSES), next(noises)
 
-    def part(row: int, options: dict[str, Any]) -> Tensor:
+    def part(row: int, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
         rows = slice(row * count, (row + 1) * count)
-        seen = ReverseStep(*(value[rows] for value in step))
-        return ddim(lambda *_: seen, schedule, x_t[rows], index, iter([z]), **options)[0]
+        said = replace(denoise, model=lambda *_, **__: output[rows])
+        return ddim(said, x_t[rows], index, iter([z]), **options)
 
     parts = [part(row, options) for row, (_, options) in enumerate(GALLERY_ROWS)]
-    return torch.cat(parts), step.x_start
+    states, estimates = zip(*parts, strict=True)
+    return torch.cat(states), torch.cat(estimates)
 
 
 @lru_cache
@@ -69,15 +72,12 @@ def gallery() -> Tensor:
     columns = []
     for steps in STEPS:
         noises = sampling_noise(SEED, range(len(GALLERY_CLASSES)), trained.shape)
-        indices = spaced_indices(len(trained.schedule), min(steps, longest))
+        diffusion = trained.diffusion.respaced(min(steps, longest))
         *_, last = algorithm2(
-            trained.model,
-            respace(trained.schedule, indices),
+            Denoiser(trained.model, diffusion, {"class_labels": labels}),
             next(noises).repeat(len(GALLERY_ROWS), 1, 1, 1),
             noises,
-            sampler=every_option,
-            condition={"class_labels": labels},
-            **trained.options(),
+            every_option,
         )
         shape = (len(GALLERY_ROWS), len(GALLERY_CLASSES), *trained.shape)
         columns.append(last.x_t.reshape(shape))
@@ -145,10 +145,10 @@ def perfect_model(x: Tensor, t: Tensor) -> Tensor:
 def paths(name: str) -> Tensor:
     """Los estados, (K + 1, CLOUD, 2), con 200 pasos y siempre los mismos x_T."""
     sampler = {"ddpm": ancestral, "ddim": ddim}[name]
-    schedule = respace(LINEAR, spaced_indices(1000, 200))
+    denoise = Denoiser(perfect_model, Diffusion(LINEAR, clip=False).respaced(200))
     noises = (z.double() for z in sampling_noise(SEED, range(CLOUD), (2,)))
     x_T = next(noises)
-    walk = algorithm2(perfect_model, schedule, x_T, noises, sampler=sampler, clip=False)
+    walk = algorithm2(denoise, x_T, noises, sampler)
     return torch.stack([x_T, *(state.x_t for state in walk)])
 
 
@@ -204,10 +204,10 @@ def solver_errors(method: str, spacing: str) -> list[float]:
     errors = []
     for count in COUNTS:
         steps = count // 2 if method == "heun" else count
-        schedule = respace(LINEAR, spaced_indices(1000, steps, spacing))
-        x_T = mixture_quantile(float(schedule.alphas_cumprod[-1]))
-        sampler = make_sampler(method)
-        *_, last = algorithm2(mixture_epsilon, schedule, x_T, iter(()), sampler=sampler, clip=False)
+        diffusion = Diffusion(LINEAR, clip=False).respaced(steps, spacing)
+        x_T = mixture_quantile(float(diffusion.schedule.alphas_cumprod[-1]))
+        denoise = Denoiser(mixture_epsilon, diffusion)
+        *_, last = algorithm2(denoise, x_T, iter(()), make_sampler(method))
         errors.append(float((last.x_t - exact).abs().mean()))
     return errors
 
@@ -251,10 +251,9 @@ def reconstructions() -> tuple[Tensor, list[tuple[int, Tensor, float]]]:
     x_0, labels = held_out.x[:RECONSTRUCTED], held_out.labels[:RECONSTRUCTED]
     found = []
     for steps in RECONSTRUCTION_STEPS:
-        schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), steps))
-        options = trained.options() | {"clip": False}
-        predict = predictor(trained.model, schedule, condition={"class_labels": labels}, **options)
-        back = reconstruct(predict, schedule, x_0)
+        diffusion = replace(trained.diffusion.respaced(steps), clip=False)
+        denoise = Denoiser(trained.model, diffusion, {"class_labels": labels})
+        back = reconstruct(denoise, x_0)
         error = float(((back - x_0) / 2).square().mean())
         found.append((steps, back, error))
     return x_0, found
@@ -283,9 +282,7 @@ INTERPOLATED_CLASSES = (2, 5)
 def interpolations() -> Tensor:
     """De cada clase, con slerp y en línea recta entre los mismos dos latentes: (N, 1, 8, 8)."""
     trained = models.load(MODEL)
-    schedule = respace(
-        trained.schedule, spaced_indices(len(trained.schedule), INTERPOLATED_STEPS, "trailing")
-    )
+    diffusion = trained.diffusion.respaced(INTERPOLATED_STEPS, "trailing")
     latents, labels = [], []
     for number, label in enumerate(INTERPOLATED_CLASSES):
         noise = next(sampling_noise(SEED, (2 * number, 2 * number + 1), trained.shape))
@@ -293,15 +290,8 @@ def interpolations() -> Tensor:
         straight = torch.stack([a + (b - a) * k / (POINTS - 1) for k in range(POINTS)])
         latents += [interpolate_latents(a, b, POINTS).flatten(0, 1), straight.flatten(0, 1)]
         labels += [label] * (2 * POINTS)
-    *_, last = algorithm2(
-        trained.model,
-        schedule,
-        torch.cat(latents),
-        iter(()),
-        sampler=partial(ddim, eta=0.0),
-        condition={"class_labels": torch.tensor(labels)},
-        **trained.options(),
-    )
+    denoise = Denoiser(trained.model, diffusion, {"class_labels": torch.tensor(labels)})
+    *_, last = algorithm2(denoise, torch.cat(latents), iter(()), ddim)
     return last.x_t
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lit.conditioning import null_condition
-from ddpm_lit.editing import noised_levels, repaint_path
+from ddpm_lit.editing import inpaint, noised_levels, redraw, repaint_path
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.sampling import sample
 from ddpm_lit.scheduler import make_schedule
@@ -34,12 +34,11 @@ def generate(indices: range, **options: Any) -> Tensor:
     nothing = torch.zeros(len(indices), dtype=torch.int64)
     return sample(
         trained.model,
-        trained.schedule,
+        trained.diffusion,
         trained.shape,
         indices=indices,
         condition=null_condition({"class_labels": nothing}, COLUMNS),
         steps=STEPS,
-        **trained.options(),
         **options,
     )
 
@@ -151,10 +150,7 @@ def filled() -> dict[str, Tensor]:
     def fill(resamplings: int, first: int = 0) -> Tensor:
         return generate(
             range(first, first + COLUMNS),
-            known=known,
-            mask=mask,
-            jump=JUMP,
-            resamplings=resamplings,
+            edit=inpaint(known, mask, jump=JUMP, resamplings=resamplings),
         )
 
     return {
@@ -199,10 +195,8 @@ def filled_emoji() -> dict[str, Tensor]:
         return trained.sample(
             range(first, first + COLUMNS),
             steps=STEPS,
-            known=known,
-            mask=mask,
-            jump=JUMP,
-            resamplings=EMOJI_RESAMPLINGS,
+            sampler="ddpm",
+            edit=inpaint(known, mask, jump=JUMP, resamplings=EMOJI_RESAMPLINGS),
             batch_size=COLUMNS,
             **asked,
         )
@@ -242,7 +236,7 @@ def strokes() -> Tensor:
 def redone() -> list[Tensor]:
     """Los trazos rehechos con cada fuerza."""
     guide = strokes()
-    return [generate(range(len(guide)), initial=guide, strength=strength) for strength in STRENGTHS]
+    return [generate(range(len(guide)), edit=redraw(guide, strength)) for strength in STRENGTHS]
 
 
 def draw_redone(palette: Palette) -> Figure:

@@ -8,9 +8,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ddpm_lit.backward import p_mean_variance, to_x_start
+from ddpm_lit.backward import p_mean_variance
 from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import sampling_noise
+from ddpm_lit.parametrisation import PARAMETRISATIONS
 from ddpm_lit.scheduler import make_schedule
 from scripts.build import models
 from scripts.figures.style import Palette, Row, canvas, image_table
@@ -43,7 +44,7 @@ def one_shot(label: int) -> OneShot:
     x_t = q_sample(trained.schedule, x_0, t, noise)
     with torch.no_grad():
         output = trained.model(x_t, t)
-    step = p_mean_variance(trained.schedule, output, x_t, t, **trained.options())
+    step = p_mean_variance(trained.diffusion, output, x_t, t)
     return OneShot(x_0, x_t, noise.expand_as(x_t), output, step.x_start)
 
 
@@ -85,9 +86,8 @@ def draw_amplification(palette: Palette) -> Figure:
         t = torch.arange(len(schedule))
         x_t = torch.zeros(len(t), 1, dtype=torch.float64)
         for prediction, label, color, dash in curves:
-            right, wrong = (
-                to_x_start(schedule, prediction, x_t + error, x_t, t) for error in (0, 1)
-            )
+            row = PARAMETRISATIONS[prediction]
+            right, wrong = (row.x_start(schedule, x_t + error, x_t, t) for error in (0, 1))
             panel.plot(
                 np.arange(1, 1001),
                 (wrong - right).abs()[:, 0],

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ddpm_lit.backward import fixed_variance
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2
-from ddpm_lit.scheduler import respace, spaced_indices
 from scripts.build import models, samples
 from scripts.figures.mosaic import mosaic, show_mosaic
 from scripts.figures.style import (
@@ -109,15 +108,15 @@ def draw_points(palette: Palette) -> Figure:
 def few_steps() -> tuple[Tensor, Tensor, Tensor, float]:
     """Con pocos pasos y el mismo ruido: el Algoritmo 2, sin z, con z también al final; y σ_1."""
     trained = models.load("swiss-roll")
-    indices = spaced_indices(len(trained.schedule), FEW_STEPS, "trailing")
-    schedule = respace(trained.schedule, indices)
+    diffusion = trained.diffusion.respaced(FEW_STEPS, "trailing")
+    denoise = Denoiser(trained.model, diffusion)
     noises = sampling_noise(samples.SEED, range(CLOUD), trained.shape)
     x_T = next(noises)
-    *_, usual = algorithm2(trained.model, schedule, x_T, noises, **trained.options())
+    *_, usual = algorithm2(denoise, x_T, noises)
     still = repeat(torch.zeros_like(x_T))
-    *_, without = algorithm2(trained.model, schedule, x_T, still, **trained.options())
+    *_, without = algorithm2(denoise, x_T, still)
     first = torch.zeros(1, dtype=torch.int64)
-    variance, _ = fixed_variance(schedule, trained.recipe.diffusion.variance, first, x_T)
+    variance, _ = diffusion.variance(diffusion.schedule, first, x_T)
     last_sigma = float(variance.sqrt())
     return usual.x_t, without.x_t, usual.x_t + last_sigma * next(noises), last_sigma
 

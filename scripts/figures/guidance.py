@@ -1,5 +1,6 @@
 """Guía: qué se muestrea al exagerar la condición, exacto, y lo que hace con los dígitos."""
 
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -9,15 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ddpm_lit.backward import to_score
+from ddpm_lit.backward import Denoiser, Model, Sampler, to_score
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import GaussianMixture
 from ddpm_lit.ddim import ddim
+from ddpm_lit.diffusion import Clip, Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import classifier_free, classifier_guided
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.noisy_classifier import NoisyClassifier, train_noisy_classifier
-from ddpm_lit.sampling import Model, algorithm2, ancestral
+from ddpm_lit.sampling import algorithm2, ancestral
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
 from scripts.build import models
 from scripts.figures.mixture import normal
@@ -133,14 +135,12 @@ def plane_samples(w: float) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     steps = 20 if SMOKE else 200
     noises = torch.randn(steps, CLOUD, 2, generator=generator, dtype=torch.float64)
-    *_, last = algorithm2(
+    denoise = Denoiser(
         guided_plane(w),
-        respace(PLANE, spaced_indices(1000, steps)),
-        noises[0],
-        iter(noises[1:]),
-        clip=False,
-        condition={"class_labels": torch.zeros(CLOUD, dtype=torch.int64)},
+        Diffusion(PLANE, clip=False).respaced(steps),
+        {"class_labels": torch.zeros(CLOUD, dtype=torch.int64)},
     )
+    *_, last = algorithm2(denoise, noises[0], iter(noises[1:]))
     return last.x_t
 
 
@@ -220,19 +220,13 @@ def draw_arrows(palette: Palette) -> Figure:
 # --- Dígitos ------------------------------------------------------------------------------------
 
 
-def walk(model: Model, labels: Tensor, **options: Any) -> Tensor:
+def walk(model: Model, labels: Tensor, sampler: Sampler = ddim, clip: Clip = True) -> Tensor:
     """Dígitos generados con DDIM sin azar, salvo que se diga otra cosa."""
     trained = models.load("digits-class")
-    schedule = respace(trained.schedule, spaced_indices(len(trained.schedule), STEPS))
+    diffusion = replace(trained.diffusion.respaced(STEPS), clip=clip)
     noises = sampling_noise(0, range(len(labels)), trained.shape)
-    *_, last = algorithm2(
-        model,
-        schedule,
-        next(noises),
-        noises,
-        condition={"class_labels": labels},
-        **{"sampler": ddim} | trained.options() | options,
-    )
+    denoise = Denoiser(model, diffusion, {"class_labels": labels})
+    *_, last = algorithm2(denoise, next(noises), noises, sampler)
     return last.x_t
 
 
@@ -299,8 +293,7 @@ def classifier_digits(scale: float) -> Tensor:
     guided = classifier_guided(
         trained.model,
         noisy_classifier().log_prob,
-        trained.schedule,
-        prediction=trained.recipe.diffusion.prediction,
+        trained.diffusion,
         scale=scale,
         null=partial(null_condition, num_classes=10),
     )

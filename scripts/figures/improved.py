@@ -40,7 +40,7 @@ class Learned(NamedTuple):
 def learned_v() -> Learned:
     """La v de los dígitos que la red no vio, y la que corresponde a los errores de su media."""
     trained = models.load("digits-learned")
-    schedule, options = trained.schedule, trained.options()
+    schedule, diffusion = trained.schedule, trained.diffusion
     x_0 = models.digits_split()[1].x[:HELD_OUT]
     noises = sampling_noise(2, range(len(x_0)), trained.shape)
     indices = np.unique(np.geomspace(2, len(schedule), INSTANTS).astype(int)) - 1
@@ -50,10 +50,9 @@ def learned_v() -> Learned:
         x_t = q_sample(schedule, x_0, t, next(noises))
         with torch.no_grad():
             output = trained.model(x_t, schedule.timesteps[t])
-        channels = split_output(output, x_t, options["variance"])[1]
-        assert channels is not None
+        channels = split_output(diffusion.variance, output, x_t)[1]
         v = (channels + 1) / 2
-        step = p_mean_variance(schedule, output, x_t, t, **options)
+        step = p_mean_variance(diffusion, output, x_t, t)
         error = (q_posterior(schedule, x_0, x_t, t).mean - step.mean).double().square().mean()
         small = schedule.posterior_variance[index]
         width = schedule.log_betas[index] - small.log()
@@ -70,11 +69,10 @@ def held_out_likelihood() -> Likelihood:
     data = models.digits_split()[1]
     return bits_per_dimension(
         trained.model,
-        trained.schedule,
+        trained.diffusion,
         data.x[:BOUND],
         levels=data.levels,
         batch_size=BOUND,
-        **trained.options(),
     )
 
 

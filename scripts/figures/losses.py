@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.losses import loss_weight, prior_term, vb_term, weighted_mse
 from ddpm_lit.noise import sampling_noise
@@ -35,7 +36,7 @@ class Errors(NamedTuple):
 def held_out_errors() -> Errors:
     """Los errores del modelo de dígitos con los que no vio al entrenar."""
     trained = models.load("digits")
-    schedule, options = trained.schedule, trained.options()
+    schedule = trained.schedule
     data = models.digits_split()[1]
     x_0 = data.x[:HELD_OUT]
     noises = sampling_noise(1, range(len(x_0)), trained.shape)
@@ -48,7 +49,8 @@ def held_out_errors() -> Errors:
         with torch.no_grad():
             output = trained.model(x_t, schedule.timesteps[t])
         squared.append(weighted_mse(output, noise))
-        terms.append(vb_term(schedule, output, x_0, x_t, t, levels=data.levels or 256, **options))
+        levels = data.levels or 256
+        terms.append(vb_term(trained.diffusion, output, x_0, x_t, t, levels=levels))
     return Errors(
         torch.from_numpy(indices),
         torch.stack(squared),
@@ -114,6 +116,7 @@ def draw_bound(palette: Palette) -> Figure:
 
 def draw_weights(palette: Palette) -> Figure:
     schedule = make_schedule("linear", 1000)
+    diffusion = Diffusion(schedule, "epsilon", "fixed_large")
     t = torch.arange(len(schedule))
     snr = schedule.snr
     curves = (
@@ -124,7 +127,7 @@ def draw_weights(palette: Palette) -> Figure:
     figure, axes = canvas(1, 2, height=3.6)
     for panel, space in zip(axes, (r"$\epsilon$", "$x_0$"), strict=True):
         for label, weighting, color, dash in curves:
-            weight = loss_weight(schedule, t, weighting=weighting, prediction="epsilon")
+            weight = loss_weight(diffusion, weighting)
             # Un error en x_0 es un error en ε multiplicado por la raíz de la SNR.
             values = weight * snr if space == "$x_0$" else weight
             panel.plot(t + 1, values, color=color, linestyle=dash, label=label)

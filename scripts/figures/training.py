@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, float64, nn
 
 from ddpm_lit.data import load_dataset
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.networks.ema import EMA
+from ddpm_lit.runs.train import train
 from ddpm_lit.sampling import sample
-from ddpm_lit.training import TrainStep, train
+from ddpm_lit.training import TrainStep
 from scripts.build import models
 from scripts.figures.style import Palette, canvas, comma, log_axis, show_points
 from scripts.site.project import profile
@@ -55,10 +57,10 @@ def learning() -> list[Tensor]:
     recipe = models.recipe("swiss-roll")
     networks: list[nn.Module] = []
 
-    def keep(state: TrainStep, ema: EMA) -> None:
-        if state.step + 1 in MOMENTS:
+    def keep(done: int, state: TrainStep, ema: EMA) -> None:
+        if done in MOMENTS:
             networks.append(copy.deepcopy(ema.model))
-        if state.step + 1 == MOMENTS[-1]:
+        if done == MOMENTS[-1]:
             raise _EnoughError
 
     with TemporaryDirectory() as folder, suppress(_EnoughError):
@@ -67,13 +69,11 @@ def learning() -> list[Tensor]:
     return [
         sample(
             network,
-            recipe.schedule(),
+            Diffusion(recipe.schedule(), variance="fixed_small", clip=False),
             (2,),
             indices=range(POINTS),
             steps=STEPS,
             batch_size=POINTS,
-            variance="fixed_small",
-            clip=False,
         )
         for network in networks
     ]
