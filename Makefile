@@ -28,10 +28,11 @@ browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan donde se cortaron
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m scripts.replicas
 
-lint: $(READY) ## ruff y mypy
+lint: $(READY) ## ruff, mypy y las paredes entre módulos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

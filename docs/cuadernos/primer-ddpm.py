@@ -34,8 +34,16 @@ import time
 import matplotlib.pyplot as plt
 import torch
 
-from ddpm_lit import EMA, UNet, UNetConfig, load_dataset, make_schedule, q_sample
-from ddpm_lit.backward import p_mean_variance
+from ddpm_lit import (
+    EMA,
+    Diffusion,
+    UNet,
+    UNetConfig,
+    load_dataset,
+    make_schedule,
+    p_mean_variance,
+    q_sample,
+)
 
 torch.manual_seed(0)
 
@@ -195,12 +203,13 @@ plt.show()
 # para verla.
 
 # %%
+proceso = Diffusion(schedule)  # la red predice ε, varianza pequeña y con recorte
 x = torch.randn(40, 1, 8, 8)
 pelicula = []
 with torch.no_grad():
     for indice in reversed(range(T)):
         t = torch.full((40,), indice)
-        paso_atras = p_mean_variance(schedule, ema.model(x, t), x, t, variance="fixed_small")
+        paso_atras = p_mean_variance(proceso, ema.model(x, t), x, t)
         x = paso_atras.mean
         if indice > 0:
             x = x + paso_atras.variance.sqrt() * torch.randn_like(x)
@@ -229,7 +238,7 @@ mostrar(x)
 # - **Sin ruido.** Quitad el `if` que suma ruido al generar. ¿Adónde van a parar todas las muestras?
 # - **Sin media móvil.** Generad con `red.eval()` en lugar de `ema.model`.
 # - **Otra predicción.** Haced que la red prediga $v = \sqrt{\bar\alpha_t}\,\epsilon -
-#   \sqrt{1-\bar\alpha_t}\,x_0$ (y decídselo a `p_mean_variance` con `prediction="v"`).
+#   \sqrt{1-\bar\alpha_t}\,x_0$ (y decídselo al proceso: `Diffusion(schedule, "v")`).
 #
 # En el paquete, estos dos bucles son las funciones `algorithm1` y `algorithm2`, y un entrenamiento
 # completo, con copias de seguridad y clases, es una orden: `ddpm-lit train digits-class`.

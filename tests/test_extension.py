@@ -1,0 +1,212 @@
+"""Una fila de cada tabla, añadida desde fuera del paquete: se entrena y se genera con ella."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ddpm_lit.backward import Denoiser
+from ddpm_lit.conditioning import CONDITIONS, Condition
+from ddpm_lit.data import DATASETS, Dataset
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.improved import LOSSES
+from ddpm_lit.losses import WEIGHTINGS, weighted_error
+from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.networks.registry import NETWORKS, Network
+from ddpm_lit.parametrisation import PARAMETRISATIONS, Parametrisation
+from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.runs.train import train
+from ddpm_lit.sampling import SAMPLERS
+from ddpm_lit.scheduler import BETAS, Schedule
+from ddpm_lit.variance import VARIANCES, Variance
+
+
+class Score(Parametrisation):
+    """El gradiente de log q(x_t): el ruido, cambiado de signo y de escala."""
+
+    name = "score"
+
+    def target(self, schedule: Schedule, x_start: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return -noise / schedule.at("sqrt_one_minus_alphas_cumprod", t, noise)
+
+    def x_start(self, schedule: Schedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        variance = 1 - schedule.at("alphas_cumprod", t, x_t)
+        return (x_t + variance * output) / schedule.at("sqrt_alphas_cumprod", t, x_t)
+
+    def slope(self, schedule: Schedule) -> Tensor:
+        bar = schedule.alphas_cumprod
+        return bar.sqrt() / (1 - bar)
+
+
+class Geometric(Variance):
+    """La media geométrica de las dos fijas."""
+
+    name = "geometric"
+
+    def __call__(self, schedule: Schedule, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        small, large = (
+            VARIANCES[name](schedule, t, like) for name in ("fixed_small", "fixed_large")
+        )
+        return (small[0] * large[0]).sqrt(), (small[1] + large[1]) / 2
+
+
+def square_root_betas(timesteps: int = 10) -> Tensor:
+    return torch.linspace(0.1, 0.8, timesteps, dtype=torch.float64) ** 2
+
+
+def by_variance(diffusion: Diffusion) -> Tensor:
+    """El peso que convierte el error del score en el del ruido."""
+    return 1 - diffusion.schedule.alphas_cumprod
+
+
+def huber(
+    diffusion: Diffusion,
+    output: Tensor,
+    x_start: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    *,
+    weighting: Any = "uniform",
+) -> Tensor:
+    return (1 + weighted_error(diffusion, output, x_start, noise, t, weighting)).sqrt() - 1
+
+
+def quiet(
+    denoise: Denoiser,
+    x_t: Tensor,
+    index: int,
+    noises: Iterator[Tensor],
+    previous: Tensor | None = None,
+    *,
+    amount: float = 0.5,
+) -> tuple[Tensor, Tensor]:
+    step = denoise(x_t, index)
+    if index == 0:
+        return step.mean, step.x_start
+    return step.mean + amount * step.variance.sqrt() * next(noises), step.x_start
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    width: int = 16
+    turned: bool = True
+
+
+class Tiny(nn.Module):
+    """Una red de fuera, con su propia condición."""
+
+    def __init__(self, config: TinyConfig) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(4, config.width), nn.SiLU(), nn.Linear(config.width, 2)
+        )
+
+    def forward(self, x: Tensor, t: Tensor, turn: Tensor) -> Tensor:
+        seen = torch.cat([x, t[:, None] / 10, turn.nan_to_num()[:, None]], dim=1)
+        out: Tensor = self.layers(seen)
+        return out
+
+
+def arcs(n: int = 64) -> Dataset:
+    turn = torch.linspace(-1, 1, n)
+    x = torch.stack([turn.cos(), turn.sin()], dim=1) * 0.9
+    return Dataset(x=x, conditions={"turn": turn})
+
+
+ROWS: tuple[tuple[dict[str, Any], str, Any], ...] = (
+    (BETAS, "square_root", square_root_betas),
+    (PARAMETRISATIONS, "score", Score()),
+    (VARIANCES, "geometric", Geometric()),
+    (WEIGHTINGS, "by_variance", by_variance),
+    (LOSSES, "huber", huber),
+    (SAMPLERS, "quiet", quiet),
+    (
+        CONDITIONS,
+        "turn",
+        Condition(
+            lambda value, num_classes: torch.full_like(value, torch.nan),
+            lambda config: bool(getattr(config, "turned", False)),
+        ),
+    ),
+    (NETWORKS, "tiny", Network(TinyConfig, Tiny, "out", lambda config: (2, 2))),
+    (DATASETS, "arcs", arcs),
+)
+
+TABLE: dict[str, Any] = {
+    "name": "de fuera",
+    "description": "Todo de fuera del paquete.",
+    "data": {"name": "arcs"},
+    "model": {"kind": "tiny"},
+    "diffusion": {
+        "schedule": "square_root",
+        "timesteps": 10,
+        "prediction": "score",
+        "variance": "geometric",
+        "weighting": "by_variance",
+        "loss": "huber",
+        "clip": False,
+    },
+    "training": {
+        "steps": 60,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "ema_decay": 0.5,
+        "condition_dropout": 0.2,
+    },
+    "sampling": {"sampler": "quiet", "guidance": 0.5},
+}
+
+
+@pytest.fixture
+def extended(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table, name, row in ROWS:
+        monkeypatch.setitem(table, name, row)
+
+
+@pytest.mark.usefixtures("extended")
+def test_one_row_of_each_kind_trains_and_samples(tmp_path: Path) -> None:
+    losses: list[float] = []
+    trained = train(
+        recipe_from_dict(TABLE),
+        tmp_path / "run",
+        device="cpu",
+        progress=False,
+        consumers=[lambda done, state, ema: losses.append(float(state.loss))],
+    )
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    save_model(tmp_path / "fuera.safetensors", trained.model, trained.recipe, trained.shape)
+    again = load_model(tmp_path / "fuera.safetensors")
+    assert again.sampling().sampler == "quiet"
+    denoise = Denoiser(again.guided(0.5), again.diffusion, {"turn": torch.full((500,), 0.8)})
+    x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    noises = iter(lambda: torch.randn(500, 2, generator=generator), None)
+    with torch.no_grad():
+        for index in reversed(range(10)):
+            x, _ = SAMPLERS["quiet"](denoise, x, index, noises)
+    # Lo generado mira hacia donde se pide, y no es la nube de partida.
+    assert x.isfinite().all()
+    assert x.mean(dim=0)[1] > 0.2
+    assert x.std() < 1
+
+
+@pytest.mark.usefixtures("extended")
+def test_a_row_of_another_file_is_missed_by_its_name() -> None:
+    del PARAMETRISATIONS["score"]
+    with pytest.raises(ValueError, match="no puede predecir «score».*Hay: epsilon"):
+        recipe_from_dict(TABLE)
+
+
+def test_a_row_needs_no_table() -> None:
+    diffusion = Diffusion(Schedule.from_betas(square_root_betas()), Score(), Geometric())
+    assert diffusion.prediction.name == "score"
+    assert diffusion.variance.name == "geometric"
+
+
+def test_the_score_is_refused_where_it_says_nothing() -> None:
+    with pytest.raises(ValueError, match="señal terminal nula"):
+        Diffusion(Schedule.from_betas([0.5, 1.0]), Score())
