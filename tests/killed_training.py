@@ -21,7 +21,9 @@ import torch
 
 import tiny
 from ddpm_lit.models.storage import load_model
-from ddpm_lit.training import CHECKPOINT, train, training_data
+from ddpm_lit.recipes.data import training_data
+from ddpm_lit.runs.checkpoint import CHECKPOINT
+from ddpm_lit.runs.train import Every, train
 
 KILLS = {"step": 3, "write": 2, "rename": 2, "time": 3}
 # Más de los que pueden dar, con suerte, todos los hijos que se matan: ninguno llega al final.
@@ -96,8 +98,7 @@ def main() -> None:
             run_dir,
             dataset=data,
             device="cpu",
-            checkpoint_every=checkpoint_every,
-            log_every=5,
+            every=Every(log=5, checkpoint=checkpoint_every),
             progress=False,
             consumers=consumers,
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import tiny
-from ddpm_lit.models.storage import (
-    FORMAT_VERSION,
-    load_checkpoint,
-    load_model,
-    read_header,
-    save_checkpoint,
-    save_model,
-    write_atomically,
-)
+from ddpm_lit.files.weights import FORMAT_VERSION, bare_state, write_atomically
+from ddpm_lit.models.storage import load_model, read_header, save_model
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict
+from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.recipes.recipe import Recipe
+from ddpm_lit.runs.checkpoint import State, load_checkpoint, save_checkpoint
 
 RECIPES = {"toy": (tiny.toy(), (2,)), "digits": (tiny.digits(), (1, 8, 8))}
 
@@ -48,15 +44,13 @@ class Parts:
         self.optimizer.step()
         self.ema.update(self.model)
 
-    def save(self, path: Path, *, step: int) -> None:
+    @property
+    def state(self) -> State:
+        return State(self.model, self.ema, self.optimizer)
+
+    def save(self, path: Path, *, step: int, **more: Any) -> None:
         save_checkpoint(
-            path,
-            model=self.model,
-            ema=self.ema,
-            optimizer=self.optimizer,
-            step=step,
-            recipe=self.recipe,
-            shape=self.shape,
+            path, self.state, step=step, recipe=self.recipe, shape=self.shape, **more
         )
 
     def tensors(self) -> list[torch.Tensor]:
@@ -79,21 +73,11 @@ def test_a_checkpoint_brings_everything_back(
     recipe, shape = case
     saved = Parts(recipe, shape, steps=3)
     path = tmp_path / "c.safetensors"
-    save_checkpoint(
-        path,
-        model=saved.model,
-        ema=saved.ema,
-        optimizer=saved.optimizer,
-        step=3,
-        recipe=recipe,
-        shape=shape,
-        provenance={"seconds": 1.5},
-    )
+    saved.save(path, step=3, provenance={"seconds": 1.5}, data={"count": 7})
     fresh = Parts(recipe, shape, steps=0)
-    step, provenance = load_checkpoint(
-        path, model=fresh.model, ema=fresh.ema, optimizer=fresh.optimizer, recipe=recipe
-    )
-    assert (step, provenance, fresh.ema.updates) == (3, {"seconds": 1.5}, 3)
+    header = load_checkpoint(path, fresh.state, recipe)
+    assert (header.kind, header.step, fresh.ema.updates) == ("checkpoint", 3, 3)
+    assert (header.provenance, header.data) == ({"seconds": 1.5}, {"count": 7})
     for parts in (saved, fresh):
         parts.step(shape)
     pairs = list(zip(saved.tensors(), fresh.tensors(), strict=True))
@@ -151,6 +135,62 @@ def test_the_file_is_plain_safetensors_with_the_names_of_the_network(tmp_path: P
     model = recipe.build_model()
     save_model(tmp_path / "m.safetensors", model, recipe, shape)
     assert load_file(tmp_path / "m.safetensors").keys() == model.state_dict().keys()
+
+
+# --- Redes envueltas ----------------------------------------------------------------------------
+
+
+WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "sin envolver": lambda model: model,
+    "compilada": lambda model: torch.compile(model, backend="eager"),  # type: ignore[return-value]
+    "repartida": lambda model: nn.DataParallel(model),
+    "repartida y compilada": lambda model: torch.compile(nn.DataParallel(model), backend="eager"),  # type: ignore[return-value]
+    "compilada y repartida": lambda model: nn.DataParallel(torch.compile(model, backend="eager")),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("average", [False, True], ids=["la red", "su EMA"])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_wrapped_network_is_saved_as_the_one_inside(
+    wrapper: str, average: bool, case: tuple[Recipe, tuple[int, ...]], tmp_path: Path
+) -> None:
+    recipe, shape = case
+    model = tiny.shaken(recipe)
+    wrapped = WRAPPERS[wrapper](model)
+    saved = EMA(wrapped).model if average else wrapped
+    path = tmp_path / "m.safetensors"
+    save_model(path, saved, recipe, shape)
+    loaded = load_model(path).model.state_dict()
+    assert loaded.keys() == model.state_dict().keys()
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded[name], value)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_checkpoint_of_a_wrapped_network_resumes_without_the_wrapper(
+    wrapper: str, tmp_path: Path
+) -> None:
+    recipe, shape = RECIPES["digits"]
+    parts = Parts(recipe, shape, steps=2)
+    path = tmp_path / "c.safetensors"
+    wrapped = WRAPPERS[wrapper](parts.model)
+    state = State(wrapped, EMA(wrapped), parts.optimizer)
+    save_checkpoint(path, state, step=2, recipe=recipe, shape=shape)
+    fresh = Parts(recipe, shape, steps=0)
+    load_checkpoint(path, fresh.state, recipe)
+    for name, value in parts.model.state_dict().items():
+        assert torch.equal(fresh.model.state_dict()[name], value)
+        assert torch.equal(fresh.ema.model.state_dict()[name], value)
+
+
+def test_a_network_with_a_part_called_module_is_not_a_wrapper() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(2, 2)
+            self.scale = nn.Parameter(torch.ones(2))
+
+    assert bare_state(Own()).keys() == {"module.weight", "module.bias", "scale"}
 
 
 # --- Escribir entero o no escribir --------------------------------------------------------------
@@ -291,9 +331,7 @@ def test_a_model_is_no_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_model(path, parts.model, recipe, shape)
     with pytest.raises(ValueError, match="guarda solo un modelo: no se puede reanudar"):
-        load_checkpoint(
-            path, model=parts.model, ema=parts.ema, optimizer=parts.optimizer, recipe=recipe
-        )
+        load_checkpoint(path, parts.state, recipe)
 
 
 def test_names_and_expectations_may_differ_when_resuming(tmp_path: Path) -> None:
@@ -301,12 +339,10 @@ def test_names_and_expectations_may_differ_when_resuming(tmp_path: Path) -> None
     parts = Parts(recipe, shape, steps=1)
     path = tmp_path / "c.safetensors"
     parts.save(path, step=1)
-    renamed = tiny.toy_table(steps=99) | {"name": "otra", "expect": {"cpu": {"loss": 1}}}
-    step, _ = load_checkpoint(
-        path,
-        model=parts.model,
-        ema=parts.ema,
-        optimizer=parts.optimizer,
-        recipe=recipe_from_dict(renamed),
-    )
-    assert step == 1
+    renamed = tiny.toy_table(steps=99) | {
+        "name": "otra",
+        "description": "Otra cosa.",
+        "expect": {"cpu": {"loss": 1}},
+        "sampling": {"sampler": "ddim", "steps": 5},
+    }
+    assert load_checkpoint(path, parts.state, recipe_from_dict(renamed)).step == 1

@@ -18,7 +18,7 @@ from ddpm_lit.evaluation.measure import (
     reference_data,
 )
 from ddpm_lit.losses import variational_bound
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import sampling_noise
 
 
@@ -163,12 +163,11 @@ def test_the_bits_are_those_of_the_bound_of_each_datum() -> None:
     with torch.no_grad():
         bound = variational_bound(
             model.model,
-            model.schedule,
+            model.diffusion,
             data.x,
             lambda _: next(noises),
             levels=17,
             condition={"class_labels": data.labels},
-            **model.options(),
         )
     total = bound.total.double()
     assert measured["total"] == pytest.approx(float(total.mean()), rel=1e-5)

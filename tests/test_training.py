@@ -18,21 +18,30 @@ from torch import Tensor, nn
 
 import tiny
 from ddpm_lit.data import Dataset, load_dataset
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.models.storage import load_model, read_header
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.noise import Stream, batch_indices, keyed_generator, training_draws
+from ddpm_lit.noise import (
+    Stream,
+    TrainingDraws,
+    batch_indices,
+    keyed_generator,
+    training_draws,
+)
+from ddpm_lit.recipes.data import training_data
+from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
+from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
+from ddpm_lit.runs.log import METRICS
+from ddpm_lit.runs.train import Every, learning_rate, train
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import (
-    CHECKPOINT,
-    METRICS,
-    MODEL,
+    ConditionDropout,
     TrainStep,
     algorithm1,
-    learning_rate,
-    train,
-    training_data,
+    gradient_step,
+    seeded,
 )
 
 RECIPES = {"toy": tiny.toy, "digits": tiny.digits}
@@ -85,18 +94,18 @@ def linear_model() -> nn.Module:
 @pytest.mark.parametrize("prediction", ["epsilon", "x_start"])
 def test_one_step_is_the_gradient_of_the_simple_loss(prediction: str) -> None:
     schedule = make_schedule("linear", 100)
+    diffusion = Diffusion(schedule, prediction)
     x_0 = torch.rand(6, 2) * 2 - 1
     model, twin = linear_model(), linear_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    (step,) = algorithm1(
-        model, schedule, [{"x": x_0}], optimizer, prediction=prediction, seed=7, first_step=5
-    )
+    draw = TrainingDraws(7, step=5)
+    (step,) = algorithm1(model, diffusion, [{"x": x_0}], draw, gradient_step(optimizer))
 
     t, noise = training_draws(7, 5, range(6), (2,), 100)
     wanted = {"epsilon": noise, "x_start": x_0}[prediction]
     loss = (twin(q_sample(schedule, x_0, t, noise), t) - wanted).square().mean()
     loss.backward()
-    assert step.step == 5
+    assert draw.step == 6
     assert torch.allclose(step.loss, loss.detach(), rtol=1e-6)
     norm = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm()
     assert torch.allclose(step.grad_norm, norm, rtol=1e-5)
@@ -105,32 +114,41 @@ def test_one_step_is_the_gradient_of_the_simple_loss(prediction: str) -> None:
 
 
 def test_it_yields_one_step_per_batch_and_the_caller_can_stop() -> None:
-    schedule = make_schedule("linear", 100)
+    diffusion = Diffusion(make_schedule("linear", 100))
     model = linear_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
+    taken = 0
+
     def batches() -> Any:
+        nonlocal taken
         while True:
+            taken += 1
             yield {"x": torch.zeros(4, 2)}
 
-    steps = algorithm1(model, schedule, batches(), optimizer)
-    assert [next(steps).step for _ in range(3)] == [0, 1, 2]
+    draw = TrainingDraws()
+    steps = algorithm1(model, diffusion, batches(), draw, gradient_step(optimizer))
+    for done in (1, 2, 3):
+        assert isinstance(next(steps), TrainStep)
+        assert (taken, draw.step) == (done, done)
 
 
 def test_the_gradient_is_clipped_to_the_norm_that_is_asked() -> None:
-    schedule = make_schedule("linear", 100)
+    diffusion = Diffusion(make_schedule("linear", 100))
     model = linear_model()
     before = [p.detach().clone() for p in model.parameters()]
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     batch = {"x": torch.ones(4, 2)}
-    (step,) = algorithm1(model, schedule, [batch], optimizer, grad_clip=1e-3)
+    descend = gradient_step(optimizer, clip=1e-3)
+    (step,) = algorithm1(model, diffusion, [batch], TrainingDraws(), descend)
     moved = torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)])
     assert step.grad_norm > 1e-2
     assert math.isclose(float(moved.norm().detach()), 1e-3, rel_tol=1e-2)
 
 
 def test_the_network_receives_the_original_time_and_the_condition() -> None:
-    schedule = make_schedule("cosine", 50)
+    whole = Diffusion(make_schedule("cosine", 50))
+    short = whole.respaced(5)
     layer = nn.Linear(2, 2)
     seen: dict[str, Tensor] = {}
 
@@ -141,13 +159,16 @@ def test_the_network_receives_the_original_time_and_the_condition() -> None:
     labels = torch.arange(5)
     batch = {"x": torch.zeros(5, 2), "class_labels": labels}
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    list(algorithm1(model, schedule, [batch], optimizer, seed=3))
-    assert torch.equal(seen["class_labels"], labels)
-    assert torch.equal(seen["t"], training_draws(3, 0, range(5), (2,), 50)[0])
+    for diffusion in (whole, short):
+        draw = TrainingDraws(3)
+        list(algorithm1(model, diffusion, [batch], draw, gradient_step(optimizer)))
+        drawn = training_draws(3, 0, range(5), (2,), len(diffusion.schedule))[0]
+        assert torch.equal(seen["class_labels"], labels)
+        assert torch.equal(seen["t"], diffusion.schedule.original(drawn))
 
 
 def test_dropout_depends_on_the_seed_and_the_step_only() -> None:
-    schedule = make_schedule("cosine", 50)
+    diffusion = Diffusion(make_schedule("cosine", 50))
 
     def losses(first_step: int, disturb: bool) -> list[float]:
         torch.manual_seed(1)
@@ -155,11 +176,11 @@ def test_dropout_depends_on_the_seed_and_the_step_only() -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         found = []
         for state in algorithm1(
-            lambda x, t: model(x),
-            schedule,
+            seeded(lambda x, t: model(x), step=first_step),
+            diffusion,
             [{"x": torch.ones(4, 2)}] * 3,
-            optimizer,
-            first_step=first_step,
+            TrainingDraws(step=first_step),
+            gradient_step(optimizer),
         ):
             found.append(float(state.loss))
             if disturb:
@@ -180,8 +201,56 @@ def test_every_step_has_a_dropout_of_its_own() -> None:
 
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     batches = [{"x": torch.ones(4, 2)}] * 3
-    list(algorithm1(model, make_schedule("cosine", 50), batches, optimizer))
+    diffusion = Diffusion(make_schedule("cosine", 50))
+    list(algorithm1(seeded(model), diffusion, batches, TrainingDraws(), gradient_step(optimizer)))
     assert len({tuple(mask.tolist()) for mask in masks}) == 3
+
+
+def test_every_epoch_has_times_and_noise_of_its_own() -> None:
+    """Llamado época a época, con el mismo azar, sigue donde estaba: nada se repite."""
+    diffusion = Diffusion(make_schedule("cosine", 50))
+    layer = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
+    draw, dropout = TrainingDraws(7), ConditionDropout(0.5, dict, seed=7)
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def remembered(x_0: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
+        seen.append(draw(x_0, timesteps))
+        return seen[-1]
+
+    epoch = [{"x": torch.zeros(6, 2)}] * 2
+    for _ in range(3):
+        batches = map(dropout, epoch)
+        descend = gradient_step(optimizer)
+        list(algorithm1(lambda x, t: layer(x), diffusion, batches, remembered, descend))
+    assert draw.step == dropout.step == len(seen) == 6
+    for step, (t, noise) in enumerate(seen):
+        expected = training_draws(7, step, range(6), (2,), 50)
+        assert torch.equal(t, expected[0])
+        assert torch.equal(noise, expected[1])
+    assert len({tuple(noise.flatten().tolist()) for _, noise in seen}) == 6
+
+
+def test_the_global_generator_of_torch_is_left_alone(tmp_path: Path) -> None:
+    recipe = tiny.digits(steps=2, condition_dropout=0.5)
+    assert recipe.model.options["dropout"] > 0
+    before = torch.get_rng_state()
+    run(recipe, tmp_path, every=Every(log=1, checkpoint=1, sample=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+    layer = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    before = torch.get_rng_state()
+    list(
+        algorithm1(
+            seeded(lambda x, t: nn.functional.dropout(layer(x), 0.5)),
+            Diffusion(make_schedule("cosine", 50)),
+            [{"x": torch.ones(4, 2)}] * 2,
+            TrainingDraws(),
+            gradient_step(optimizer),
+        )
+    )
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # --- La tasa de aprendizaje ---------------------------------------------------------------------
@@ -208,7 +277,7 @@ def test_learning_rate_without_warm_up_starts_at_its_value() -> None:
 
 
 def test_what_a_training_leaves(tmp_path: Path) -> None:
-    trained = run(tiny.toy(), tmp_path / "a", checkpoint_every=5, log_every=4)
+    trained = run(tiny.toy(), tmp_path / "a", every=Every(log=4, checkpoint=5))
     assert {file.name for file in (tmp_path / "a").iterdir()} == {CHECKPOINT, METRICS, MODEL}
     lines = metrics(tmp_path / "a")
     assert [line["step"] for line in lines] == [4, 5, 8, 10, 12]
@@ -234,15 +303,15 @@ def test_the_logged_loss_is_the_mean_since_the_last_line(tmp_path: Path) -> None
     run(
         tiny.toy(),
         tmp_path,
-        log_every=4,
-        consumers=[lambda state, ema: losses.append(float(state.loss))],
+        every=Every(log=4),
+        consumers=[lambda done, state, ema: losses.append(float(state.loss))],
     )
     for index, line in enumerate(metrics(tmp_path)):
         assert line["loss"] == pytest.approx(sum(losses[4 * index : 4 * index + 4]) / 4, rel=1e-5)
 
 
 def test_the_loss_goes_down(tmp_path: Path) -> None:
-    run(tiny.toy(steps=300, learning_rate=5e-3, batch_size=64), tmp_path, log_every=10)
+    run(tiny.toy(steps=300, learning_rate=5e-3, batch_size=64), tmp_path, every=Every(log=10))
     lines = metrics(tmp_path)
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
 
@@ -252,9 +321,7 @@ def test_neither_logs_nor_samples_nor_checkpoints_change_the_result(tmp_path: Pa
     run(
         tiny.digits(steps=5),
         tmp_path / "b",
-        checkpoint_every=1,
-        log_every=1,
-        sample_every=2,
+        every=Every(log=1, checkpoint=1, sample=2),
         tensorboard=True,
     )
     assert_same_files(tmp_path / "a", tmp_path / "b")
@@ -265,7 +332,7 @@ def test_neither_logs_nor_samples_nor_checkpoints_change_the_result(tmp_path: Pa
 
 
 def test_points_are_drawn_as_a_cloud(tmp_path: Path) -> None:
-    run(tiny.toy(steps=2), tmp_path, sample_every=2)
+    run(tiny.toy(steps=2), tmp_path, every=Every(sample=2))
     with Image.open(tmp_path / "samples" / "0000002.png") as image:
         assert image.mode == "RGB"
 
@@ -275,7 +342,7 @@ def test_the_data_are_taken_in_the_order_of_the_seed(tmp_path: Path) -> None:
     recipe = tiny.toy(steps=2)
     data = training_data(recipe)
     seen: list[Tensor] = []
-    run(recipe, tmp_path, consumers=[lambda state, ema: seen.append(state.loss)])
+    run(recipe, tmp_path, consumers=[lambda done, state, ema: seen.append(state.loss)])
 
     torch.manual_seed(recipe.seed)
     model = recipe.build_model()
@@ -289,7 +356,11 @@ def test_the_data_are_taken_in_the_order_of_the_seed(tmp_path: Path) -> None:
     expected = [
         state.loss
         for state in algorithm1(
-            model, recipe.schedule(), batches(), optimizer, prediction="v", grad_clip=1.0
+            model,
+            recipe.make_diffusion(),
+            batches(),
+            TrainingDraws(recipe.seed),
+            gradient_step(optimizer, clip=1.0),
         )
     ]
     assert torch.allclose(torch.stack(seen), torch.stack(expected), rtol=1e-6)
@@ -346,9 +417,9 @@ class Stop(Exception):
     pass
 
 
-def stop_after(step: int) -> Callable[[TrainStep, EMA], None]:
-    def consumer(state: TrainStep, ema: EMA) -> None:
-        if state.step + 1 == step:
+def stop_after(step: int) -> Callable[[int, TrainStep, EMA], None]:
+    def consumer(done: int, state: TrainStep, ema: EMA) -> None:
+        if done == step:
             raise Stop
 
     return consumer
@@ -359,8 +430,8 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(kind: str, tmp_path: P
     recipe = RECIPES[kind](steps=7)
     run(recipe, tmp_path / "entera")
 
-    def interrupt(state: TrainStep, ema: EMA) -> None:
-        if state.step == 2:
+    def interrupt(done: int, state: TrainStep, ema: EMA) -> None:
+        if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt, match=r"tras el paso 3.*misma orden.*checkpoint"):
@@ -373,7 +444,7 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(kind: str, tmp_path: P
 
 
 def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
-    def interrupt(state: TrainStep, ema: EMA) -> None:
+    def interrupt(done: int, state: TrainStep, ema: EMA) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -386,11 +457,12 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 def test_lines_after_the_checkpoint_are_dropped_when_resuming(tmp_path: Path) -> None:
     with pytest.raises(Stop):
-        run(tiny.toy(), tmp_path, checkpoint_every=4, log_every=2, consumers=[stop_after(7)])
+        every = Every(log=2, checkpoint=4)
+        run(tiny.toy(), tmp_path, every=every, consumers=[stop_after(7)])
     assert [line["step"] for line in metrics(tmp_path)] == [2, 4, 6]
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 7, "lo')
-    run(tiny.toy(), tmp_path, log_every=6)
+    run(tiny.toy(), tmp_path, every=Every(log=6))
     assert [line["step"] for line in metrics(tmp_path)] == [2, 4, 6, 12]
 
 
@@ -421,6 +493,54 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         run(tiny.toy(learning_rate=0.5), tmp_path)
 
 
+def test_the_path_of_a_training_may_start_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "casa"))
+    monkeypatch.chdir(tmp_path)
+    run(tiny.toy(steps=1), Path("~/runs/a"))
+    assert {file.name for file in (tmp_path / "casa/runs/a").iterdir()} == {
+        CHECKPOINT,
+        METRICS,
+        MODEL,
+    }
+    assert not Path("~").exists()
+    assert load_model("~/runs/a/model.safetensors").recipe == tiny.toy(steps=1)
+    assert read_header("~/runs/a/model.safetensors").step == 1
+
+
+# --- Partir de otros pesos ----------------------------------------------------------------------
+
+
+def test_a_resumed_training_still_says_where_its_weights_came_from(tmp_path: Path) -> None:
+    first = run(tiny.toy(steps=3), tmp_path / "primero")
+    recipe = tiny.toy(steps=4)
+    with pytest.raises(Stop):
+        run(
+            recipe,
+            tmp_path / "parado",
+            weights=first,
+            every=Every(checkpoint=2),
+            consumers=[stop_after(3)],
+        )
+    assert read_header(tmp_path / "parado" / CHECKPOINT).step == 2
+    resumed = run(recipe, tmp_path / "parado")
+    whole = run(recipe, tmp_path / "entero", weights=first)
+    assert_same_files(tmp_path / "entero", tmp_path / "parado")
+    for trained in (whole, resumed, load_model(tmp_path / "parado" / MODEL)):
+        assert trained.provenance["steps"] == 4
+        assert trained.provenance["continues"] == first.provenance
+    assert first.provenance["continues"] is None
+
+
+def test_weights_are_refused_where_there_is_a_checkpoint(tmp_path: Path) -> None:
+    first = run(tiny.toy(steps=1), tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(ValueError, match=r"ya hay un checkpoint y se piden además pesos de partida"):
+        run(tiny.toy(steps=2), tmp_path, weights=first)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
 # --- Lo que va mal ------------------------------------------------------------------------------
 
 
@@ -440,7 +560,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     recipe = tiny.toy()
     data = poisoned(4, training_data(recipe))
     with pytest.raises(FloatingPointError, match=r"La pérdida del paso 5 .*learning_rate") as error:
-        run(recipe, tmp_path, dataset=data, checkpoint_every=3, log_every=20)
+        run(recipe, tmp_path, dataset=data, every=Every(log=20, checkpoint=3))
     assert str(tmp_path / CHECKPOINT) in str(error.value)
     assert read_header(tmp_path / CHECKPOINT).step == 3
     assert all(value.isfinite().all() for value in load_file(tmp_path / CHECKPOINT).values())
@@ -460,8 +580,37 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
 
     monkeypatch.setattr(ddpm_lit.training.nn.utils, "clip_grad_norm_", broken)
     with pytest.raises(FloatingPointError, match=r"El gradiente del paso 1 .*ningún checkpoint"):
-        run(tiny.toy(), tmp_path, checkpoint_every=1)
+        run(tiny.toy(), tmp_path, every=Every(checkpoint=1))
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("kind", ["señales", "imágenes de dos canales"])
+def test_samples_that_cannot_be_drawn_are_refused_before_training(
+    kind: str, tmp_path: Path
+) -> None:
+    if kind == "señales":
+        table = tiny.toy_table(steps=1)
+        table["model"]["options"]["dim"] = 7
+        data = Dataset(x=torch.rand(20, 7) * 2 - 1)
+    else:
+        table = tiny.digits(steps=1).to_dict()
+        table["model"]["options"] |= {"in_channels": 2, "num_classes": None}
+        data = Dataset(x=torch.rand(20, 2, 8, 8) * 2 - 1)
+    recipe = recipe_from_dict(table)
+    seen: list[int] = []
+    consumers = [lambda done, state, ema: seen.append(done)]
+    with pytest.raises(ValueError, match=r"solo se dibujan.*every\.sample = 0"):
+        run(
+            recipe,
+            tmp_path / "a",
+            dataset=data,
+            every=Every(sample=1),
+            consumers=consumers,
+        )
+    assert seen == []
+    assert not (tmp_path / "a").exists()
+    run(recipe, tmp_path / "a", dataset=data, consumers=consumers)
+    assert seen == [1]
 
 
 def test_without_tensorboard_the_message_says_how_to_install_it(
