@@ -197,7 +197,7 @@ def test_one_row_of_each_kind_trains_and_samples(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("extended")
 def test_a_row_of_another_file_is_missed_by_its_name() -> None:
     del PARAMETRISATIONS["score"]
-    with pytest.raises(ValueError, match="no puede predecir «score».*Hay: epsilon"):
+    with pytest.raises(ValueError, match=r"no puede predecir «score».*Hay: epsilon"):
         recipe_from_dict(TABLE)
 
 

@@ -380,10 +380,10 @@ def bits_per_dimension(
                 for name, value in (condition or {}).items()
             },
         )
-        totals.append(bound.total.double().cpu())
-        prior += float(bound.prior.double().sum()) / len(x)
-        terms += bound.terms.double().sum(dim=0).cpu() / len(x)
-        errors += bound.x_start_errors.double().sum(dim=0).cpu() / len(x)
+        totals.append(bound.total.cpu().double())
+        prior += float(bound.prior.cpu().double().sum()) / len(x)
+        terms += bound.terms.cpu().double().sum(dim=0) / len(x)
+        errors += bound.x_start_errors.cpu().double().sum(dim=0) / len(x)
     return Likelihood(torch.cat(totals), prior, terms, errors)
 
 

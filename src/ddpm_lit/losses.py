@@ -165,7 +165,7 @@ def weighted_error(
     """
     schedule = diffusion.schedule
     target = diffusion.prediction.target(schedule, x_start, noise, t)
-    weight = loss_weight(diffusion, weighting).to(t.device, torch.float32)
+    weight = loss_weight(diffusion, weighting).to(torch.float32).to(t.device)
     return weighted_mse(output, target, weight[t])
 
 

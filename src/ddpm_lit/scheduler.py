@@ -251,9 +251,7 @@ class Schedule:
                 "Los índices originales deben ser estrictamente crecientes y han llegado "
                 f"{self.timesteps.tolist()[:12]}."
             )
-        object.__setattr__(
-            self, "betas", self.betas.detach().to("cpu", torch.float64)
-        )
+        object.__setattr__(self, "betas", self.betas.detach().cpu().double())
         object.__setattr__(
             self, "timesteps", self.timesteps.detach().to("cpu", torch.int64)
         )
@@ -460,7 +458,9 @@ class Schedule:
             )
         key = (name, like.dtype, like.device)
         if key not in self._tables:
-            self._tables[key] = getattr(self, name).to(like.device, like.dtype)
+            # Primero el tipo: no todos los dispositivos tienen float64.
+            table: Tensor = getattr(self, name)
+            self._tables[key] = table.to(like.dtype).to(like.device)
         return self._tables[key][t.to(like.device)].reshape(
             -1, *[1] * (like.ndim - 1)
         )

@@ -157,6 +157,8 @@ def train_command(
     click.echo(f"{chosen.name}: {chosen.description}")
     for line in expectation_lines(chosen):
         click.echo(line)
+    # Antes de borrar nada: los pesos pueden ser los de este mismo checkpoint.
+    weights = None if start.weights is None else open_model(start.weights)
     _announce(folder / CHECKPOINT, start)
     visible = sys.stderr.isatty()
     every = Every(
@@ -167,7 +169,7 @@ def train_command(
     trained = train(
         chosen,
         folder,
-        weights=None if start.weights is None else open_model(start.weights),
+        weights=weights,
         device=device,
         every=every,
         tensorboard=tensorboard,

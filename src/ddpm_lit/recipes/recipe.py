@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddpm_lit.ddim import check_eta
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.improved import LOSSES, TIMESTEP_SAMPLINGS, make_loss
 from ddpm_lit.losses import Loss, loss_weight
 from ddpm_lit.networks.registry import NETWORKS
 from ddpm_lit.recipes.fields import build
-from ddpm_lit.sampling import SAMPLERS
+from ddpm_lit.sampling import make_sampler
 from ddpm_lit.scheduler import SPACINGS, Schedule, make_schedule
 from ddpm_lit.tables import options_of, row
 
@@ -142,7 +141,9 @@ class SamplingConfig:
     interval: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        row(SAMPLERS, self.sampler, "No hay ningún sampler")
+        make_sampler(
+            self.sampler, **({} if self.eta is None else {"eta": self.eta})
+        )
         _check(
             self.spacing in SPACINGS,
             "sampling.spacing",
@@ -155,8 +156,6 @@ class SamplingConfig:
             self.steps,
             "un número positivo",
         )
-        if self.eta is not None:
-            check_eta(self.eta)
 
 
 @dataclass(frozen=True)
