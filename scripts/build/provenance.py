@@ -61,11 +61,11 @@ def code_hash(*entries: str) -> str:
 
 
 def recipe_digest(name: str) -> str:
-    """Huella de los valores de una receta del paquete; sus textos no cuentan."""
+    """Huella de lo que entrena una receta del paquete: ni sus textos ni cómo se genera cuentan."""
     path = ROOT / "src" / "ddpm_lit" / "recipes" / f"{name}.toml"
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    for text in ("description", "expect"):
-        table.pop(text, None)
+    for free in ("description", "expect", "sampling"):
+        table.pop(free, None)
     return digest(json.dumps(table, sort_keys=True), profile())
 
 

@@ -23,7 +23,7 @@ from ddpm_lit.backward import (
     split_output,
 )
 from ddpm_lit.diffusion import Diffusion
-from ddpm_lit.forward import q_mean_variance, q_sample
+from ddpm_lit.forward import check_shapes, q_mean_variance, q_sample
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule
 from ddpm_lit.tables import row
@@ -164,6 +164,7 @@ def weighted_error(
         Pérdidas float32 (B,).
     """
     schedule = diffusion.schedule
+    check_shapes(t, x_start=x_start, noise=noise)
     target = diffusion.prediction.target(schedule, x_start, noise, t)
     weight = loss_weight(diffusion, weighting).to(torch.float32).to(t.device)
     return weighted_mse(output, target, weight[t])

@@ -87,6 +87,7 @@ def evaluate_command(
     count = amount.count or 0
     trained = open_model(model, where)
     config = trained.sampling(**generation.changes())
+    generation.check(config.guidance)
     train_set, held_out = reference_data(trained, data)
     classifier = feature_network(
         train_set, note=lambda text: click.echo(text, err=True)

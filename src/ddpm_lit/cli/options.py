@@ -58,9 +58,12 @@ class Generation:
                 f"--eta es el azar de ddim, y «{self.sampler}» no lo tiene: quita --eta o añade "
                 "--sampler ddim."
             )
-        if self.guidance_rescale is not None and self.guidance == 0:
+
+    def check(self, guidance: float) -> None:
+        """Rechaza corregir la guía si, con lo que se pide y lo que lleva el modelo, no la hay."""
+        if self.guidance_rescale is not None and guidance == 0:
             raise click.UsageError(
-                "--guidance-rescale corrige la guía, y no la hay: quita --guidance 0."
+                "--guidance-rescale corrige la guía, y no la hay: añade --guidance."
             )
 
     def changes(self) -> dict[str, Any]:

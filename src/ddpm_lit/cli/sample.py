@@ -221,6 +221,7 @@ def sample_command(
     total = amount.count or _default_count(trained, turns)
     changes = _changes(generation, editing, trained)
     config = trained.sampling(**changes)
+    generation.check(config.guidance)
     steps = config.steps or len(trained.schedule)
     edit = _edit(trained, editing, steps)
     film = _Film(len(edit.path(steps)))
