@@ -162,6 +162,9 @@ def weighted_error(
 
     Returns:
         Pérdidas float32 (B,).
+
+    Raises:
+        ValueError: si el peso no existe o las formas no casan.
     """
     schedule = diffusion.schedule
     check_shapes(t, x_start=x_start, noise=noise)
