@@ -5,10 +5,10 @@ se comprueban las palabras que no pueden faltar.
 """
 
 import math
-import os
 import re
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +18,39 @@ from PIL import Image
 from torch import nn
 
 import tiny
-from ddpm_lit.backward import (
-    convert,
-    fixed_variance,
-    p_mean_variance,
-    to_epsilon,
-    to_x_start,
-)
+from ddpm_lit.backward import p_mean_variance
 from ddpm_lit.cli import main
 from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.files.images import grid, load_picture, points_image, save_gif, to_uint8
 from ddpm_lit.forward import q_mean_variance, q_sample, q_step
+from ddpm_lit.improved import make_loss
 from ddpm_lit.losses import (
     discretized_gaussian_log_likelihood,
     loss_weight,
-    training_target,
+    simple_loss,
     weighted_mse,
 )
 from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.models.pretrained import load_pretrained
-from ddpm_lit.models.storage import Trained, load_model, save_model
+from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.networks.mlp import MLP, MLPConfig
-from ddpm_lit.noise import Stream, batch_indices, keyed_generator, sampling_noise, training_draws
+from ddpm_lit.noise import (
+    Stream,
+    TrainingDraws,
+    batch_indices,
+    keyed_generator,
+    sampling_noise,
+    training_draws,
+)
+from ddpm_lit.parametrisation import convert, to_epsilon
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.recipes.recipe import load_recipe
-from ddpm_lit.sampling import ancestral, sample
+from ddpm_lit.recipes.reading import load_recipe
+from ddpm_lit.runs.checkpoint import MODEL
+from ddpm_lit.runs.train import Every, train
+from ddpm_lit.sampling import ancestral, make_sampler, sample
 from ddpm_lit.scheduler import (
     Schedule,
     constant_betas,
@@ -55,11 +62,12 @@ from ddpm_lit.scheduler import (
     sigmoid_betas,
     spaced_indices,
 )
-from ddpm_lit.training import train
+from ddpm_lit.training import algorithm1, gradient_step
 from ddpm_lit.unet import UNet, UNetConfig
 
 LINEAR = make_schedule("linear", 100)
 ZERO_SNR = rescale_zero_terminal_snr(LINEAR)
+PROCESS = Diffusion(LINEAR)
 X = torch.zeros(4, 3)
 T = torch.tensor([0, 1, 50, 99])
 SMALL = {
@@ -81,8 +89,24 @@ def zeros(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(x)
 
 
+class Wrapped:
+    """Lo que devuelven las redes de otras bibliotecas: el tensor va en `sample`."""
+
+    def __init__(self, sample: torch.Tensor) -> None:
+        self.sample = sample
+
+
+def wrapping(x: torch.Tensor, t: torch.Tensor) -> Wrapped:
+    return Wrapped(x)
+
+
 def sampled(**options: Any) -> torch.Tensor:
-    return sample(zeros, LINEAR, (2,), **{"indices": range(2)} | options)
+    return sample(zeros, PROCESS, (2,), **{"indices": range(2)} | options)
+
+
+def trained_on(batch: Any, model: Any = zeros) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    list(algorithm1(model, PROCESS, [batch], TrainingDraws(), gradient_step(optimizer)))
 
 
 # Nombre del caso, lo que se hace, y las palabras del mensaje.
@@ -232,29 +256,44 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     # --- backward
     "una predicción que no existe": (
-        lambda: to_x_start(LINEAR, "ruido", X, X, T),
+        lambda: Diffusion(LINEAR, "ruido"),
         ValueError,
         "no puede predecir «ruido».*epsilon, x_start, v, posterior_mean",
     ),
     "ε con señal terminal nula": (
-        lambda: p_mean_variance(ZERO_SNR, X, X, T, prediction="epsilon"),
+        lambda: Diffusion(ZERO_SNR, "epsilon"),
         ValueError,
-        "no se puede predecir ε.*Usa la predicción «v» o «x_start»",
+        "no se puede predecir «epsilon».*Usa la predicción «v» o «x_start»",
     ),
-    "convertir a ε con señal terminal nula": (
-        lambda: convert(ZERO_SNR, X, X, T, "epsilon", "v"),
+    "convertir a lo que no existe": (
+        lambda: convert(LINEAR, X, X, T, "epsilon", "ruido"),
         ValueError,
-        "no se puede predecir ε",
+        "«ruido».*epsilon, x_start, v, posterior_mean",
     ),
     "una varianza que no existe": (
-        lambda: fixed_variance(LINEAR, "learned", T, X),
+        lambda: Diffusion(LINEAR, "epsilon", "aprendida"),
         ValueError,
-        "«learned» la aprende la red.*fixed_small, fixed_large",
+        "ninguna varianza «aprendida».*fixed_small, fixed_large, learned",
+    ),
+    "un recorte que no lo es": (
+        lambda: Diffusion(LINEAR, clip="no"),
+        TypeError,
+        "clip es 'no' y debe ser True, False o una función",
     ),
     "la red responde con otra forma": (
-        lambda: p_mean_variance(LINEAR, torch.zeros(4, 6), X, T),
+        lambda: p_mean_variance(PROCESS, torch.zeros(4, 6), X, T),
         ValueError,
         r"salida de la red tiene forma \(4, 6\) y x_t tiene \(4, 3\)",
+    ),
+    "la red no responde con un tensor": (
+        lambda: p_mean_variance(PROCESS, Wrapped(X), X, T),
+        TypeError,
+        r"ha devuelto un Wrapped y debe devolver un tensor.*\.sample",
+    ),
+    "generar con una red que no responde con un tensor": (
+        lambda: sample(wrapping, PROCESS, (2,), indices=range(2)),
+        TypeError,
+        r"ha devuelto un Wrapped y debe devolver un tensor.*\.sample",
     ),
     "ε de formas que no casan": (
         lambda: to_epsilon(LINEAR, torch.zeros(4, 1), X, T),
@@ -263,14 +302,29 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     # --- losses
     "un peso que no existe": (
-        lambda: loss_weight(LINEAR, T, weighting="p2"),
+        lambda: loss_weight(PROCESS, "p2"),
         ValueError,
         "ningún peso «p2».*uniform, vlb, min_snr",
     ),
-    "min-SNR para la media": (
-        lambda: loss_weight(LINEAR, T, weighting="min_snr", prediction="posterior_mean"),
+    "el peso de la cota con una varianza que se aprende": (
+        lambda: loss_weight(Diffusion(LINEAR, variance="learned"), "vlb"),
         ValueError,
-        "min-SNR.*Cambia la predicción",
+        "«vlb» se calcula con una varianza fija y «learned» la aprende la red",
+    ),
+    "una pérdida que no existe": (
+        lambda: make_loss("mae"),
+        ValueError,
+        "ninguna pérdida «mae».*mse, hybrid, vlb",
+    ),
+    "una opción que la pérdida no tiene": (
+        lambda: make_loss("mse", vlb_weight=1.0),
+        ValueError,
+        "«mse» no admite «vlb_weight»",
+    ),
+    "la pérdida de lo que no es un tensor": (
+        lambda: simple_loss(PROCESS, Wrapped(X), X, X, T),
+        TypeError,
+        r"ha devuelto un Wrapped y debe devolver un tensor.*\.sample",
     ),
     "una salida que no es como el objetivo": (
         lambda: weighted_mse(torch.zeros(4, 1), X),
@@ -283,7 +337,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"pesos tienen forma \(3,\) y se espera \(4,\)",
     ),
     "un objetivo con ruido de otra forma": (
-        lambda: training_target(LINEAR, "v", X, torch.zeros(4, 1), T),
+        lambda: simple_loss(Diffusion(LINEAR, "v"), X, X, torch.zeros(4, 1), T),
         ValueError,
         "«noise» tiene forma",
     ),
@@ -393,7 +447,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "«class_labels» tiene 3 filas y se han pedido 2",
     ),
     "una red que devuelve otra forma": (
-        lambda: sample(lambda x, t: x[:, :1], LINEAR, (2,), indices=range(2)),
+        lambda: sample(lambda x, t: x[:, :1], PROCESS, (2,), indices=range(2)),
         ValueError,
         r"salida de la red tiene forma \(2, 1\)",
     ),
@@ -406,6 +460,21 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: DIGITS.sample(2, class_labels=[3, 10]),
         ValueError,
         "clases de 0 a 9 y se ha pedido la 10",
+    ),
+    "pedir una clase con decimales": (
+        lambda: DIGITS.sample(2, class_labels=3.7),
+        TypeError,
+        r"clases son números enteros y ha llegado 3\.7",
+    ),
+    "una opción que no existe al generar": (
+        lambda: DIGITS.sample(2, pasos=3),
+        ValueError,
+        "No existe la opción «pasos» al generar.*steps",
+    ),
+    "una opción que el sampler no tiene": (
+        lambda: make_sampler("heun", eta=0.5),
+        ValueError,
+        "«heun» no admite «eta»",
     ),
     # --- datos
     "datos fuera de [-1, 1]": (
@@ -491,9 +560,44 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"No existe la imagen «a\.png»",
     ),
     "guardar cada cero pasos": (
-        lambda: train(tiny.toy(), "x", checkpoint_every=0),
+        lambda: train(tiny.toy(), "x", every=Every(checkpoint=0)),
         ValueError,
-        "«checkpoint_every» vale 0 y debe ser al menos 1",
+        "«checkpoint» vale 0 y debe ser al menos 1",
+    ),
+    "apuntar cada medio paso": (
+        lambda: Every(log=0.5),
+        TypeError,
+        r"«log» debe ser un número entero y ha llegado 0\.5",
+    ),
+    "dibujar muestras que no se dibujan": (
+        lambda: train(
+            load_recipe("swiss-roll", overrides={"model.options.dim": 7}),
+            "x",
+            dataset=Dataset(x=torch.zeros(4, 7)),
+            every=Every(sample=1),
+        ),
+        ValueError,
+        r"forma \(7,\) y solo se dibujan.*every\.sample = 0",
+    ),
+    "un lote que es una tupla": (
+        lambda: trained_on((X, T)),
+        TypeError,
+        r"debe ser un diccionario con los datos en «x» y ha llegado un tuple.*conviértelas",
+    ),
+    "un lote que es un tensor": (
+        lambda: trained_on(X),
+        TypeError,
+        "debe ser un diccionario con los datos en «x» y ha llegado un Tensor",
+    ),
+    "un lote sin datos": (
+        lambda: trained_on({"imagen": X}),
+        TypeError,
+        "ha llegado un diccionario con 'imagen'",
+    ),
+    "entrenar una red que no responde con un tensor": (
+        lambda: trained_on({"x": X}, wrapping),
+        TypeError,
+        r"ha devuelto un Wrapped y debe devolver un tensor.*\.sample",
     ),
     "una red con clases y datos sin ellas": (
         lambda: train(tiny.digits(), "x", dataset=Dataset(x=torch.zeros(4, 1, 8, 8))),
@@ -595,10 +699,20 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         2,
         "no es un valor de TOML",
     ),
-    "una clase que no es un número": (
-        "sample toy.safetensors --class gato",
+    "una clase que no dice nada": (
+        "sample toy.safetensors --class 3,,4",
         2,
-        "«gato» no dice qué clases",
+        "«» no dice qué clases.*o un nombre",
+    ),
+    "el nombre de una clase que no hay": (
+        "sample condicional.safetensors --class lobo",
+        1,
+        "«condicional» no conoce la clase «lobo». Conoce: gato, perro",
+    ),
+    "el nombre de una clase de quien no sabe sus nombres": (
+        "sample toy.safetensors --class gato",
+        1,
+        "«toy» no conoce la clase «gato».*Pide un número",
     ),
     "un intervalo al revés": ("sample toy.safetensors --class 9-0", 2, "«9-0» no dice qué clases"),
     "una imagen con otra extensión": (
@@ -667,7 +781,11 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         2,
         "--eta es el azar de ddim, y «heun» no lo tiene",
     ),
-    "eta con el de siempre": ("sample toy.safetensors --eta 1", 2, "añade --sampler ddim"),
+    "eta con el de siempre": (
+        "sample toy.safetensors --sampler ddpm --eta 1",
+        2,
+        "añade --sampler ddim",
+    ),
     "una eta mayor que 1": (
         "sample toy.safetensors --sampler ddim --eta 1.5",
         2,
@@ -830,7 +948,16 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         2,
         r"«medidas\.txt» debe acabar en \.json",
     ),
-    "medir con eta y sin ddim": ("evaluate toy.safetensors --eta 0.5", 2, "quita --eta"),
+    "medir con eta y sin ddim": (
+        "evaluate toy.safetensors --sampler ddpm --eta 0.5",
+        2,
+        "quita --eta",
+    ),
+    "medir con una guía que no hay": (
+        "evaluate toy.safetensors --guidance-rescale 0.5",
+        2,
+        "no la hay: añade --guidance",
+    ),
     # --- train desde otros pesos
     "partir de unos pesos que no existen": (
         "train swiss-roll --weights nada",
@@ -842,9 +969,22 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         1,
         "no es la de los pesos de partida.*«toy»",
     ),
+    "partir de unos pesos donde ya hay un checkpoint": (
+        "train toy.toml --run-dir empezado --weights toy.safetensors",
+        2,
+        "«empezado» ya hay un checkpoint.*--weights no serviría de nada.*--restart",
+    ),
+    "empezar de cero con unos pesos que no hay": (
+        "train toy.toml --run-dir empezado --restart --weights nada",
+        1,
+        "No existe el modelo «nada»",
+    ),
     "información de lo que no existe": ("info nada", 1, "No hay ninguna receta «nada»"),
     "información de una carpeta sin nada": ("info vacia", 1, "no es la de un entrenamiento"),
 }
+
+
+NAMES = ("gato", "perro", *map(str, range(2, 10)))
 
 
 @pytest.fixture(scope="module")
@@ -854,7 +994,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(path / "toy.safetensors", TOY.model, TOY.recipe, TOY.shape)
     save_model(path / "senal.safetensors", TOY.model, TOY.recipe, (7,))
     for recipe in (tiny.conditional(num_classes=10), tiny.reader(), tiny.enlarger()):
-        save_model(path / f"{recipe.name}.safetensors", recipe.build_model(), recipe, (1, 8, 8))
+        save_model(
+            path / f"{recipe.name}.safetensors",
+            recipe.build_model(),
+            recipe,
+            (1, 8, 8),
+            data={"label_names": NAMES if recipe.name == "condicional" else ()},
+        )
     for name, side, shade in (
         ("foto", 8, 90),
         ("negro", 8, 0),
@@ -867,6 +1013,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hole.save(path / "hueco.png")
     (path / "roto.safetensors").write_bytes(b"esto no es un modelo")
     (path / "vacia").mkdir()
+    shipped = resources.files("ddpm_lit.recipes") / "swiss-roll.toml"
+    (path / "toy.toml").write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+    train(
+        load_recipe(path / "toy.toml", profile="smoke", overrides={"training.steps": 1}),
+        path / "empezado",
+        device="cpu",
+        progress=False,
+    )
+    (path / "empezado" / MODEL).unlink()
     return path
 
 
@@ -875,7 +1030,7 @@ def test_the_command_explains(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    before = sorted(os.listdir(folder))
+    before = sorted(folder.rglob("*"))
     line, code, words = COMMANDS[name]
     with pytest.raises(SystemExit) as stop:
         main(line.split(" "))
@@ -887,7 +1042,7 @@ def test_the_command_explains(
     # Lo que se ha hecho con una imagen se dice antes, con su nombre delante.
     said = [line for line in errors.strip().splitlines() if not line.startswith("«")]
     assert len(said) == 1 or code == 2
-    assert sorted(os.listdir(folder)) == before
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_missing_extra_says_how_to_install_it(

@@ -49,9 +49,7 @@ class Parts:
         return State(self.model, self.ema, self.optimizer)
 
     def save(self, path: Path, *, step: int, **more: Any) -> None:
-        save_checkpoint(
-            path, self.state, step=step, recipe=self.recipe, shape=self.shape, **more
-        )
+        save_checkpoint(path, self.state, step=step, recipe=self.recipe, shape=self.shape, **more)
 
     def tensors(self) -> list[torch.Tensor]:
         moments = [
@@ -143,7 +141,7 @@ def test_the_file_is_plain_safetensors_with_the_names_of_the_network(tmp_path: P
 WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "sin envolver": lambda model: model,
     "compilada": lambda model: torch.compile(model, backend="eager"),  # type: ignore[return-value]
-    "repartida": lambda model: nn.DataParallel(model),
+    "repartida": nn.DataParallel,
     "repartida y compilada": lambda model: torch.compile(nn.DataParallel(model), backend="eager"),  # type: ignore[return-value]
     "compilada y repartida": lambda model: nn.DataParallel(torch.compile(model, backend="eager")),  # type: ignore[arg-type]
 }

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from ddpm_lit.cli import main
 from ddpm_lit.cli.options import SAMPLERS, SPACINGS
 from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
 from ddpm_lit.data import DATASETS
+from ddpm_lit.editing import inpaint, redraw
 from ddpm_lit.evaluation import measure as evaluation
 from ddpm_lit.evaluation.measure import conditions_of, reference_data
 from ddpm_lit.evaluation.metrics import (
@@ -42,10 +44,12 @@ from ddpm_lit.files.images import grid, save_png
 from ddpm_lit.models import pretrained
 from ddpm_lit.models.storage import load_model, read_header, save_model
 from ddpm_lit.noise import batch_indices
-from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict, recipe_names
+from ddpm_lit.recipes.reading import recipe_from_dict, recipe_names
+from ddpm_lit.recipes.recipe import Recipe, SamplingConfig
+from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
+from ddpm_lit.runs.log import METRICS
 from ddpm_lit.sampling import SAMPLERS as LIBRARY_SAMPLERS
 from ddpm_lit.scheduler import SPACINGS as LIBRARY_SPACINGS
-from ddpm_lit.training import CHECKPOINT, METRICS, MODEL
 
 CATALOGUE = LOCALE / "es" / "LC_MESSAGES" / f"{DOMAIN}.po"
 ENGLISH = re.compile(
@@ -157,6 +161,27 @@ def test_train_leaves_a_model_and_says_how_to_sample_from_it(run: Callable[..., 
     assert Path("muestras.png").is_file()
 
 
+def test_the_command_that_is_suggested_can_be_pasted(run: Callable[..., Result]) -> None:
+    done = run("train", "toy.toml", "--run-dir", "mis puntos/el 1º", "--set", "training.steps=1")
+    line = done.out.strip().splitlines()[-1]
+    assert "'mis puntos/el 1º/model.safetensors'" in line
+    name, *words = shlex.split(line)
+    assert (name, words[0]) == ("ddpm-lit", "sample")
+    assert run(*words, "-n", "3", "--steps", "2").code == 0
+    assert "toy: Puntos" in run("info", *words[1:]).out
+
+
+def test_paths_may_start_at_home(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "casa"))
+    done = run("train", "toy.toml", "--run-dir", "~/puntos", "--set", "training.steps=1")
+    assert done.code == 0
+    assert (tmp_path / "casa/puntos" / MODEL).is_file()
+    assert not Path("~").exists()
+    assert run("sample", "~/puntos", "-n", "3", "--steps", "2").code == 0
+
+
 def test_train_overrides_any_value(run: Callable[..., Result]) -> None:
     done = run(
         "train",
@@ -229,7 +254,7 @@ def test_ctrl_c_before_the_first_step(
     def interrupt(*_: Any, **__: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("ddpm_lit.training.load_dataset", interrupt)
+    monkeypatch.setattr("ddpm_lit.recipes.data.load_dataset", interrupt)
     stopped = run("train", "toy.toml")
     assert (stopped.code, stopped.err.strip()) == (130, "Interrumpido.")
 
@@ -243,6 +268,14 @@ def test_restart_forgets_the_checkpoint(run: Callable[..., Result]) -> None:
     assert again.code == 0
     assert "Se empieza de cero" in again.out
     assert read_header(Path("runs/toy") / MODEL).recipe.seed == 1
+
+
+def test_restarting_from_the_weights_of_the_same_folder(run: Callable[..., Result]) -> None:
+    run("train", "toy.toml", "--set", "training.steps=2", "--set", "training.decay=constant")
+    Path("runs/toy", MODEL).unlink()
+    done = run("train", "toy.toml", "--weights", "runs/toy", "--restart")
+    assert done.code == 0
+    assert read_header(Path("runs/toy") / MODEL).provenance["continues"]["steps"] == 2
 
 
 # --- sample -------------------------------------------------------------------------------------
@@ -410,6 +443,80 @@ def test_every_sampler_has_its_steps(run: Callable[..., Result], images: str, sa
     )
 
 
+def owner() -> str:
+    """Un modelo que dice cómo se genera con él, y cómo se llaman sus clases."""
+    recipe = tiny.conditional("propio", num_classes=10)
+    own = SamplingConfig("ddim", steps=6, eta=0.5, spacing="trailing", guidance=1.5, rescale=0.7)
+    recipe = replace(recipe, sampling=own)
+    names = ["gato", "perro", "oso polar", *map(str, range(3, 10))]
+    save_model(
+        "propio.safetensors",
+        tiny.shaken(recipe),
+        recipe,
+        (1, 8, 8),
+        {"steps": 1, "seconds": 2.0},
+        data={"label_names": names},
+    )
+    return "propio.safetensors"
+
+
+def test_if_nothing_is_said_a_model_samples_as_it_likes(run: Callable[..., Result]) -> None:
+    model = owner()
+    done = run("sample", model, "-n", "2")
+    assert "2 muestras en 6 pasos de ddim" in done.out
+    assert torch.equal(
+        tensors(run, model, "-n", "2"),
+        load_model(model).sample(
+            2,
+            sampler="ddim",
+            steps=6,
+            eta=0.5,
+            spacing="trailing",
+            guidance=1.5,
+            rescale=0.7,
+            device="cpu",
+        ),
+    )
+    # Otro sampler olvida los pasos y el azar; el resto, lo que no se diga, sigue.
+    assert (
+        "2 muestras en 20 pasos de ddpm" in run("sample", model, "-n", "2", "--sampler", "ddpm").out
+    )
+    assert torch.equal(
+        tensors(run, model, "-n", "2", "--sampler", "heun", "--steps", "3", "--guidance", "0"),
+        load_model(model).sample(
+            2, sampler="heun", steps=3, spacing="trailing", guidance=0, rescale=0.7, device="cpu"
+        ),
+    )
+
+
+def test_evaluate_samples_as_the_model_likes(run: Callable[..., Result], quick: None) -> None:
+    done = run("evaluate", owner(), "-n", "4", "--out", "m.json")
+    assert done.code == 0, done.err
+    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    own = {name: report[name] for name in ("sampler", "steps", "eta", "spacing", "guidance")}
+    assert own == {
+        "sampler": "ddim",
+        "steps": 6,
+        "eta": 0.5,
+        "spacing": "trailing",
+        "guidance": 1.5,
+    }
+
+
+def test_classes_are_asked_by_their_name(run: Callable[..., Result]) -> None:
+    model = owner()
+    words = (model, "-n", "4", "--steps", "2")
+    by_name = tensors(run, *words, "--class", "oso polar, gato", "--class", "5-6")
+    assert load_file("t.safetensors")["class_labels"].tolist() == [2, 0, 5, 6]
+    assert torch.equal(by_name, tensors(run, *words, "--class", "2,0,5,6"))
+
+
+def test_eta_alone_asks_for_ddim(run: Callable[..., Result], images: str) -> None:
+    words = (images, "-n", "2", "--steps", "5", "--eta", "0.5")
+    assert "2 muestras en 5 pasos de ddim" in run("sample", *words).out
+    assert torch.equal(tensors(run, *words), tensors(run, *words, "--sampler", "ddim"))
+
+
 def test_eta_and_spacing_reach_the_sampler(run: Callable[..., Result], images: str) -> None:
     words = (images, "-n", "2", "--steps", "5", "--sampler", "ddim")
     options = {"steps": 5, "sampler": "ddim", "device": "cpu"}
@@ -447,7 +554,7 @@ def test_inpainting_keeps_what_is_known_and_invents_the_rest(
     mask = torch.zeros(1, 8, 8)
     mask[:, :4] = 1
     expected = load_model(model).sample(
-        3, known=photo, mask=mask, steps=20, jump=5, resamplings=5, device="cpu"
+        3, edit=inpaint(photo, mask, jump=5, resamplings=5), steps=20, device="cpu"
     )
     assert torch.equal(samples, expected)
     # Con 20 niveles, 3 saltos de 5 que se repiten 4 veces más.
@@ -491,11 +598,11 @@ def test_a_picture_is_redone_as_much_as_it_is_asked(
     model = saved(tiny.conditional(dropout=0.0))
     words = (model, "-n", "2", "--from-image", "foto.png")
     samples = tensors(run, *words, "--strength", "0.25")
-    expected = load_model(model).sample(2, initial=photo, strength=0.25, device="cpu")
+    expected = load_model(model).sample(2, edit=redraw(photo, 0.25), device="cpu")
     assert torch.equal(samples, expected)
     done = run("sample", *words, "--animation", "a.gif")
     assert "2 muestras en 12 pasos" in done.out
-    assert "a.gif: 13 fotogramas, de la imagen a x_0." in done.out
+    assert "a.gif: 13 fotogramas, de la imagen con ruido a x_0." in done.out
 
 
 def test_a_model_that_enlarges_takes_a_picture(

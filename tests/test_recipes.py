@@ -14,16 +14,17 @@ import tiny
 from ddpm_lit.backward import split_output
 from ddpm_lit.data import DATASETS, load_dataset
 from ddpm_lit.data.conditions import conditioned
+from ddpm_lit.losses import loss_weight
 from ddpm_lit.networks.mlp import MLP, MLPConfig
-from ddpm_lit.recipes.recipe import (
+from ddpm_lit.parametrisation import PARAMETRISATIONS
+from ddpm_lit.recipes.data import with_text
+from ddpm_lit.recipes.reading import (
     PROFILES,
-    Recipe,
-    TrainingConfig,
     load_recipe,
     recipe_from_dict,
     recipe_names,
 )
-from ddpm_lit.training import with_text
+from ddpm_lit.recipes.recipe import Recipe, SamplingConfig, TrainingConfig
 from ddpm_lit.unet import UNet
 
 SHIPPED = recipe_names()
@@ -60,7 +61,7 @@ def test_the_network_of_every_shipped_recipe_takes_its_data(name: str) -> None:
         assert recipe.model.options["num_classes"] == data.num_classes
     model, x = recipe.build_model(), batch.pop("x")
     output = model(x, torch.tensor([0, recipe.diffusion.timesteps - 1]), **batch)
-    assert split_output(output, x, recipe.diffusion.variance)[0].shape == x.shape
+    assert split_output(recipe.make_diffusion().variance, output, x)[0].shape == x.shape
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -145,7 +146,10 @@ def test_defaults_are_the_documented_ones() -> None:
     assert recipe.training.batch_size == 128
     assert recipe.training.ema_decay == 0.9999
     assert recipe.diffusion.schedule == "linear"
-    assert recipe.diffusion.variance == "fixed_large"
+    assert recipe.diffusion.variance == "fixed_small"
+    assert recipe.sampling == SamplingConfig()
+    assert (recipe.sampling.sampler, recipe.sampling.steps) == ("ddpm", None)
+    assert recipe.sampling.guidance == 0.0
     assert recipe.seed == 0
     assert recipe.data.held_out == 0.0
 
@@ -203,10 +207,10 @@ def changed(**values: Any) -> Recipe:
         ({"training__grad_clip": -1.0}, r"«training\.grad_clip».*0 o un número positivo"),
         ({"training__ema_decay": 1.0}, r"«training\.ema_decay».*sin el 1"),
         ({"training__betas": [0.9]}, r"«training\.betas».*dos números"),
-        ({"training__decay": "steps"}, r"«training\.decay».*constant, cosine o linear"),
+        ({"training__decay": "steps"}, r"«training\.decay».*'steps'.*constant, cosine, linear"),
         ({"data__held_out": 1.0}, r"«data\.held_out».*sin el 1"),
         ({"seed": -1}, "«seed».*-1.*entre 0 y 2"),
-        ({"model__kind": "gan"}, r"«model\.kind».*'gan'.*unet o mlp"),
+        ({"model__kind": "gan"}, r"ninguna red \(model\.kind\) «gan».*unet, mlp"),
         ({"model__options": {"ancho": 3}}, r"«model\.options\.ancho»"),
         ({"model__options": {"width": 7}}, "width vale 7.*par"),
         ({"model__options": {"depth": 0}}, "depth vale 0"),
@@ -214,15 +218,25 @@ def changed(**values: Any) -> Recipe:
         ({"diffusion__timesteps": 0}, "T debe ser un entero positivo"),
         ({"diffusion__options": {"beta": 1}}, "cosine.*no admite las opciones.*beta"),
         ({"diffusion__prediction": "ruido"}, "no puede predecir «ruido».*epsilon"),
-        ({"diffusion__variance": "aprendida"}, "«diffusion.variance».*fixed_small"),
-        ({"diffusion__weighting": "p2"}, "«diffusion.weighting».*uniform, vlb, min_snr"),
         (
-            {"diffusion__weighting": "min_snr", "diffusion__prediction": "posterior_mean"},
-            "min-SNR está definido para ε, x₀ y v",
+            {"diffusion__variance": "aprendida"},
+            "ninguna varianza «aprendida».*fixed_small, fixed_large, learned",
         ),
+        ({"diffusion__weighting": "p2"}, "ningún peso «p2».*uniform, vlb, min_snr"),
+        (
+            {"diffusion__weighting": "vlb", "diffusion__loss": "vlb"},
+            r"La pérdida «vlb» ya trae sus pesos y diffusion\.weighting es «vlb»",
+        ),
+        ({"sampling__pasos": 3}, r"«sampling\.pasos».*sampling\.steps"),
+        ({"sampling__sampler": "euler"}, "ningún sampler «euler».*ddpm, ddim"),
+        ({"sampling__steps": 0}, r"«sampling\.steps».*un número positivo"),
+        ({"sampling__steps": 1.5}, r"«sampling\.steps» debe ser un número entero.*1\.5"),
+        ({"sampling__spacing": "raro"}, r"«sampling\.spacing».*'raro'.*linspace, leading"),
+        ({"sampling__sampler": "ddim", "sampling__eta": 1.5}, r"η va de 0.*1\.5"),
+        ({"sampling__sampler": "heun", "sampling__eta": 0.5}, "«heun» no admite «eta»"),
         (
             {"diffusion__options": {"zero_terminal_snr": True}, "diffusion__prediction": "epsilon"},
-            "no se puede predecir ε.*«v» o «x_start»",
+            "no se puede predecir «epsilon».*«v» o «x_start»",
         ),
     ],
     ids=str,
@@ -230,6 +244,14 @@ def changed(**values: Any) -> Recipe:
 def test_values_that_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         changed(**values)
+
+
+def test_min_snr_is_defined_for_every_prediction() -> None:
+    for prediction in PARAMETRISATIONS:
+        recipe = changed(diffusion__weighting="min_snr", diffusion__prediction=prediction)
+        weight = loss_weight(recipe.make_diffusion(), "min_snr")
+        assert weight.shape == (20,)
+        assert (weight > 0).all()
 
 
 @pytest.mark.parametrize("name", ["name", "data", "model", "diffusion", "training"])
@@ -248,6 +270,19 @@ def test_unknown_names_come_with_a_suggestion() -> None:
         load_recipe("nada.toml")
     with pytest.raises(ValueError, match=r"ningún perfil «tpu».*smoke, cpu, gpu"):
         load_recipe("digits", profile="tpu")
+
+
+def test_files_as_other_programs_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Con marca de orden de bytes, con la extensión en mayúsculas, o en la carpeta de casa."""
+    text = (resources.files("ddpm_lit.recipes") / "digits.toml").read_text(encoding="utf-8")
+    path = tmp_path / "RECETA.TOML"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert load_recipe(path) == load_recipe("digits")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_recipe("~/RECETA.TOML") == load_recipe("digits")
+    assert load_recipe(Path("~/RECETA.TOML")) == load_recipe("digits")
 
 
 def test_files_that_are_not_toml(tmp_path: Path) -> None:

@@ -536,7 +536,9 @@ def test_a_resumed_training_still_says_where_its_weights_came_from(tmp_path: Pat
 def test_weights_are_refused_where_there_is_a_checkpoint(tmp_path: Path) -> None:
     first = run(tiny.toy(steps=1), tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(ValueError, match=r"ya hay un checkpoint y se piden además pesos de partida"):
+    with pytest.raises(
+        ValueError, match=r"ya hay un checkpoint y se piden además pesos de partida"
+    ):
         run(tiny.toy(steps=2), tmp_path, weights=first)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
