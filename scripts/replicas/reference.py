@@ -22,6 +22,7 @@ from scripts.replicas.measures import (
     likelihood_images,
     likelihoods,
     reference,
+    requested_classes,
     unseen,
 )
 
@@ -106,20 +107,34 @@ def schedule_facts() -> dict[str, dict[str, float]]:
 def copying() -> dict[str, dict[str, float]]:
     """La distancia de Fréchet de unos dígitos de entrenamiento sacados con repetición.
 
-    Es lo que sacaría quien solo copiara: a los de entrenamiento y a los apartados, con tantas
-    copias como dígitos apartados hay y con tantas como muestras se piden a los modelos.
+    Es lo que sacaría quien solo copiara, con las mismas clases que se piden a los modelos: a los
+    de entrenamiento y a los apartados, con tantas copias como dígitos apartados hay y con tantas
+    como muestras se piden.
     """
+    labels = digits()[0].labels
+    assert labels is not None
+    rows = [(labels == label).nonzero().flatten() for label in range(10)]
     generator = torch.Generator().manual_seed(0)
     found: dict[str, dict[str, float]] = {"train": {}, "held_out": {}}
     for count in (len(unseen()), SAMPLES):
-        draws = [
-            reference()[torch.randint(len(reference()), (count,), generator=generator)]
-            for _ in range(DRAWS)
-        ]
-        for name, target in (("train", reference()), ("held_out", unseen())):
-            distances = [frechet_distance(copies, target) for copies in draws]
-            found[name][str(count)] = sum(distances) / DRAWS
+        distances: dict[str, list[float]] = {name: [] for name in found}
+        for _ in range(DRAWS):
+            copies = reference()[_rows_of(requested_classes(count), rows, generator)]
+            distances["train"].append(frechet_distance(copies, reference()))
+            distances["held_out"].append(frechet_distance(copies, unseen()))
+        for name, measured in distances.items():
+            found[name][str(count)] = sum(measured) / DRAWS
     return found
+
+
+def _rows_of(wanted: Tensor, rows: list[Tensor], generator: torch.Generator) -> Tensor:
+    """Una fila al azar de cada clase pedida."""
+    chosen = torch.rand(len(wanted), generator=generator)
+    sizes = torch.tensor([len(each) for each in rows])[wanted]
+    positions = (chosen * sizes).long().tolist()
+    return torch.stack(
+        [rows[label][i] for label, i in zip(wanted.tolist(), positions, strict=True)]
+    )
 
 
 def reference_rows() -> dict[str, Any]:
