@@ -104,6 +104,16 @@ def schedule_facts() -> dict[str, dict[str, float]]:
     return found
 
 
+def rounding_bits(facts: dict[str, dict[str, float]]) -> float:
+    r"""Bits de más del coseno por cada unidad de error de $\epsilon$ con poco ruido.
+
+    Con el tiempo continuo la cota es $\frac{1}{2}\int \mathrm{MSE}_\epsilon\,d\log\mathrm{SNR}$
+    nats por dimensión; si el error no cambia entre los dos $\mathrm{SNR}_1$, lo que se añade es
+    $\frac{1}{2}\log_2$ de su cociente por ese error.
+    """
+    return 0.5 * math.log2(facts["cosine"]["snr_1"] / facts["linear"]["snr_1"])
+
+
 def copying() -> dict[str, dict[str, float]]:
     """La distancia de Fréchet de unos dígitos de entrenamiento sacados con repetición.
 
@@ -129,7 +139,7 @@ def copying() -> dict[str, dict[str, float]]:
 
 def _rows_of(wanted: Tensor, rows: list[Tensor], generator: torch.Generator) -> Tensor:
     """Una fila al azar de cada clase pedida."""
-    chosen = torch.rand(len(wanted), generator=generator)
+    chosen = torch.rand(len(wanted), generator=generator, dtype=torch.float64)
     sizes = torch.tensor([len(each) for each in rows])[wanted]
     positions = (chosen * sizes).long().tolist()
     return torch.stack(
@@ -139,9 +149,11 @@ def _rows_of(wanted: Tensor, rows: list[Tensor], generator: torch.Generator) -> 
 
 def reference_rows() -> dict[str, Any]:
     """Todo lo anterior."""
+    facts = schedule_facts()
     return {
         "bits": ignorance(),
         "independent": independent_bits(),
-        "schedules": schedule_facts(),
+        "schedules": facts,
+        "rounding_bits": rounding_bits(facts),
         "copies": copying(),
     }
