@@ -217,7 +217,7 @@ def draw_bits(palette: Palette) -> Figure:
         for steps, color, marker in zip((STEPS, LONG_STEPS), palette.series, MARKERS, strict=False)
     ]
     panel.set(yticks=range(len(networks)), yticklabels=list(networks), xlabel="bits por dimensión")
-    panel.invert_yaxis()
+    panel.set_ylim(len(networks) - 0.5, -0.5)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace(".", ",")))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

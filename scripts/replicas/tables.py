@@ -29,7 +29,7 @@ from scripts.replicas.claims import (
     steps_to_same_quality,
 )
 from scripts.replicas.measures import SAMPLES
-from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS
+from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS, digits_recipe
 from scripts.replicas.results import Results, value
 from scripts.replicas.units import (
     ETAS,
@@ -704,11 +704,16 @@ def _cosine_rounding(results: Results) -> str | None:
     return None if each is None or not errors else number(each * mean(errors.values()), 2)
 
 
+def _clipping(_: Results) -> str:
+    return number(digits_recipe("epsilon-simple", 0).training.grad_clip, 0)
+
+
 HYBRIDS = ("iddpm-linear-hybrid-s{seed}", "iddpm-cosine-hybrid-s{seed}")
 FACTS: dict[str, Callable[[Results], str | None]] = {
     "bits-de-las-redes": _network_bits_range,
     "bits-de-mas-del-coseno": _cosine_excess,
     "bits-de-no-redondear": _cosine_rounding,
+    "recorte-del-gradiente": _clipping,
 }
 
 

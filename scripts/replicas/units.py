@@ -50,8 +50,10 @@ MEAN_LEVELS = (11, 101, 401, 1000)
 IDDPM_VARIANTS = ("linear-hybrid", "cosine-simple", "cosine-hybrid")
 MIN_SNR_VARIANTS = ("x-constant", "x-min-snr", "epsilon-constant")
 FEW_STEPS = (10, 20, 50, 100)
-SAME_VARIANTS = ("epsilon-simple", *IDDPM_VARIANTS)
-"""Las redes que se generan con todas las varianzas que admiten."""
+HYBRID_VARIANTS = ("linear-hybrid", "cosine-hybrid")
+"""Las redes que se generan con las tres varianzas."""
+BITS_VARIANTS = ("epsilon-simple", "cosine-simple")
+"""Las redes de las que se mira de dónde salen sus bits."""
 SAME_STEPS = (10, 20, 50)
 LOW_NOISE = 1000
 """La relación señal-ruido desde la que un píxel casi se lee: solo falta redondearlo."""
@@ -186,16 +188,21 @@ def few_steps(seed: int) -> Values:
 
 
 def every_variance(variant: str, seed: int) -> Values:
-    """Una misma red con todas las varianzas, y de dónde salen sus bits."""
+    """Una misma red, la de $L_{híbrida}$, generada con cada una de las tres varianzas."""
     trained = digits_model(variant, seed)
-    variances = dict.fromkeys(("fixed_small", "fixed_large", *variances_of(trained)))
     return {
-        "samples": {
-            variance: {
-                str(steps): _with_variance(trained, variance, seed, steps) for steps in SAME_STEPS
-            }
-            for variance in variances
-        },
+        variance: {
+            str(steps): _with_variance(trained, variance, seed, steps) for steps in SAME_STEPS
+        }
+        for variance in ("fixed_small", "fixed_large", "learned_range")
+    }
+
+
+def where_bits_go(variant: str, seed: int) -> Values:
+    """De dónde salen los bits de una red, y a qué distancia están sus muestras."""
+    trained = digits_model(variant, seed)
+    return {
+        "samples": _with_variance(trained, "fixed_small", seed, STEPS),
         "bits": _where_bits_go(trained),
     }
 
@@ -471,9 +478,12 @@ def units() -> Iterator[Unit]:
         run = partial(gradient_noise, "linear-hybrid", seed)
         parameters = {"batches": GRADIENT_BATCHES}
         yield Unit(f"iddpm-gradient-linear-s{seed}", "iddpm", seed, run, parameters)
-        for variant in SAME_VARIANTS:
+        for variant in HYBRID_VARIANTS:
             run = partial(every_variance, variant, seed)
             yield Unit(f"iddpm-variances-{variant}-s{seed}", "iddpm", seed, run, sampled)
+    for variant in BITS_VARIANTS:
+        run = partial(where_bits_go, variant, 0)
+        yield Unit(f"iddpm-bits-{variant}-s0", "iddpm", 0, run, sampled)
     run = partial(uniform_exact, 1)
     yield Unit("zero-snr-exact-s1", "zero-snr", 1, run, {"samples": EXACT_SAMPLES})
     run = partial(emoji_exact, 1)
