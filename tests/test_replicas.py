@@ -79,7 +79,11 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
             "bits": {"learned_range": 0.5 if good else 9.0}
         }
     if name.startswith("iddpm-variances"):
-        return same_variance_values(name[16:-3], good)
+        return same_variance_values(good)
+    if name.startswith("iddpm-bits"):
+        parts = ("total", "decoder", "low_noise", "rest", "epsilon_error_1", "epsilon_error_2")
+        bits = {kind: dict.fromkeys(parts, 1.0) for kind in ("fixed_small", "fixed_large")}
+        return {"samples": quality(1.0, frechet_held_out=1.0), "bits": bits}
     if name.startswith("iddpm-steps"):
         heights = {"fixed_large": high, "fixed_small": low, "learned_range": low}
         return {
@@ -131,23 +135,18 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
     }
 
 
-def same_variance_values(variant: str, good: bool) -> dict:
+def same_variance_values(good: bool) -> dict:
     low, high = (1.0, 3.0) if good else (3.0, 1.0)
-    hybrid = "hybrid" in variant
-    heights = {"fixed_small": 9.0 if hybrid and not good else 1.0, "fixed_large": high}
-    heights |= {"learned_range": low} if hybrid else {}
-    bits = dict.fromkeys(("total", "decoder", "low_noise", "rest"), 1.0)
-    bits |= {"epsilon_error_1": 0.5, "epsilon_error_2": 0.5}
+    heights = {
+        "fixed_small": 1.0 if good else 20.0,
+        "fixed_large": high,
+        "learned_range": low,
+    }
     return {
-        "samples": {
-            variance: {
-                str(steps): quality(height, frechet_held_out=height) for steps in units.SAME_STEPS
-            }
-            for variance, height in heights.items()
-        },
-        "bits": dict.fromkeys(
-            ("learned_range",) if hybrid else ("fixed_small", "fixed_large"), bits
-        ),
+        variance: {
+            str(steps): quality(height, frechet_held_out=height) for steps in units.SAME_STEPS
+        }
+        for variance, height in heights.items()
     }
 
 
@@ -364,11 +363,11 @@ def test_hybrid_is_compared_under_the_same_variance():
     before = judge(CLAIMS["iddpm-hybrid"], results)
     for variant in ("linear-hybrid", "cosine-hybrid"):
         unit = f"iddpm-variances-{variant}-s{{seed}}"
-        results = spoilt(results, unit, "samples/learned_range/50/frechet", 99.0)
+        results = spoilt(results, unit, "learned_range/50/frechet", 99.0)
         results = spoilt(results, f"iddpm-{variant}-s{{seed}}", "frechet", 99.0)
     assert judge(CLAIMS["iddpm-hybrid"], results) == before
     unit = "iddpm-variances-linear-hybrid-s{seed}"
-    worse = spoilt(results, unit, "samples/fixed_small/50/frechet", 99.0)
+    worse = spoilt(results, unit, "fixed_small/50/frechet", 99.0)
     assert judge(CLAIMS["iddpm-hybrid"], worse).outcome is Outcome.FAILS
 
 

@@ -320,28 +320,28 @@ def fixed_bits(results: Results, unit: str) -> dict[int, float]:
 def same_variance(
     results: Results, variant: str, variance: str, steps: int, name: str = "frechet"
 ) -> dict[int, float]:
-    """Una medida de las muestras de una red con una varianza, por semilla."""
-    path = f"samples/{variance}/{steps}/{name}"
+    """Una medida de las muestras de una red de $L_{híbrida}$ con una varianza, por semilla."""
+    path = f"{variance}/{steps}/{name}"
     return by_seed(results, f"iddpm-variances-{variant}-s{{seed}}", path)
 
 
 def _hybrid(results: Results) -> Iterable[Comparison]:
     for name, simple, hybrid in (
-        ("lineal", "epsilon-simple", "linear-hybrid"),
-        ("coseno", "cosine-simple", "cosine-hybrid"),
+        ("lineal", LINEAR, "linear-hybrid"),
+        ("coseno", COSINE, "cosine-hybrid"),
     ):
         yield fewer_bits(
             results,
             rf", {name}: $L_{{\text{{híbrida}}}}$ < $L_{{\text{{simple}}}}$",
             by_seed(results, f"iddpm-{hybrid}-s{{seed}}", "bits/learned_range"),
-            fixed_bits(results, LINEAR if name == "lineal" else COSINE),
+            fixed_bits(results, simple),
         )
         yield at_most(
             rf"Fréchet, {name}, las dos redes con $\tilde\beta_t$: el de "
             rf"$L_{{\text{{híbrida}}}}$ no pasa de 1,15 veces el de $L_{{\text{{simple}}}}$",
             ratio(
                 same_variance(results, hybrid, "fixed_small", 50),
-                same_variance(results, simple, "fixed_small", 50),
+                by_seed(results, simple, "frechet"),
             ),
             SIMILAR,
         )

@@ -123,33 +123,26 @@ def network_bits(results: Results, unit: str) -> dict[int, float]:
 
 
 def _rounding(results: Results) -> str:
-    rows = []
-    for name, label in ROUNDING_LABELS.items():
-        variance = "learned_range" if "hybrid" in name else "fixed_large"
-        rows.append(
-            (
-                label,
-                *(
-                    cell(where_bits_go(results, name, variance, part))
-                    for part in ("total", "low_noise", "rest", "epsilon_error_1")
-                ),
-            )
-        )
+    parts = ("total", "decoder", "low_noise", "rest", "epsilon_error_1")
     return markdown(
         (
             "",
             "bits",
-            rf"de ellos, con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
+            "$L_0$",
+            rf"términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
             "los demás",
             r"$\mathrm{MSE}_\epsilon$ en $t = 1$",
         ),
-        rows,
+        [
+            (label, *(cell(where_bits_go(results, variant, part)) for part in parts))
+            for variant, label in BITS_LABELS.items()
+        ],
     )
 
 
-def where_bits_go(results: Results, variant: str, variance: str, part: str) -> dict[int, float]:
-    """Una parte de los bits de una red, por semilla."""
-    return by_seed(results, f"iddpm-variances-{variant}-s{{seed}}", f"bits/{variance}/{part}")
+def where_bits_go(results: Results, variant: str, part: str) -> dict[int, float]:
+    """Una parte de los bits de una red con la varianza fija grande, por semilla."""
+    return by_seed(results, f"iddpm-bits-{variant}-s{{seed}}", f"bits/fixed_large/{part}")
 
 
 def _copies(results: Results) -> str:
@@ -168,12 +161,19 @@ def _copies(results: Results) -> str:
     ]
     unseen = cell(by_seed(results, "baseline", "held_out/frechet", (0,)), 3)
     rows.append(("dígitos apartados: 359", unseen, "0"))
-    for name, label in ROUNDING_LABELS.items():
+    networks = {
+        label: (f"iddpm-bits-{variant}-s{{seed}}", "samples")
+        for variant, label in BITS_LABELS.items()
+    } | {
+        label: (f"iddpm-variances-{variant}-s{{seed}}", "fixed_small/50")
+        for variant, label in HYBRID_LABELS.items()
+    }
+    for label, (unit, path) in networks.items():
         rows.append(
             (
                 f"muestras de la red {label}: {SAMPLES}",
                 *(
-                    cell(same_variance(results, name, "fixed_small", 50, measure), 3)
+                    cell(by_seed(results, unit, f"{path}/{measure}"), 3)
                     for measure in ("frechet", "frechet_held_out")
                 ),
             )
@@ -243,11 +243,18 @@ def _bits_of(results: Results, unit: str, variance: str) -> dict[int, float]:
 def _iddpm(results: Results) -> str:
     simple, hybrid = r"$L_{\text{simple}}$", r"$L_{\text{híbrida}}$"
     rows = (
-        ("lineal", simple, "3,77 / 31,3", LINEAR, "epsilon-simple"),
-        ("lineal", hybrid, "3,66 / 32,2", "iddpm-linear-hybrid-s{seed}", "linear-hybrid"),
-        ("coseno", simple, "3,68 / 27,0", COSINE, "cosine-simple"),
-        ("coseno", hybrid, "3,62 / 28,0", "iddpm-cosine-hybrid-s{seed}", "cosine-hybrid"),
+        ("lineal", simple, "3,77 / 31,3", LINEAR),
+        ("lineal", hybrid, "3,66 / 32,2", "iddpm-linear-hybrid-s{seed}"),
+        ("coseno", simple, "3,68 / 27,0", COSINE),
+        ("coseno", hybrid, "3,62 / 28,0", "iddpm-cosine-hybrid-s{seed}"),
     )
+
+    def with_small(unit: str) -> dict[int, float]:
+        if "hybrid" not in unit:
+            return by_seed(results, unit, "frechet")
+        variant = unit.removeprefix("iddpm-").removesuffix("-s{seed}")
+        return same_variance(results, variant, "fixed_small", 50)
+
     return markdown(
         (
             "schedule",
@@ -264,11 +271,11 @@ def _iddpm(results: Results) -> str:
                 loss,
                 paper,
                 cell(network_bits(results, unit)),
-                cell(same_variance(results, name, "fixed_small", 50)),
-                cell(same_variance(results, name, "learned_range", 50)) if loss == hybrid else "—",
+                cell(with_small(unit)),
+                cell(by_seed(results, unit, "frechet")) if loss == hybrid else "—",
                 cell(by_seed(results, unit, "agreement"), 1, 100),
             )
-            for schedule, loss, paper, unit, name in rows
+            for schedule, loss, paper, unit in rows
         ],
     )
 
@@ -279,21 +286,23 @@ def _iddpm_steps(results: Results) -> str:
         "fixed_small": r"$\tilde\beta_t$",
         "learned_range": "la aprendida",
     }
-    losses = {
-        "cosine-simple": r"$L_{\text{simple}}$",
-        "cosine-hybrid": r"$L_{\text{híbrida}}$",
-    }
+    networks = (
+        (r"$L_{\text{simple}}$", "iddpm-steps-s{seed}", ("fixed_large", "fixed_small")),
+        (r"$L_{\text{híbrida}}$", "iddpm-variances-cosine-hybrid-s{seed}", tuple(names)),
+    )
     return markdown(
         ("red", "varianza", *(f"{steps} pasos" for steps in SAME_STEPS)),
         [
             (
                 loss,
-                label,
-                *(cell(same_variance(results, variant, name, steps)) for steps in SAME_STEPS),
+                names[variance],
+                *(
+                    cell(by_seed(results, unit, f"{variance}/{steps}/frechet"))
+                    for steps in SAME_STEPS
+                ),
             )
-            for variant, loss in losses.items()
-            for name, label in names.items()
-            if "hybrid" in variant or name != "learned_range"
+            for loss, unit, variances in networks
+            for variance in variances
         ],
     )
 
@@ -543,9 +552,11 @@ LONG_LABELS = {
     "cosine-hybrid": r"coseno, $L_{\text{híbrida}}$",
 } | {name: f"lineal, {label}" for name, label in LABELS.items()}
 
-ROUNDING_LABELS = {
+BITS_LABELS = {
     "epsilon-simple": r"lineal, $L_{\text{simple}}$",
     "cosine-simple": r"coseno, $L_{\text{simple}}$",
+}
+HYBRID_LABELS = {
     "linear-hybrid": r"lineal, $L_{\text{híbrida}}$",
     "cosine-hybrid": r"coseno, $L_{\text{híbrida}}$",
 }
@@ -699,7 +710,7 @@ def _cosine_excess(results: Results) -> str | None:
 
 
 def _cosine_rounding(results: Results) -> str | None:
-    errors = where_bits_go(results, "cosine-simple", "fixed_large", "epsilon_error_1")
+    errors = where_bits_go(results, "cosine-simple", "epsilon_error_1")
     each = value(results, "reference", "rounding_bits")
     return None if each is None or not errors else number(each * mean(errors.values()), 2)
 
