@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from scripts.replicas import __main__ as runner
-from scripts.replicas import claims, exact, measures, recipes, results, tables, units
+from scripts.replicas import claims, exact, measures, recipes, reference, results, tables, units
 from scripts.replicas.claims import CLAIMS, Claim, Comparison, Outcome, judge
 from scripts.site import macros
 from torch import nn
 
+from ddpm_lit.data import Dataset
+from ddpm_lit.forward import q_sample
+from ddpm_lit.improved import Likelihood
+from ddpm_lit.losses import normal_kl
 from ddpm_lit.models.storage import Trained
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.scheduler import make_schedule
+from ddpm_lit.scheduler import Schedule, make_schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "despues" / "replicas.md"
@@ -512,6 +516,105 @@ def test_bad_results_are_refused(tmp_path, changes, problem):
     assert list(tmp_path.iterdir()) == []
 
 
+# --- Lo que no necesita entrenar nada -------------------------------------------------------------
+
+
+@pytest.mark.equation("replicas-bits-snr")
+def test_the_bound_is_the_error_of_the_noise_over_the_log_snr():
+    """Con datos normales la red óptima se sabe, y los dos lados también."""
+    variance = 0.3
+    ends = (1e4, 1e-4)
+    octaves = [math.log2(1 + variance * end) for end in ends]
+    # ∫ MSE_ε d log SNR, con MSE_ε = SNR · MSE_x₀ = SNR · σ² / (1 + σ² SNR).
+    integral = 0.5 * (octaves[0] - octaves[1])
+    excess = []
+    for timesteps in (1000, 4000):
+        log_snr = torch.linspace(*map(math.log, ends), timesteps, dtype=torch.float64)
+        schedule = Schedule.from_alphas_cumprod(log_snr.sigmoid())
+        t = torch.arange(1, timesteps)
+        x_t = torch.randn(timesteps - 1, 200, generator=torch.Generator().manual_seed(0)).double()
+        x_start = (
+            variance**0.5
+            * torch.randn(x_t.shape, generator=torch.Generator().manual_seed(1)).double()
+        )
+        x_t = q_sample(schedule, x_start, t, x_t)
+        bar = schedule.alphas_cumprod[t][:, None]
+        best = bar.sqrt() * variance * x_t / (1 - bar + variance * bar)
+        true, found = (q_posterior(schedule, x, x_t, t) for x in (x_start, best))
+        kl = normal_kl(true.mean, true.log_variance, found.mean, found.log_variance)
+        excess.append(float(kl.mean(dim=1).sum()) / math.log(2) / integral - 1)
+    assert abs(excess[1]) < 0.02
+    assert abs(excess[0]) < 0.04
+
+
+def test_a_constant_error_over_a_stretch_costs_half_its_octaves():
+    facts = {"linear": {"snr_1": 100.0}, "cosine": {"snr_1": 1600.0}}
+    assert reference.rounding_bits(facts) == 2.0
+
+
+def small_data() -> Dataset:
+    return Dataset(x=torch.tensor([[-1.0, 0.0], [-1.0, 1.0], [-1.0, 1.0]])[:, None], levels=3)
+
+
+def test_histogram_counts_each_pixel_and_leaves_no_level_out():
+    found = reference.pixel_histograms(small_data())
+    counts = torch.tensor([[3, 0, 0], [0, 1, 2]]).double()
+    assert torch.allclose(found, (counts + 1 / 3) / 4)
+    numbers = reference.level_numbers(small_data())
+    assert numbers.tolist() == [[0, 1], [0, 2], [0, 2]]
+    expected = -(3 * found[0, 0].log2() + found[1, 1].log2() + 2 * found[1, 2].log2()) / 6
+    assert reference.histogram_bits(found, numbers) == pytest.approx(float(expected))
+
+
+def test_independent_model_is_the_mean_of_the_levels_given_x_t():
+    schedule = make_schedule("linear", 50)
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]).double()
+    x_t = torch.randn(4, 1, 1, 2, generator=torch.Generator().manual_seed(0)).double()
+    bar = float(schedule.alphas_cumprod[20])
+    found = exact.independent_model(schedule, probabilities)(x_t, torch.full((4,), 20))
+    for pixel in range(2):
+        for row in range(4):
+            seen = float(x_t[row, 0, 0, pixel])
+            mass = [
+                float(p) * math.exp(-((seen - bar**0.5 * level) ** 2) / (2 * (1 - bar)))
+                for p, level in zip(probabilities[pixel], (-1, 0, 1), strict=True)
+            ]
+            expected = (mass[2] - mass[0]) / sum(mass)
+            assert float(found[row, 0, 0, pixel]) == pytest.approx(expected)
+
+
+def test_committed_references_are_those_of_the_data():
+    committed = results.load_results()["reference"]["values"]
+    for name, bits in reference.ignorance().items():
+        assert committed["bits"][name] == pytest.approx(bits, rel=1e-6)
+    assert reference.schedule_facts() == {
+        name: pytest.approx(facts) for name, facts in committed["schedules"].items()
+    }
+    assert committed["rounding_bits"] == pytest.approx(
+        reference.rounding_bits(committed["schedules"])
+    )
+    # La red exacta no puede gastar menos que la ley de la que es exacta.
+    for found in committed["independent"].values():
+        assert min(found.values()) > committed["bits"]["pixel_histogram"]
+
+
+def test_copies_have_the_requested_classes():
+    labels = torch.tensor([0, 1, 2, 1, 0, 2, 2])
+    rows = [(labels == label).nonzero().flatten() for label in range(3)]
+    wanted = torch.arange(300) % 3
+    chosen = reference._rows_of(wanted, rows, torch.Generator().manual_seed(0))
+    assert torch.equal(labels[chosen], wanted)
+    assert set(chosen.tolist()) == set(range(7))
+
+
+def test_unseen_digits_are_at_no_distance_of_themselves():
+    held_out = measures.digits()[1]
+    measured = measures.measure(held_out.x, held_out.labels)
+    assert measured["frechet_held_out"] == pytest.approx(0, abs=1e-3)
+    committed = results.load_results()["baseline"]["values"]["held_out"]["frechet"]
+    assert measured["frechet"] == pytest.approx(committed, rel=1e-3)
+
+
 # --- La página ------------------------------------------------------------------------------------
 
 PAGE_TEXT = PAGE.read_text(encoding="utf-8")
@@ -522,6 +625,37 @@ def test_page_shows_every_claim_and_every_table_once():
     shown = [name for what, name in CALLS if what == "veredicto"]
     assert sorted(shown) == sorted(CLAIMS)
     assert sorted(name for what, name in CALLS if what == "tabla") == sorted(tables.TABLES)
+
+
+def test_a_verdict_says_why_it_cannot_be_given():
+    weak = spoilt(world(good=True), "reference", "bits/pixel_histogram", 0.1)
+    assert f"No se puede juzgar: {claims.WORSE_THAN_HISTOGRAM}." in tables.verdict(
+        "ddpm-bits", weak
+    )
+    assert "No se puede juzgar" not in tables.verdict("ddpm-bits", world(good=True))
+    short = spoilt(world(good=True), "ddpm-mu-mse-s{seed}", "agreement", 0.123)
+    shown = tables.verdict("ddpm-quality", short)
+    assert '"No concluyente"' in shown
+    assert f"{claims.LABELS['mu-mse']} (12,3\N{NARROW NO-BREAK SPACE}%)" in shown
+
+
+def test_facts_of_the_page_come_from_the_results():
+    assert {name for what, name in CALLS if what == "dato"} <= set(tables.FACTS)
+    without_training = "recorte-del-gradiente"
+    clip = recipes.digits_recipe("mu-vlb", 0).training.grad_clip
+    assert float(tables.fact(without_training, {})) == clip > 0
+    for name in set(tables.FACTS) - {without_training}:
+        assert tables.fact(name, {}) == tables.PENDING
+        assert tables.fact(name, world(good=True)) != tables.PENDING
+    moved = world(good=True)
+    for unit, bits in (("iddpm-cosine-simple", 7.5), ("ddpm-epsilon-simple", 4.0)):
+        for seed in units.SEEDS:
+            moved[f"{unit}-s{seed}"]["values"]["bits"] = {"fixed_small": bits, "fixed_large": 8.0}
+    moved["ddpm-epsilon-simple-s2"]["values"]["bits"] = {"fixed_small": 4.0, "fixed_large": 8.0}
+    assert tables.fact("bits-de-mas-del-coseno", moved) == "3,50"
+    assert tables.fact("bits-de-las-redes", moved) == "entre 0,50 y 7,50"
+    # 1 bit por unidad de error, y un error de 1.
+    assert tables.fact("bits-de-no-redondear", world(good=True)) == "1,00"
 
 
 def test_what_is_missing_is_shown_as_pending():
@@ -622,6 +756,50 @@ def test_a_posterior_mean_network_can_skip_steps(steps):
     )
     assert torch.allclose(x, expected, atol=1e-3)
     assert labels.tolist() == [0, 1, 2]
+
+
+class MeanAndVariance(nn.Module):
+    """Predice ε = x_t / 2 y, si se le deja, una varianza."""
+
+    def forward(self, x_t: torch.Tensor, t: torch.Tensor, class_labels: torch.Tensor):
+        return torch.cat([x_t / 2, torch.ones_like(x_t)], dim=1)
+
+
+def test_a_hybrid_network_can_be_sampled_with_a_fixed_variance(monkeypatch):
+    monkeypatch.setattr(units, "measure", lambda x, labels: {"x": x})
+    trained = Trained(MeanAndVariance(), recipes.digits_recipe("linear-hybrid", 0), (1, 8, 8), {})
+    found = {
+        variance: units._with_variance(trained, variance, 0, 3)["x"]
+        for variance in ("fixed_small", "fixed_large", "learned_range")
+    }
+    alone = Trained(MeanAndVariance(), recipes.digits_recipe("epsilon-simple", 0), (1, 8, 8), {})
+    for variance in ("fixed_small", "fixed_large"):
+        expected, _ = measures.draw(
+            alone,
+            model=lambda x_t, t, **_: x_t / 2,
+            seed=units.sampling_seed(0),
+            steps=3,
+            variance=variance,
+        )
+        assert torch.allclose(found[variance], expected)
+    # La fracción 1 de la red es la varianza grande, salvo en el último paso.
+    assert not torch.allclose(found["learned_range"], found["fixed_small"])
+
+
+def test_the_parts_of_the_bits_add_up(monkeypatch):
+    trained = Trained(MeanAndVariance(), recipes.digits_recipe("epsilon-simple", 0), (1, 8, 8), {})
+    terms = torch.rand(1000, generator=torch.Generator().manual_seed(0)).double()
+    bound = Likelihood((terms.sum() + 0.25).repeat(2), 0.25, terms, torch.full_like(terms, 2e-5))
+    monkeypatch.setattr(units, "bits", lambda trained, variances: dict.fromkeys(variances, bound))
+    found = units._where_bits_go(trained)
+    assert set(found) == {"fixed_small", "fixed_large"}
+    for parts in found.values():
+        assert parts["decoder"] == float(terms[0])
+        total = parts["decoder"] + parts["low_noise"] + parts["rest"]
+        assert total == pytest.approx(parts["total"])
+        low = (trained.schedule.snr[1:] > units.LOW_NOISE).sum()
+        assert parts["low_noise"] == pytest.approx(float(terms[1 : 1 + low].sum()))
+        assert parts["epsilon_error_1"] == pytest.approx(2e-5 * 9999, rel=1e-4)
 
 
 # --- Las leyes exactas ----------------------------------------------------------------------------
