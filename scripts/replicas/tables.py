@@ -85,8 +85,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # --- Las tablas -----------------------------------------------------------------------------------
 
 BITS_REFERENCES = {
-    "bits/uniform": "no saber nada: los 17 niveles, igual de probables",
-    "bits/normal": r"el ruido de partida como modelo: cada píxel, $\mathcal N(0, 1)$",
+    "bits/uniform": "los 17 niveles, igual de probables",
+    "bits/normal": r"el ruido de partida: cada píxel, $\mathcal N(0, 1)$",
     "bits/shared_histogram": "un histograma para todos los píxeles",
     "bits/pixel_histogram": "**un histograma para cada píxel**",
 } | {
