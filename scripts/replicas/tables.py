@@ -11,6 +11,8 @@ from statistics import mean, stdev
 from scripts.replicas.claims import (
     CLAIMS,
     COSINE,
+    COSINE_NETWORK,
+    HYBRID_NETWORKS,
     LABELS,
     LINEAR,
     SCHEDULE_NAMES,
@@ -19,14 +21,13 @@ from scripts.replicas.claims import (
     by_seed,
     cfg_values,
     ddim_frechet,
-    exact_by_seed,
     extremes,
     fixed_bits,
     judge,
     learning_curves,
     ratio,
-    same_variance,
     steps_to_same_quality,
+    with_small_variance,
 )
 from scripts.replicas.measures import SAMPLES
 from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS, digits_recipe
@@ -126,7 +127,7 @@ def _rounding(results: Results) -> str:
     parts = ("total", "decoder", "low_noise", "rest", "epsilon_error_1")
     return markdown(
         (
-            "",
+            r"red de $L_{\text{híbrida}}$",
             "bits",
             "$L_0$",
             rf"términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
@@ -134,15 +135,15 @@ def _rounding(results: Results) -> str:
             r"$\mathrm{MSE}_\epsilon$ en $t = 1$",
         ),
         [
-            (label, *(cell(where_bits_go(results, variant, part)) for part in parts))
-            for variant, label in BITS_LABELS.items()
+            (label, *(cell(where_bits_go(results, name, part)) for part in parts))
+            for name, label in (("linear", "lineal"), ("cosine", "coseno"))
         ],
     )
 
 
-def where_bits_go(results: Results, variant: str, part: str) -> dict[int, float]:
-    """Una parte de los bits de una red con la varianza fija grande, por semilla."""
-    return by_seed(results, f"iddpm-bits-{variant}-s{{seed}}", f"bits/fixed_large/{part}")
+def where_bits_go(results: Results, schedule: str, part: str) -> dict[int, float]:
+    """Una parte de los bits de la red que aprende su varianza, por semilla."""
+    return by_seed(results, f"iddpm-bits-{schedule}-hybrid-s{{seed}}", part)
 
 
 def _copies(results: Results) -> str:
@@ -161,19 +162,12 @@ def _copies(results: Results) -> str:
     ]
     unseen = cell(by_seed(results, "baseline", "held_out/frechet", (0,)), 3)
     rows.append(("dígitos apartados: 359", unseen, "0"))
-    networks = {
-        label: (f"iddpm-bits-{variant}-s{{seed}}", "samples")
-        for variant, label in BITS_LABELS.items()
-    } | {
-        label: (f"iddpm-variances-{variant}-s{{seed}}", "fixed_small/50")
-        for variant, label in HYBRID_LABELS.items()
-    }
-    for label, (unit, path) in networks.items():
+    for network in HYBRID_NETWORKS:
         rows.append(
             (
-                f"muestras de la red {label}: {SAMPLES}",
+                f"muestras de la red {network.label}: {SAMPLES}",
                 *(
-                    cell(by_seed(results, unit, f"{path}/{measure}"), 3)
+                    cell(with_small_variance(results, network.unit, measure), 3)
                     for measure in ("frechet", "frechet_held_out")
                 ),
             )
@@ -249,12 +243,6 @@ def _iddpm(results: Results) -> str:
         ("coseno", hybrid, "3,62 / 28,0", "iddpm-cosine-hybrid-s{seed}"),
     )
 
-    def with_small(unit: str) -> dict[int, float]:
-        if "hybrid" not in unit:
-            return by_seed(results, unit, "frechet")
-        variant = unit.removeprefix("iddpm-").removesuffix("-s{seed}")
-        return same_variance(results, variant, "fixed_small", 50)
-
     return markdown(
         (
             "schedule",
@@ -271,7 +259,7 @@ def _iddpm(results: Results) -> str:
                 loss,
                 paper,
                 cell(network_bits(results, unit)),
-                cell(with_small(unit)),
+                cell(with_small_variance(results, unit)),
                 cell(by_seed(results, unit, "frechet")) if loss == hybrid else "—",
                 cell(by_seed(results, unit, "agreement"), 1, 100),
             )
@@ -287,8 +275,8 @@ def _iddpm_steps(results: Results) -> str:
         "learned_range": "la aprendida",
     }
     networks = (
-        (r"$L_{\text{simple}}$", "iddpm-steps-s{seed}", ("fixed_large", "fixed_small")),
-        (r"$L_{\text{híbrida}}$", "iddpm-variances-cosine-hybrid-s{seed}", tuple(names)),
+        (COSINE_NETWORK.label, "iddpm-steps-s{seed}", ("fixed_large", "fixed_small")),
+        (HYBRID_NETWORKS[0].label, "iddpm-variances-linear-hybrid-s{seed}", tuple(names)),
     )
     return markdown(
         ("red", "varianza", *(f"{steps} pasos" for steps in SAME_STEPS)),
@@ -487,8 +475,8 @@ def _zero_snr_emoji(results: Results) -> str:
         [
             (
                 label,
-                cell(exact_by_seed(results, unit, f"{name}/luminance"), 3),
-                cell(exact_by_seed(results, unit, f"{name}/bright"), 1, 100),
+                cell(by_seed(results, unit, f"{name}/luminance", (0,)), 3),
+                cell(by_seed(results, unit, f"{name}/bright", (0,)), 1, 100),
             )
             for name, label in {"data": "los emoji", **SCHEDULE_NAMES}.items()
         ],
@@ -552,14 +540,6 @@ LONG_LABELS = {
     "cosine-hybrid": r"coseno, $L_{\text{híbrida}}$",
 } | {name: f"lineal, {label}" for name, label in LABELS.items()}
 
-BITS_LABELS = {
-    "epsilon-simple": r"lineal, $L_{\text{simple}}$",
-    "cosine-simple": r"coseno, $L_{\text{simple}}$",
-}
-HYBRID_LABELS = {
-    "linear-hybrid": r"lineal, $L_{\text{híbrida}}$",
-    "cosine-hybrid": r"coseno, $L_{\text{híbrida}}$",
-}
 BITS_NETWORKS = {
     r"lineal, $\epsilon$ con $L_{\text{simple}}$": LINEAR,
     r"lineal, $\epsilon$ con $L$": "ddpm-epsilon-vlb-s{seed}",
@@ -697,20 +677,22 @@ def fact(name: str, results: Results) -> str:
 
 def _network_bits_range(results: Results) -> str | None:
     found = [
-        bits for unit in (LINEAR, COSINE, *HYBRIDS) for bits in network_bits(results, unit).values()
+        bits
+        for unit in (LINEAR, COSINE, *(network.unit for network in HYBRID_NETWORKS))
+        for bits in network_bits(results, unit).values()
     ]
     return f"entre {number(min(found), 2)} y {number(max(found), 2)}" if found else None
 
 
 def _cosine_excess(results: Results) -> str | None:
-    linear, cosine = (network_bits(results, unit) for unit in (LINEAR, COSINE))
+    linear, cosine = (network_bits(results, network.unit) for network in HYBRID_NETWORKS)
     if not linear or not cosine:
         return None
     return number(mean(cosine.values()) - mean(linear.values()), 2)
 
 
 def _cosine_rounding(results: Results) -> str | None:
-    errors = where_bits_go(results, "cosine-simple", "epsilon_error_1")
+    errors = where_bits_go(results, "cosine", "epsilon_error_1")
     each = value(results, "reference", "rounding_bits")
     return None if each is None or not errors else number(each * mean(errors.values()), 2)
 
@@ -719,7 +701,6 @@ def _clipping(_: Results) -> str:
     return number(digits_recipe("epsilon-simple", 0).training.grad_clip, 0)
 
 
-HYBRIDS = ("iddpm-linear-hybrid-s{seed}", "iddpm-cosine-hybrid-s{seed}")
 FACTS: dict[str, Callable[[Results], str | None]] = {
     "bits-de-las-redes": _network_bits_range,
     "bits-de-mas-del-coseno": _cosine_excess,

@@ -50,11 +50,12 @@ MEAN_LEVELS = (11, 101, 401, 1000)
 IDDPM_VARIANTS = ("linear-hybrid", "cosine-simple", "cosine-hybrid")
 MIN_SNR_VARIANTS = ("x-constant", "x-min-snr", "epsilon-constant")
 FEW_STEPS = (10, 20, 50, 100)
-HYBRID_VARIANTS = ("linear-hybrid", "cosine-hybrid")
-"""Las redes que se generan con las tres varianzas."""
-BITS_VARIANTS = ("epsilon-simple", "cosine-simple")
-"""Las redes de las que se mira de dónde salen sus bits."""
 SAME_STEPS = (10, 20, 50)
+SAME_VARIANCE: dict[str, dict[str, tuple[int, ...]]] = {
+    "linear-hybrid": dict.fromkeys(("fixed_small", "fixed_large", "learned_range"), SAME_STEPS),
+    "cosine-hybrid": {"fixed_small": SAME_STEPS[-1:]},
+}
+"""Con qué varianzas y en cuántos pasos se generan las redes que aprenden la suya."""
 LOW_NOISE = 1000
 """La relación señal-ruido desde la que un píxel casi se lee: solo falta redondearlo."""
 ETAS: dict[str, dict[str, Any]] = {
@@ -188,22 +189,11 @@ def few_steps(seed: int) -> Values:
 
 
 def every_variance(variant: str, seed: int) -> Values:
-    """Una misma red, la de $L_{híbrida}$, generada con cada una de las tres varianzas."""
+    """Una misma red que aprende su varianza, generada también con las fijas."""
     trained = digits_model(variant, seed)
     return {
-        variance: {
-            str(steps): _with_variance(trained, variance, seed, steps) for steps in SAME_STEPS
-        }
-        for variance in ("fixed_small", "fixed_large", "learned_range")
-    }
-
-
-def where_bits_go(variant: str, seed: int) -> Values:
-    """De dónde salen los bits de una red, y a qué distancia están sus muestras."""
-    trained = digits_model(variant, seed)
-    return {
-        "samples": _with_variance(trained, "fixed_small", seed, STEPS),
-        "bits": _where_bits_go(trained),
+        variance: {str(steps): _with_variance(trained, variance, seed, steps) for steps in counts}
+        for variance, counts in SAME_VARIANCE[variant].items()
     }
 
 
@@ -220,27 +210,26 @@ def _with_variance(trained: Trained, variance: str, seed: int, steps: int) -> di
     )
 
 
-def _where_bits_go(trained: Trained) -> dict[str, dict[str, float]]:
-    r"""Los bits de cada varianza: $L_0$, los términos de poco ruido y los demás.
+def where_bits_go(variant: str, seed: int) -> Values:
+    r"""Los bits de una red que aprende su varianza: $L_0$, los términos de poco ruido y los demás.
 
     `epsilon_error_t` es el error cuadrático medio de $\epsilon$ visto desde $x_t$: el de
-    $\hat x_0$ por $\mathrm{SNR}_t$.
+    $\hat x_0$, ya recortado, por $\mathrm{SNR}_t$.
     """
+    trained = digits_model(variant, seed)
+    (bound,) = bits(trained, variances_of(trained)).values()
     snr = trained.schedule.snr
-    low = snr > LOW_NOISE
-    low[0] = False
-    found = {}
-    for variance, bound in bits(trained, variances_of(trained)).items():
-        errors = bound.x_start_errors * snr
-        found[variance] = {
-            "total": bound.total,
-            "decoder": float(bound.terms[0]),
-            "low_noise": float(bound.terms[low].sum()),
-            "rest": bound.prior + float(bound.terms[1:][~low[1:]].sum()),
-            "epsilon_error_1": float(errors[0]),
-            "epsilon_error_2": float(errors[1]),
-        }
-    return found
+    low = snr[1:] > LOW_NOISE
+    errors = bound.x_start_errors * snr
+    return {
+        "total": bound.total,
+        "decoder": float(bound.terms[0]),
+        "low_noise": float(bound.terms[1:][low].sum()),
+        "low_noise_terms": int(low.sum()),
+        "rest": bound.prior + float(bound.terms[1:][~low].sum()),
+        "epsilon_error_1": float(errors[0]),
+        "epsilon_error_2": float(errors[1]),
+    }
 
 
 def gradient_noise(variant: str, seed: int) -> Values:
@@ -383,7 +372,7 @@ def uniform_network(name: str, seed: int) -> Values:
     return exact.luminance_report(luminance) | {"luminance": _rounded(luminance)}
 
 
-def emoji_exact(seed: int) -> Values:
+def emoji_exact() -> Values:
     """Los emoji, con fondo blanco, y la red perfecta para un millar de ellos."""
     dataset = load_dataset("openmoji", size=32)
     chosen = torch.linspace(0, len(dataset) - 1, EMOJI).round().long()
@@ -396,10 +385,7 @@ def emoji_exact(seed: int) -> Values:
         short = respace(schedule, spaced_indices(1000, STEPS))
         model = exact.empirical_model(schedule, data)
         made = torch.cat(
-            [
-                exact.draw(model, short, data[:250], 4 * seed + part).mean(dim=(1, 2, 3))
-                for part in range(4)
-            ]
+            [exact.draw(model, short, data[:250], seed).mean(dim=(1, 2, 3)) for seed in range(4)]
         )
         values[name] = {
             "luminance": float(made.mean()),
@@ -428,9 +414,7 @@ def units() -> Iterator[Unit]:
         yield Unit(f"ddpm-mean-s{seed}", "ddpm", seed, run)
     run = partial(uniform_exact, 0)
     yield Unit("zero-snr-exact", "zero-snr", None, run, {"samples": EXACT_SAMPLES})
-    yield Unit(
-        "zero-snr-emoji", "zero-snr", None, partial(emoji_exact, 0), sampled | {"data": EMOJI}
-    )
+    yield Unit("zero-snr-emoji", "zero-snr", None, emoji_exact, sampled | {"data": EMOJI})
     for seed in SEEDS:
         for name in UNIFORM_SCHEDULES:
             run = partial(uniform_network, name, seed)
@@ -478,16 +462,14 @@ def units() -> Iterator[Unit]:
         run = partial(gradient_noise, "linear-hybrid", seed)
         parameters = {"batches": GRADIENT_BATCHES}
         yield Unit(f"iddpm-gradient-linear-s{seed}", "iddpm", seed, run, parameters)
-        for variant in HYBRID_VARIANTS:
+        for variant in SAME_VARIANCE:
             run = partial(every_variance, variant, seed)
             yield Unit(f"iddpm-variances-{variant}-s{seed}", "iddpm", seed, run, sampled)
-    for variant in BITS_VARIANTS:
-        run = partial(where_bits_go, variant, 0)
-        yield Unit(f"iddpm-bits-{variant}-s0", "iddpm", 0, run, sampled)
+        for variant in SAME_VARIANCE:
+            run = partial(where_bits_go, variant, seed)
+            yield Unit(f"iddpm-bits-{variant}-s{seed}", "iddpm", seed, run)
     run = partial(uniform_exact, 1)
     yield Unit("zero-snr-exact-s1", "zero-snr", 1, run, {"samples": EXACT_SAMPLES})
-    run = partial(emoji_exact, 1)
-    yield Unit("zero-snr-emoji-s1", "zero-snr", 1, run, sampled | {"data": EMOJI})
 
 
 def _quality(experiment: str, variant: str, seed: int) -> Unit:
