@@ -83,11 +83,10 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
             "bits": {"learned_range": 0.5 if good else 9.0}
         }
     if name.startswith("iddpm-variances"):
-        return same_variance_values(good)
+        return same_variance_values(name[16:-3], good)
     if name.startswith("iddpm-bits"):
         parts = ("total", "decoder", "low_noise", "rest", "epsilon_error_1", "epsilon_error_2")
-        bits = {kind: dict.fromkeys(parts, 1.0) for kind in ("fixed_small", "fixed_large")}
-        return {"samples": quality(1.0, frechet_held_out=1.0), "bits": bits}
+        return dict.fromkeys(parts, 1.0) | {"low_noise_terms": 9}
     if name.startswith("iddpm-steps"):
         heights = {"fixed_large": high, "fixed_small": low, "learned_range": low}
         return {
@@ -139,7 +138,7 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
     }
 
 
-def same_variance_values(good: bool) -> dict:
+def same_variance_values(variant: str, good: bool) -> dict:
     low, high = (1.0, 3.0) if good else (3.0, 1.0)
     heights = {
         "fixed_small": 1.0 if good else 20.0,
@@ -148,9 +147,10 @@ def same_variance_values(good: bool) -> dict:
     }
     return {
         variance: {
-            str(steps): quality(height, frechet_held_out=height) for steps in units.SAME_STEPS
+            str(steps): quality(heights[variance], frechet_held_out=heights[variance])
+            for steps in counts
         }
-        for variance, height in heights.items()
+        for variance, counts in units.SAME_VARIANCE[variant].items()
     }
 
 
@@ -365,14 +365,30 @@ def test_hybrid_is_compared_under_the_same_variance():
     """Lo que salga con la varianza aprendida no cambia la comparación de las muestras."""
     results = world(good=True)
     before = judge(CLAIMS["iddpm-hybrid"], results)
+    unit = "iddpm-variances-linear-hybrid-s{seed}"
+    results = spoilt(results, unit, "learned_range/50/frechet", 99.0)
     for variant in ("linear-hybrid", "cosine-hybrid"):
-        unit = f"iddpm-variances-{variant}-s{{seed}}"
-        results = spoilt(results, unit, "learned_range/50/frechet", 99.0)
         results = spoilt(results, f"iddpm-{variant}-s{{seed}}", "frechet", 99.0)
     assert judge(CLAIMS["iddpm-hybrid"], results) == before
-    unit = "iddpm-variances-linear-hybrid-s{seed}"
-    worse = spoilt(results, unit, "fixed_small/50/frechet", 99.0)
-    assert judge(CLAIMS["iddpm-hybrid"], worse).outcome is Outcome.FAILS
+    for variant in ("linear-hybrid", "cosine-hybrid"):
+        unit = f"iddpm-variances-{variant}-s{{seed}}"
+        worse = spoilt(results, unit, "fixed_small/50/frechet", 99.0)
+        assert judge(CLAIMS["iddpm-hybrid"], worse).outcome is Outcome.FAILS
+
+
+def test_few_steps_compare_variances_of_one_network():
+    """En cada comparación las dos varianzas son de la misma red."""
+    results = world(good=True)
+    for unit in ("iddpm-steps-s{seed}", "iddpm-variances-linear-hybrid-s{seed}"):
+        moved = results
+        for steps in units.SAME_STEPS:
+            moved = spoilt(moved, unit, f"fixed_large/{steps}/frechet", 0.01)
+        claim = CLAIMS["iddpm-steps"]
+        failed = {each.text for each in claim.compare(moved) if each.outcome is Outcome.FAILS}
+        label = {"iddpm-steps-s{seed}": claims.COSINE_NETWORK.label}.get(
+            unit, claims.HYBRID_NETWORKS[0].label
+        )
+        assert failed == {each.text for each in claim.compare(results) if label in each.text}
 
 
 def test_importance_is_judged_with_the_linear_schedule():
@@ -648,12 +664,11 @@ def test_facts_of_the_page_come_from_the_results():
         assert tables.fact(name, {}) == tables.PENDING
         assert tables.fact(name, world(good=True)) != tables.PENDING
     moved = world(good=True)
-    for unit, bits in (("iddpm-cosine-simple", 7.5), ("ddpm-epsilon-simple", 4.0)):
+    for schedule, bits in (("cosine", 7.5), ("linear", 4.0)):
         for seed in units.SEEDS:
-            moved[f"{unit}-s{seed}"]["values"]["bits"] = {"fixed_small": bits, "fixed_large": 8.0}
-    moved["ddpm-epsilon-simple-s2"]["values"]["bits"] = {"fixed_small": 4.0, "fixed_large": 8.0}
+            moved[f"iddpm-{schedule}-hybrid-s{seed}"]["values"]["bits"] = {"learned_range": bits}
     assert tables.fact("bits-de-mas-del-coseno", moved) == "3,50"
-    assert tables.fact("bits-de-las-redes", moved) == "entre 0,50 y 7,50"
+    assert tables.fact("bits-de-las-redes", moved) == "entre 1,00 y 7,50"
     # 1 bit por unidad de error, y un error de 1.
     assert tables.fact("bits-de-no-redondear", world(good=True)) == "1,00"
 
@@ -787,19 +802,18 @@ def test_a_hybrid_network_can_be_sampled_with_a_fixed_variance(monkeypatch):
 
 
 def test_the_parts_of_the_bits_add_up(monkeypatch):
-    trained = Trained(MeanAndVariance(), recipes.digits_recipe("epsilon-simple", 0), (1, 8, 8), {})
+    trained = Trained(MeanAndVariance(), recipes.digits_recipe("linear-hybrid", 0), (1, 8, 8), {})
     terms = torch.rand(1000, generator=torch.Generator().manual_seed(0)).double()
     bound = Likelihood((terms.sum() + 0.25).repeat(2), 0.25, terms, torch.full_like(terms, 2e-5))
+    monkeypatch.setattr(units, "digits_model", lambda variant, seed: trained)
     monkeypatch.setattr(units, "bits", lambda trained, variances: dict.fromkeys(variances, bound))
-    found = units._where_bits_go(trained)
-    assert set(found) == {"fixed_small", "fixed_large"}
-    for parts in found.values():
-        assert parts["decoder"] == float(terms[0])
-        total = parts["decoder"] + parts["low_noise"] + parts["rest"]
-        assert total == pytest.approx(parts["total"])
-        low = (trained.schedule.snr[1:] > units.LOW_NOISE).sum()
-        assert parts["low_noise"] == pytest.approx(float(terms[1 : 1 + low].sum()))
-        assert parts["epsilon_error_1"] == pytest.approx(2e-5 * 9999, rel=1e-4)
+    parts = units.where_bits_go("linear-hybrid", 0)
+    assert parts["decoder"] == float(terms[0])
+    assert parts["decoder"] + parts["low_noise"] + parts["rest"] == pytest.approx(parts["total"])
+    low = parts["low_noise_terms"]
+    assert trained.schedule.snr[low] > units.LOW_NOISE >= trained.schedule.snr[low + 1]
+    assert parts["low_noise"] == pytest.approx(float(terms[1 : 1 + low].sum()))
+    assert parts["epsilon_error_1"] == pytest.approx(2e-5 * 9999, rel=1e-4)
 
 
 # --- Las leyes exactas ----------------------------------------------------------------------------
