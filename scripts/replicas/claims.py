@@ -344,6 +344,7 @@ def _hybrid(results: Results) -> Iterable[Comparison]:
                 with_small_variance(results, simple),
             ),
             SIMILAR,
+            seeds=1,
         )
 
 

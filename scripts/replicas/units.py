@@ -465,9 +465,9 @@ def units() -> Iterator[Unit]:
         for variant in SAME_VARIANCE:
             run = partial(every_variance, variant, seed)
             yield Unit(f"iddpm-variances-{variant}-s{seed}", "iddpm", seed, run, sampled)
-        for variant in SAME_VARIANCE:
-            run = partial(where_bits_go, variant, seed)
-            yield Unit(f"iddpm-bits-{variant}-s{seed}", "iddpm", seed, run)
+    for variant in SAME_VARIANCE:
+        run = partial(where_bits_go, variant, 0)
+        yield Unit(f"iddpm-bits-{variant}-s0", "iddpm", 0, run)
     run = partial(uniform_exact, 1)
     yield Unit("zero-snr-exact-s1", "zero-snr", 1, run, {"samples": EXACT_SAMPLES})
 
