@@ -21,9 +21,10 @@ from ddpm_lit.evaluation.metrics import (
     precision_recall,
     train_classifier,
 )
-from ddpm_lit.improved import bits_per_dimension
+from ddpm_lit.improved import Likelihood, bits_per_dimension
 from ddpm_lit.models.storage import Trained, write_atomically
 from ddpm_lit.sampling import sample
+from ddpm_lit.scheduler import Schedule
 from scripts.replicas.results import FOLDER
 from scripts.site.project import digest
 
@@ -64,6 +65,12 @@ def reference() -> Tensor:
     return features(classifier(), digits()[0].x)
 
 
+@cache
+def unseen() -> Tensor:
+    """Los rasgos de los dígitos apartados, (N, D)."""
+    return features(classifier(), digits()[1].x)
+
+
 def requested_classes(count: int) -> Tensor:
     """Las clases que se piden: 0, 1, …, 9, 0, 1, …"""
     return torch.arange(count) % 10
@@ -72,9 +79,9 @@ def requested_classes(count: int) -> Tensor:
 def measure(x: Tensor, labels: Tensor) -> dict[str, float]:
     """Todas las medidas de unas muestras, ya recortadas a [-1, 1] como cualquier imagen.
 
-    `frechet` se mide con los dígitos de entrenamiento; `diversity` es la distancia media entre
-    dos muestras de la misma clase; `log_probability`, lo segura que está la red de rasgos de que
-    son de la clase que se pidió.
+    `frechet` se mide con los dígitos de entrenamiento y `frechet_held_out`, con los apartados;
+    `diversity` es la distancia media entre dos muestras de la misma clase; `log_probability`, lo
+    segura que está la red de rasgos de que son de la clase que se pidió.
     """
     x = torch.nan_to_num(x).clamp(-1, 1)
     made = features(classifier(), x)
@@ -84,6 +91,7 @@ def measure(x: Tensor, labels: Tensor) -> dict[str, float]:
     quality = precision_recall(reference(), made)
     return {
         "frechet": frechet_distance(made, reference()),
+        "frechet_held_out": frechet_distance(made, unseen()),
         "precision": quality.precision,
         "recall": quality.recall,
         "agreement": class_agreement(classifier(), x, labels),
@@ -143,36 +151,48 @@ def _seen_as_x_start(network: Callable[..., Tensor], trained: Trained) -> Callab
     return predict
 
 
-def bits(trained: Trained, variances: Sequence[str]) -> dict[str, float]:
-    """Bits por dimensión de una parte de los dígitos apartados, con cada varianza.
+def likelihood_images() -> Dataset:
+    """La parte de los dígitos apartados con que se miden los bits."""
+    return digits()[1].subset(range(0, 2 * LIKELIHOOD_IMAGES, 2))
+
+
+def likelihoods(
+    model: Callable[..., Tensor], schedule: Schedule, prediction: str, variances: Sequence[str]
+) -> dict[str, Likelihood]:
+    """La cota de `likelihood_images` con cada varianza.
 
     La red se evalúa una sola vez por paso: con otra varianza, lo que predice es lo mismo.
     """
-    held_out = digits()[1]
-    chosen = held_out.subset(range(0, 2 * LIKELIHOOD_IMAGES, 2))
+    chosen = likelihood_images()
     outputs: dict[int, Tensor] = {}
 
     def remembered(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         key = int(t[0])
         if key not in outputs:
-            outputs[key] = trained.model(x_t, t, **condition)
+            outputs[key] = model(x_t, t, **condition)
         return outputs[key]
 
     batch = chosen.batch(range(len(chosen)))
     return {
         variance: bits_per_dimension(
             remembered,
-            trained.schedule,
+            schedule,
             chosen.x,
             seed=1,
             batch_size=len(chosen),
             condition={"class_labels": batch["class_labels"]},
-            prediction=trained.recipe.diffusion.prediction,
+            prediction=prediction,
             variance=variance,
             levels=chosen.levels,
-        ).total
+        )
         for variance in variances
     }
+
+
+def bits(trained: Trained, variances: Sequence[str]) -> dict[str, Likelihood]:
+    """La cota de los mismos dígitos con un modelo entrenado."""
+    prediction = trained.recipe.diffusion.prediction
+    return likelihoods(trained.model, trained.schedule, prediction, variances)
 
 
 def variances_of(trained: Trained) -> tuple[str, ...]:
