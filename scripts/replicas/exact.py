@@ -14,7 +14,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ddpm_lit.sampling import Model, algorithm2
+from ddpm_lit.backward import Denoiser, Model
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule
 
 
@@ -88,7 +90,8 @@ def independent_model(schedule: Schedule, probabilities: Tensor) -> Model:
 def draw(model: Model, schedule: Schedule, like: Tensor, seed: int) -> Tensor:
     """Genera con todos los pasos de `schedule` tantas muestras, (N, …), como tiene `like`."""
     noises = _noises(like, seed)
-    steps = algorithm2(model, schedule, next(noises), noises, prediction="x_start", clip=False)
+    denoise = Denoiser(model, Diffusion(schedule, "x_start", clip=False))
+    steps = algorithm2(denoise, next(noises), noises)
     return deque(steps, maxlen=1).pop().x_t
 
 

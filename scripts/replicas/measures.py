@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddpm_lit.backward import LEARNED_VARIANCES, to_x_start
+from ddpm_lit.backward import Sampler
 from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
     SmallClassifier,
@@ -21,9 +21,10 @@ from ddpm_lit.evaluation.metrics import (
     precision_recall,
     train_classifier,
 )
+from ddpm_lit.files.weights import write_atomically
 from ddpm_lit.improved import Likelihood, bits_per_dimension
-from ddpm_lit.models.storage import Trained, write_atomically
-from ddpm_lit.sampling import sample
+from ddpm_lit.models.trained import Trained
+from ddpm_lit.sampling import ancestral, sample
 from ddpm_lit.scheduler import Schedule
 from scripts.replicas.results import FOLDER
 from scripts.site.project import digest
@@ -107,7 +108,8 @@ def draw(
     count: int = SAMPLES,
     steps: int = STEPS,
     model: Callable[..., Tensor] | None = None,
-    **options: Any,
+    variance: str | None = None,
+    sampler: Sampler = ancestral,
 ) -> tuple[Tensor, Tensor]:
     r"""Genera muestras, con sus clases.
 
@@ -120,33 +122,40 @@ def draw(
         count: cuántas muestras.
         steps: en cuántos pasos.
         model: otra red en lugar de la suya (p. ej. guiada).
-        **options: los demás argumentos de `ddpm_lit.sampling.sample`.
+        variance: otra varianza en lugar de la suya.
+        sampler: qué se hace en cada paso.
     """
     labels = requested_classes(count)
     network = model or trained.model
-    chosen = trained.options() | options
-    if chosen["prediction"] == "posterior_mean" and steps < len(trained.schedule):
+    learned = trained.diffusion
+    jumps = learned.prediction.name == "posterior_mean" and steps < len(trained.schedule)
+    if jumps:
         network = _seen_as_x_start(network, trained)
-        chosen["prediction"] = "x_start"
+    diffusion = Diffusion(
+        trained.schedule,
+        "x_start" if jumps else learned.prediction,
+        variance or learned.variance,
+        learned.clip,
+    )
     x = sample(
         network,
-        trained.schedule,
+        diffusion,
         trained.shape,
         indices=range(count),
         seed=seed,
         steps=steps,
         batch_size=count,
         condition={"class_labels": labels},
-        **chosen,
+        sampler=sampler,
     )
     return x, labels
 
 
 def _seen_as_x_start(network: Callable[..., Tensor], trained: Trained) -> Callable[..., Tensor]:
-    schedule = trained.schedule
+    schedule, prediction = trained.schedule, trained.diffusion.prediction
 
     def predict(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        return to_x_start(schedule, "posterior_mean", network(x_t, t, **condition), x_t, t)
+        return prediction.x_start(schedule, network(x_t, t, **condition), x_t, t)
 
     return predict
 
@@ -176,13 +185,11 @@ def likelihoods(
     return {
         variance: bits_per_dimension(
             remembered,
-            schedule,
+            Diffusion(schedule, prediction, variance),
             chosen.x,
             seed=1,
             batch_size=len(chosen),
             condition={"class_labels": batch["class_labels"]},
-            prediction=prediction,
-            variance=variance,
             levels=chosen.levels,
         )
         for variance in variances
@@ -197,5 +204,5 @@ def bits(trained: Trained, variances: Sequence[str]) -> dict[str, Likelihood]:
 
 def variances_of(trained: Trained) -> tuple[str, ...]:
     """Con qué varianzas se puede recorrer un modelo: la que ha aprendido, o las dos fijas."""
-    variance = trained.recipe.diffusion.variance
-    return (variance,) if variance in LEARNED_VARIANCES else ("fixed_small", "fixed_large")
+    variance = trained.diffusion.variance
+    return (variance.name,) if variance.learned else ("fixed_small", "fixed_large")

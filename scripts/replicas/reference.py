@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.data import Dataset
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.evaluation.metrics import frechet_distance
 from ddpm_lit.losses import discretized_gaussian_log_likelihood, loss_weight
 from ddpm_lit.scheduler import make_schedule
@@ -95,7 +96,7 @@ def schedule_facts() -> dict[str, dict[str, float]]:
     found = {}
     for name in SCHEDULES:
         schedule = make_schedule(name, 1000)
-        weights = loss_weight(schedule, torch.arange(1000), weighting="vlb")
+        weights = loss_weight(Diffusion(schedule, "epsilon", "fixed_large"), "vlb")
         found[name] = {
             "snr_1": float(schedule.snr[0]),
             "last_weight": float(weights[-1] / weights.sum()),

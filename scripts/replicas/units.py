@@ -7,14 +7,14 @@ pierde, la unidad lo vuelve a entrenar. Están en el orden en que se ejecutan.
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import convert
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import load_dataset
 from ddpm_lit.ddim import ddim, reconstruct
@@ -22,9 +22,9 @@ from ddpm_lit.evaluation.metrics import accuracy, features
 from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.improved import ImportanceSampler, vlb_loss
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
+from ddpm_lit.parametrisation import convert
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.sampling import predictor
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
 from scripts.replicas import exact
 from scripts.replicas.measures import (
@@ -278,17 +278,7 @@ def _vlb(model: torch.nn.Module, trained: Trained, t: Tensor, generator: torch.G
     x = train_set.x[rows]
     noise = torch.randn(x.shape, generator=generator)
     output = model(q_sample(trained.schedule, x, t, noise), t, class_labels=train_set.labels[rows])
-    diffusion = trained.recipe.diffusion
-    return vlb_loss(
-        trained.schedule,
-        output,
-        x,
-        noise,
-        t,
-        prediction=diffusion.prediction,
-        variance=diffusion.variance,
-        levels=train_set.levels,
-    )
+    return vlb_loss(trained.diffusion, output, x, noise, t, levels=train_set.levels)
 
 
 def ddim_grid(variant: str, etas: Sequence[str], seed: int) -> Values:
@@ -317,9 +307,9 @@ def ddim_reconstruction(seed: int) -> Values:
     x, labels = held_out.x[:100], held_out.labels[:100]
     errors: dict[str, float] = {}
     for steps in RECONSTRUCTION_STEPS:
-        short = respace(trained.schedule, spaced_indices(len(trained.schedule), steps))
-        predict = predictor(trained.model, short, clip=False, condition={"class_labels": labels})
-        errors[str(steps)] = float((reconstruct(predict, short, x) - x).square().mean()) / 4
+        diffusion = replace(trained.diffusion, clip=False).respaced(steps)
+        denoise = Denoiser(trained.model, diffusion, {"class_labels": labels})
+        errors[str(steps)] = float((reconstruct(denoise, x) - x).square().mean()) / 4
     return {"error": errors}
 
 
