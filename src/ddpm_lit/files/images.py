@@ -385,7 +385,7 @@ def load_mask(path: str | os.PathLike[str], shape: Sequence[int], size: tuple[in
         )
     visible = np.asarray(image.getchannel("A")) >= 128
     white = np.asarray(image.convert("RGB").convert("L")) >= 128
-    if not visible.all() and (visible & ~white).any() or not visible.any():
+    if not visible.all() and (not visible.any() or (visible & ~white).any()):
         raise ValueError(
             f"La máscara «{os.fspath(path)}» tiene partes transparentes y lo demás no es todo "
             "blanco: no se sabe qué hay que rellenar. Pinta de blanco lo que hay que rellenar y de "
