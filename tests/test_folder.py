@@ -326,6 +326,13 @@ def test_an_unknown_scale_is_refused(tmp_path, low, high):
         load_dataset("folder", path=tmp_path)
 
 
+def test_colours_that_are_not_rgb_are_converted(tmp_path):
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
+    Image.new("YCbCr", (8, 8), (76, 85, 255)).save(tmp_path / "b.tif")
+    for x in load_dataset("folder", path=tmp_path, size=8).x:
+        assert torch.allclose(x[:, 4, 4], torch.tensor([1.0, -1.0, -1.0]), atol=0.03)
+
+
 def test_all_black_needs_no_scale(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(np.zeros((8, 8)), 32))
     assert torch.all(load_dataset("folder", path=tmp_path, size=8).x == -1)
@@ -385,6 +392,14 @@ def test_a_folder_that_does_not_fit_is_explained(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "empty", full)
     with pytest.raises(ValueError, match="1 imágenes de 50000×50000 ocupan 30 GB y no caben"):
         load_dataset("folder", path=tmp_path, size=50_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="este sistema no tiene tuberías con nombre")
+@pytest.mark.filterwarnings("error")
+def test_what_is_neither_a_file_nor_a_folder_is_not_opened(tmp_path):
+    save(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
+    os.mkfifo(tmp_path / "b.png")
+    assert load_dataset("folder", path=tmp_path, size=8).captions == ("a",)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="la memoria del proceso se lee de /proc")

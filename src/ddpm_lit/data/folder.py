@@ -136,23 +136,28 @@ def _explore(root: Path) -> _Found:
             continue
         seen.add(real)
         try:
-            entries = sorted(folder.iterdir())
+            entries = [(entry, _kind(entry)) for entry in sorted(folder.iterdir())]
         except OSError as error:
             found.closed.append((folder, f"el sistema no deja abrirla ({error.strerror})"))
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
+        for entry, kind in entries:
+            if kind == "folder":
                 (links if entry.is_symlink() else folders).append(entry)
-            elif not entry.is_file() and not entry.is_symlink():
-                continue
-            elif entry.suffix.lower() in suffixes:
+            elif kind == "file" and entry.suffix.lower() in suffixes:
                 found.images.append(entry)
-            else:
+            elif kind == "file":
                 found.others[entry.suffix.lower()] += 1
     found.images.sort(key=lambda file: _relative(file, root))
     return found
+
+
+def _kind(entry: Path) -> str | None:
+    """«folder», «file» (también un enlace roto) o, de lo oculto y lo demás, `None`."""
+    if entry.name.startswith("."):
+        return None
+    if entry.is_dir():
+        return "folder"
+    return "file" if entry.is_file() or entry.is_symlink() else None
 
 
 def _check_found(root: Path, found: _Found, *, classes: bool, skip_errors: bool) -> None:

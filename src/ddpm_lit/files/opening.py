@@ -28,6 +28,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_PLAIN_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # etiquetas de TIFF
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
@@ -93,6 +94,8 @@ def _upright(file: str | os.PathLike[str]) -> Image.Image:
                 "sus píxeles son de coma flotante y no se sabe a qué escala están; guárdala con 8 "
                 "o 16 bits"
             )
+        elif image.mode not in _PLAIN_MODES:
+            image = image.convert("RGB")
         turn = _TURNS.get(_orientation(opened))
         return image.copy() if turn is None else image.transpose(turn)
 
