@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_CHECKED_AT_ONCE = 2**20
+_CHECKED_AT_ONCE = 2**18
 _EIGHT_BITS = 256
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm_lit.data.dataset import Dataset, check_integer
-from ddpm_lit.files.opening import image_suffixes, on_white, open_image
+from ddpm_lit.files.opening import fit, image_suffixes, on_white, open_image
 
 _MODES = {"rgb": "RGB", "gray": "L"}
 _OTHER_PICTURES = frozenset({
@@ -262,12 +262,8 @@ def _room(count: int, channels: int, size: int) -> NDArray[np.float32]:
 
 def _read_image(file: Path, mode: str, out: NDArray[np.float32]) -> None:
     """Lee una imagen y la deja en `out`, (C, size, size), en [-1, 1]."""
-    image = on_white(open_image(file))
-    side, size = min(image.size), out.shape[-1]
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Se recorta antes de reducir: con `ImageOps.fit`, el filtro mezcla lo de fuera del recorte.
-    square = image.convert(mode).crop((left, top, left + side, top + side))
-    values = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+    image = on_white(open_image(file)).convert(mode)
+    values = np.asarray(fit(image, out.shape[1:], Image.Resampling.LANCZOS))
     planes = values[None] if mode == "L" else values.transpose(2, 0, 1)
     np.divide(planes, np.float32(127.5), out=out)
     out -= 1

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ddpm_lit.files.atomic import atomic_path
-from ddpm_lit.files.opening import on_white, open_image
+from ddpm_lit.files.opening import fit, on_white, open_image
 from ddpm_lit.machine.extras import require
 
 _COMFORTABLE_SIDE = 64
@@ -347,7 +347,7 @@ def load_picture(path: str | os.PathLike[str], shape: Sequence[int], *, factor: 
     enlarged = min(image.width / side[1], image.height / side[0]) < 1
     averaged = factor > 1 and not enlarged
     resampling = Image.Resampling.BOX if averaged else Image.Resampling.LANCZOS
-    values = np.asarray(_fit(colors, side, resampling), dtype=np.float32)
+    values = np.asarray(fit(colors, side, resampling), dtype=np.float32)
     pixels = values[None] if channels == 1 else values.transpose(2, 0, 1)
     blocks = torch.from_numpy(pixels / np.float32(127.5) - 1)
     return Picture(
@@ -404,14 +404,5 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
         raise ValueError(f"«{name}» no se puede leer como imagen: {error}.") from error
 
 
-def _fit(image: Image.Image, side: Sequence[int], resampling: Image.Resampling) -> Image.Image:
-    """El mayor rectángulo centrado con la proporción de `side`, (alto, ancho), a ese tamaño."""
-    height, width = side
-    scale = min(image.width / width, image.height / height)
-    across, down = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (image.width - across) // 2, (image.height - down) // 2
-    return image.crop((left, top, left + across, top + down)).resize((width, height), resampling)
-
-
 def _fit_hole(mask: Image.Image, side: Sequence[int]) -> Tensor:
-    return torch.from_numpy(np.asarray(_fit(mask, side, Image.Resampling.BOX)) > 0)
+    return torch.from_numpy(np.asarray(fit(mask, side, Image.Resampling.BOX)) > 0)

@@ -7,6 +7,7 @@ casi cualquier excepción. Aquí solo se abren formatos de píxeles, y todo lo q
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -76,6 +77,22 @@ def on_white(image: Image.Image) -> Image.Image:
         return image
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA"))
+
+
+def fit(image: Image.Image, side: Sequence[int], resampling: Image.Resampling) -> Image.Image:
+    """El mayor rectángulo centrado con la proporción de `side`, (alto, ancho), a ese tamaño.
+
+    Se recorta antes de reducir: con `ImageOps.fit`, el filtro mezcla lo de fuera del recorte.
+    """
+    height, width = side
+    scale = min(image.width / width, image.height / height)
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    with warnings.catch_warnings():
+        # Hay versiones de Pillow que también miran el tamaño al recortar.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        part = image.crop((left, top, left + across, top + down))
+    return part.resize((width, height), resampling)
 
 
 class _UnknownScaleError(ValueError):
