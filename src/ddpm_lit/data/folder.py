@@ -217,8 +217,8 @@ def _notices(root: Path, found: _Found, failures: list[str]) -> Iterable[str]:
     unread = Counter({s: n for s, n in found.others.items() if s in _OTHER_PICTURES})
     if unread:
         yield (
-            f"En la carpeta {str(root)!r} se han dejado fuera {_counted(unread)}, que no se saben "
-            "leer: pásalos a PNG o a JPEG si quieres que cuenten."
+            f"En la carpeta {str(root)!r} han quedado fuera ficheros que no se saben leer "
+            f"({_counted(unread)}): pásalos a PNG o a JPEG si quieres que cuenten."
         )
     if found.repeated:
         links = [_relative(folder, root) for folder in found.repeated]
