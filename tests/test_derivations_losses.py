@@ -462,6 +462,8 @@ def test_how_big_the_best_answer_is_with_normal_data() -> None:
     best = sqrt(1 - alpha_bar) * jump(x_0, epsilon)
     assert_chain(expectation(best**2, known), 1 - alpha_bar)
     assert_chain(1 - expectation((epsilon - best) ** 2, known), 1 - alpha_bar)
+
+
 levels = pytest.mark.parametrize(
     ("bar", "noisy"), list(itertools.product([0.9, 0.5, 0.1], [-1.3, 0.1, 0.9]))
 )

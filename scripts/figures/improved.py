@@ -23,7 +23,7 @@ from scripts.site.project import profile
 INPUTS = ("digits-learned",)
 HELD_OUT = 8 if profile() == "smoke" else 64
 BOUND = 2 if profile() == "smoke" else 16
-HISTORY = 10
+HISTORY = 2 if profile() == "smoke" else 10
 INSTANTS = 8 if profile() == "smoke" else 28
 STD = 0.3
 
@@ -152,6 +152,15 @@ def draw_importance(palette: Palette) -> Figure:
     figure, (panel,) = canvas(1, 1, height=3.2)
     panel.plot(t, probabilities, color=palette.noise, label="por importancia")
     panel.plot(t[-1], probabilities[-1], "o", color=palette.noise, clip_on=False, zorder=5)
+    panel.annotate(
+        "$t=T$",
+        (t[-1], probabilities[-1]),
+        (-8, -4),
+        textcoords="offset points",
+        ha="right",
+        color=palette.noise,
+        fontsize=12,
+    )
     panel.plot(t, np.full(len(t), 1 / len(t)), color=palette.text, linestyle=(0, (5, 2)))
     panel.annotate(
         "uniforme",
