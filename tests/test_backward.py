@@ -202,6 +202,29 @@ def test_every_prediction_gives_the_same_step(
     agree(step.epsilon, noise, rtol=0, atol=1e-9)
 
 
+@pytest.mark.equation("backward-coeficiente-epsilon", "backward-x0")
+@pytest.mark.parametrize("prediction", ["epsilon", "x_start", "v"])
+def test_only_epsilon_makes_errors_grow(
+    schedule: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    """Un error de 1 en la salida: con v y con x_0 nada crece; con ε, lo que dice la ecuación 11."""
+    x_start, noise, x_t, t = batch(schedule)
+    output = training_target(schedule, prediction, x_start, noise, t)
+    right, wrong = (
+        p_mean_variance(schedule, output + error, x_t, t, prediction=prediction, clip=False)
+        for error in (0, 1)
+    )
+    estimate, mean = (wrong.x_start - right.x_start).abs(), (wrong.mean - right.mean).abs()
+    if prediction == "epsilon":
+        beta, bar = table(schedule.betas), table(schedule.alphas_cumprod)
+        agree(estimate, ((1 - bar) / bar).sqrt().expand_as(estimate), rtol=1e-9)
+        growth = beta / ((1 - beta) * (1 - bar)).sqrt()
+        agree(mean, growth.expand_as(mean), rtol=0, atol=1e-9)
+    else:
+        assert estimate.max() < 1 + 1e-9
+        assert mean.max() < 1 + 1e-9
+
+
 @pytest.mark.equation("backward-x0")
 @pytest.mark.parametrize("prediction", ["epsilon", "x_start", "v"])
 def test_clipping_and_the_noise_derived_again(

@@ -436,6 +436,34 @@ def test_a_network_that_says_nothing() -> None:
 
 density = mixture_density([0.35, 0.65], [-0.8, 0.7], [0.03, 0.06])
 GRID = np.linspace(-12, 12, 8001)
+
+
+@pytest.mark.equation("epsilon-tamano")
+@pytest.mark.parametrize("bar", [0.999, 0.9, 0.5, 0.1, 0.02])
+def test_how_big_the_best_answer_is(bar: float) -> None:
+    """Con x_0 = ±1: lo que explica E[ε | x_t] y lo que le queda por explicar suman 1."""
+    bell, noise_std = normal_density(GRID, 0.0, 1.0), math.sqrt(1 - bar)
+    size = left = 0.0
+    for sign in (1, -1):
+        noisy = sign * math.sqrt(bar) + noise_std * GRID
+        best = noisy - math.sqrt(bar) * np.tanh(math.sqrt(bar) * noisy / (1 - bar))
+        best = best / noise_std
+        size += integral(best**2 * bell, GRID) / 2
+        left += integral((GRID - best) ** 2 * bell, GRID) / 2
+    assert size == pytest.approx(1 - left, rel=1e-9)
+    if bar < 0.95:  # con menos ruido, ±1 no se confunden y no queda nada por explicar
+        assert 0.01 < left < 0.99
+
+
+@pytest.mark.equation("epsilon-tamano")
+def test_how_big_the_best_answer_is_with_normal_data() -> None:
+    """Con datos N(0, 1): la recta de regresión explica 1 - ᾱ y deja ᾱ."""
+    known = {x_0: (0, 1), epsilon: (0, 1)}
+    best = sqrt(1 - alpha_bar) * jump(x_0, epsilon)
+    assert_chain(expectation(best**2, known), 1 - alpha_bar)
+    assert_chain(1 - expectation((epsilon - best) ** 2, known), 1 - alpha_bar)
+
+
 levels = pytest.mark.parametrize(
     ("bar", "noisy"), list(itertools.product([0.9, 0.5, 0.1], [-1.3, 0.1, 0.9]))
 )

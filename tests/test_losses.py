@@ -200,13 +200,19 @@ def test_kl_between_normals(generator: torch.Generator, agree: Callable[..., Non
 
 
 @pytest.mark.equation("perdidas-kl")
-def test_kl_of_nearly_equal_variances_in_float32() -> None:
-    """Para varianzas casi iguales vale r²/4: en float32 no se pierde en 1 - 1."""
-    ratio = torch.tensor([1e-2, -1e-3])
-    zero = torch.zeros(2)
-    torch.testing.assert_close(
-        normal_kl(zero, ratio, zero, zero), ratio**2 / 4 + ratio**3 / 12, rtol=1e-3, atol=0
-    )
+@pytest.mark.parametrize("mean", [0.0, 1e-4])
+def test_kl_of_nearly_equal_variances_in_float32(mean: float) -> None:
+    """Por poco que se separen las varianzas, float32 da lo que la serie exacta en float64."""
+    size = torch.logspace(-8, 0, 81, dtype=torch.float64)
+    size = torch.cat([size, torch.tensor([0.499, 0.5, 0.501], dtype=torch.float64)])
+    ratio = torch.cat([size, -size]).float().requires_grad_()
+    zero, shift = torch.zeros_like(ratio), torch.full_like(ratio, mean)
+    kl = normal_kl(shift, ratio, zero, zero)
+    r, d = ratio.detach().double(), shift.double()
+    expected = (sum(r**n / float(math.factorial(n)) for n in range(2, 30)) + d.square()) / 2
+    torch.testing.assert_close(kl.double(), expected, rtol=1e-6, atol=0)
+    (slope,) = torch.autograd.grad(kl.sum(), ratio)
+    torch.testing.assert_close(slope.double(), r.expm1() / 2, rtol=1e-6, atol=0)
 
 
 def test_normal_cdf(agree: Callable[..., None]) -> None:

@@ -228,10 +228,17 @@ def normal_kl(
     Returns:
         La divergencia elemento a elemento, con la forma común.
     """
-    ratio = log_var1 - log_var2
-    return 0.5 * (
-        ratio.expm1() - ratio + (mean1 - mean2).square() * (-log_var2).exp()
-    )
+    excess = _exp_minus_tangent(log_var1 - log_var2)
+    return 0.5 * (excess + (mean1 - mean2).square() * (-log_var2).exp())
+
+
+def _exp_minus_tangent(r: Tensor) -> Tensor:
+    """$e^r - 1 - r$; cerca de 0, donde esa resta se queda sin cifras, con la serie de Taylor."""
+    small = r.clamp(-0.5, 0.5)
+    series = torch.ones_like(small)
+    for n in range(14, 2, -1):
+        series = 1 + small / n * series
+    return torch.where(r == small, small.square() / 2 * series, r.expm1() - r)
 
 
 def normal_cdf(x: Tensor) -> Tensor:

@@ -366,9 +366,9 @@ class Schedule:
     def posterior_log_variance_clipped(self) -> Tensor:
         r"""$\log\tilde\beta_t$, con $\log\tilde\beta_2$ donde iría $\log\tilde\beta_1 = -\infty$.
 
-        Es la elección del código de Nichol y Dhariwal (2021). En el primer paso no se
-        añade ruido, así que ninguna muestra depende de ella; sí depende el término
-        $L_0$ de la cota, que necesita una varianza positiva.
+        Es la elección del código de Ho et al. (2020), que hereda el de Nichol y Dhariwal (2021).
+        En el primer paso no se añade ruido, así que ninguna muestra depende de ella; sí
+        depende el término $L_0$ de la cota, que necesita una varianza positiva.
         """
         if len(self) == 1:
             return self.betas.log()
