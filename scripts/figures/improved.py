@@ -1,6 +1,7 @@
 """Improving diffusion: lo que cuesta una varianza y lo que aprende una red."""
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -87,11 +88,10 @@ def training_terms() -> Tensor:
     noises = sampling_noise(3, range(len(x_0)), trained.shape)
     return variational_bound(
         trained.model,
-        trained.schedule,
+        replace(trained.diffusion, clip=False),
         x_0,
         lambda _: next(noises),
         levels=data.levels,
-        **trained.options() | {"clip": False},
     ).terms.double()
 
 

@@ -42,7 +42,9 @@ def low_resolution(x: Tensor, factor: int = 2) -> Tensor:
             f"{factor}×{factor}: usa un factor que divida a sus dos lados."
         )
     blocks = F.avg_pool2d(x, factor)
-    return blocks.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    return blocks.repeat_interleave(factor, dim=2).repeat_interleave(
+        factor, dim=3
+    )
 
 
 def greyscale(x: Tensor) -> Tensor:
@@ -123,8 +125,12 @@ def conditioned(dataset: Dataset, conditions: Mapping[str, Any]) -> Dataset:
         )
     added: dict[str, Tensor] = {}
     if "image" in conditions:
-        options = {name: conditions[name] for name in ("factor",) if name in conditions}
-        added["image"] = _named(IMAGES, "image", conditions)(dataset.x, **options)
+        options = {
+            name: conditions[name] for name in ("factor",) if name in conditions
+        }
+        added["image"] = _named(IMAGES, "image", conditions)(
+            dataset.x, **options
+        )
     if "scalars" in conditions:
         added["scalars"] = _named(SCALARS, "scalars", conditions)(dataset.x)
     return replace(dataset, conditions={**dataset.conditions, **added})
@@ -144,12 +150,16 @@ def block_side(conditions: Mapping[str, Any]) -> int:
     """
     if conditions.get("image") != "low_resolution":
         return 1
-    default: int = inspect.signature(low_resolution).parameters["factor"].default
+    default: int = (
+        inspect.signature(low_resolution).parameters["factor"].default
+    )
     return int(conditions.get("factor", default))
 
 
 def _named(
-    functions: Mapping[str, Callable[..., Tensor]], kind: str, conditions: Mapping[str, Any]
+    functions: Mapping[str, Callable[..., Tensor]],
+    kind: str,
+    conditions: Mapping[str, Any],
 ) -> Callable[..., Tensor]:
     name = conditions[kind]
     if name not in functions:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_lit.conditioning import null_condition
-from ddpm_lit.data import Dataset
+from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
@@ -33,7 +33,7 @@ from ddpm_lit.runs.checkpoint import (
 )
 from ddpm_lit.runs.interruption import interruptions
 from ddpm_lit.runs.log import Log, mean_loss
-from ddpm_lit.runs.memory import check_same_data, describe
+from ddpm_lit.runs.memory import check_same_data
 from ddpm_lit.runs.pictures import drawable, sample_grid
 from ddpm_lit.training import (
     Batch,
@@ -133,13 +133,16 @@ def train(
         )
     state = _new_state(recipe, where, shape, weights)
     provenance = _provenance(where, weights)
-    first_step = _resume(run_dir, state, recipe, data, weights, provenance)
+    description = describe(data)
+    first_step = _resume(
+        run_dir, state, recipe, description, weights, provenance
+    )
     for leftover in run_dir.glob(".*.tmp.*"):
         leftover.unlink()
 
     def trained() -> Trained:
         return Trained(
-            state.ema.model, recipe, shape, provenance, describe(data)
+            state.ema.model, recipe, shape, provenance, asdict(description)
         )
 
     def save(step: int, seconds: float) -> None:
@@ -151,7 +154,7 @@ def train(
             recipe=recipe,
             shape=shape,
             provenance=provenance,
-            data=describe(data),
+            data=asdict(description),
         )
 
     total, batch_size = recipe.training.steps, recipe.training.batch_size
@@ -276,7 +279,7 @@ def _resume(
     run_dir: Path,
     state: State,
     recipe: Recipe,
-    data: Dataset,
+    description: DataDescription,
     weights: Trained | None,
     provenance: dict[str, Any],
 ) -> int:
@@ -295,7 +298,7 @@ def _resume(
             f"El checkpoint de «{run_dir}» ya lleva {header.step} pasos y la receta pide "
             f"{recipe.training.steps}: pide más pasos o entrena en otra carpeta."
         )
-    check_same_data(header.data, data, run_dir)
+    check_same_data(header.data, description, run_dir)
     provenance.update(
         seconds=header.provenance["seconds"],
         steps=header.step,
