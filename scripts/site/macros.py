@@ -164,8 +164,7 @@ def fuente(context: PageContext, symbol: str, docstring: bool = False) -> str:
     where = f"{path.relative_to(ROOT).as_posix()}, líneas {first} a {last}"
     return (
         '<div class="dl-fuente" markdown="1">\n'
-        f'<div class="dl-fuente__barra"><autoref identifier="{symbol}">'
-        f"<code>{symbol}</code></autoref>"
+        f'<div class="dl-fuente__barra" markdown="span">[`{symbol}`][{symbol}]'
         f'<span class="dl-fuente__lugar">{where}</span></div>\n\n'
         f"``````python\n{code}\n``````\n\n</div>\n"
     )
