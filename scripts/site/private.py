@@ -3,8 +3,8 @@
 Cada función de este módulo se apoya en algo que nadie promete conservar, y dice qué hace, en qué se
 apoya y por qué no hay otra manera. Los demás módulos del sitio usan solo lo que esos paquetes
 documentan. `CHECKED` dice con qué versiones se ha comprobado; tests/site/test_site_private.py
-comprueba cada apoyo por separado, y falla también si `requirements.lock` pide otra versión: al subir
-una, se ejecutan esos tests y, si pasan, se apunta aquí.
+comprueba cada apoyo por separado, y falla también si `requirements.lock` pide otra versión: al
+subir una, se ejecutan esos tests y, si pasan, se apunta aquí.
 """
 
 import re
@@ -50,7 +50,7 @@ def intercept_render(page: Any, render: Callable[[Callable[[], None], Any], None
     page.render = lambda config, files: render(lambda: original(config, files), files)
 
 
-def table_of_contents(headings: list[dict[str, Any]]) -> Any:
+def table_of_contents(headings: list[Any]) -> Any:
     """El índice de una página a partir de sus encabezados, como los da la extensión toc.
 
     Se apoya en `mkdocs.structure.toc.get_toc`, sin documentar: es la función con que el propio
@@ -81,7 +81,9 @@ def set_typeset(item: Any, shown: str) -> None:
     item.typeset = SimpleNamespace(title=shown)
 
 
-def intercept_search(plugins: Any, add: Callable[[Callable[[], None], Any, list[Any]], None]) -> None:
+def intercept_search(
+    plugins: Any, add: Callable[[Callable[[], None], Any, list[Any]], None]
+) -> None:
     """Pone `add(original, page, entries)` en lugar de la lectura de una página para el índice.
 
     Se apoya en que el plugin de búsqueda guarda en `search_index` un objeto que apunta cada página
@@ -167,6 +169,7 @@ def read_notebook_from(file: Any, path: Path) -> None:
     file.abs_src_path = str(path)
 
 
+CELL_PREFIX = "jp-"
 CELL = ".jp-Cell"
 CELL_TEXT = ".jp-RenderedMarkdown, .jp-MarkdownOutput"
 CELL_SOURCE = ".jp-InputArea pre"
@@ -179,6 +182,8 @@ CELL_EXTRAS = (
     ".zeroclipboard-container",
 )
 """Las clases con que nbconvert escribe cada parte de un cuaderno; `CELL_EXTRAS` es lo que sobra.
+
+Casi todas empiezan por `CELL_PREFIX`, que no debe quedar en ninguna página terminada.
 
 Se apoya en su plantilla `lab`. mkdocs-jupyter no deja elegir otra.
 """

@@ -153,7 +153,9 @@ def test_a_table_of_contents_made_apart_is_like_its_own(tiny: Build) -> None:
     made = tiny({"index.md": "# Uno\n\n## Dos\n"}, hooks)
     (own,) = made.hooks.seen
     children = [{"level": 2, "id": "dos", "name": "Dos", "children": []}]
-    ours = private.table_of_contents([{"level": 1, "id": "uno", "name": "Uno", "children": children}])
+    ours = private.table_of_contents(
+        [{"level": 1, "id": "uno", "name": "Uno", "children": children}]
+    )
 
     def listed(items: Any) -> list[Any]:
         return [(item.title, item.url, item.level, listed(item.children)) for item in items]
@@ -312,7 +314,9 @@ def test_the_spanish_labels_are_those_of_the_reference() -> None:
         keys(path)
         for path in (languages / "en.html.jinja", SITE / "templates" / private.TRANSLATION)
     )
-    assert english, changed("mkdocstrings-python", "guarda sus rótulos en _base/languages/en.html.jinja")
+    assert english, changed(
+        "mkdocstrings-python", "guarda sus rótulos en _base/languages/en.html.jinja"
+    )
     assert spanish >= english, changed(
         "mkdocstrings-python", f"tiene los mismos rótulos: faltan {sorted(english - spanish)}"
     )
