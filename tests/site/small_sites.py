@@ -1,11 +1,18 @@
-"""Webs pequeñas construidas de verdad con la configuración del libro, en otro proceso."""
+"""Webs pequeñas construidas de verdad.
+
+`build` usa la configuración del libro, en otro proceso; `build_tiny`, en este, solo los plugins que
+se le den y unos ganchos escritos para la ocasión.
+"""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -90,3 +97,59 @@ def build(
         text=True,
         check=False,
     )
+
+
+class Built:
+    """Una web diminuta ya construida: su carpeta, su configuración y su módulo de ganchos."""
+
+    def __init__(self, folder: Path, config: Any) -> None:
+        self.folder, self.config = folder / "site", config
+        self.hooks: Any = config.hooks["ganchos.py"]
+
+    def read(self, name: str) -> str:
+        """Texto de uno de sus ficheros."""
+        return (self.folder / name).read_text(encoding="utf-8")
+
+
+Build = Callable[..., Built]
+
+
+def build_tiny(
+    folder: Path,
+    pages: Mapping[str, str],
+    hooks: str,
+    plugins: list[Any] | None = None,
+    theme: str = "mkdocs",
+    extensions: tuple[str, ...] = (),
+) -> Built:
+    """Construye una web diminuta; los ganchos tienen a mano `private` y una lista, `seen`.
+
+    Args:
+        folder: la carpeta, que ha de ser la de trabajo.
+        pages: el texto de cada página.
+        hooks: el código de los ganchos.
+        plugins: los plugins, como en `mkdocs.yml`.
+        theme: el tema.
+        extensions: las extensiones de Markdown.
+    """
+    from mkdocs.commands.build import build as build_site
+    from mkdocs.config import load_config
+
+    for name, text in pages.items():
+        path = folder / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    header = "from scripts.site import private\n\nseen = []\n\n\n"
+    (folder / "ganchos.py").write_text(header + hooks, encoding="utf-8")
+    settings = {
+        "site_name": "prueba",
+        "use_directory_urls": False,
+        "hooks": ["ganchos.py"],
+        "plugins": plugins or [],
+        "theme": {"name": theme, **({"font": False} if theme == "material" else {})},
+        "markdown_extensions": list(extensions),
+    }
+    (folder / "mkdocs.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    config = load_config("mkdocs.yml")
+    build_site(config)
+    return Built(folder, config)

@@ -6,7 +6,7 @@ Se prueba sobre webs diminutas, construidas aquí mismo, con esos paquetes de ve
 import ast
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ pytest.importorskip("mkdocs")
 
 import material
 import mkdocstrings_handlers.python
-import yaml
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
 from scripts.site import notebook, private, search
+from small_sites import Build
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "scripts" / "site"
@@ -34,55 +32,6 @@ def changed(package: str, what: str) -> str:
         f"{package} {version} (comprobado con {private.CHECKED[package]}) ya no {what}; revisa "
         "scripts/site/private.py"
     )
-
-
-class Built:
-    """Una web diminuta ya construida: su carpeta, su configuración y su módulo de ganchos."""
-
-    def __init__(self, folder: Path, config: Any) -> None:
-        self.folder, self.config = folder / "site", config
-        self.hooks: Any = config.hooks["ganchos.py"]
-
-    def read(self, name: str) -> str:
-        return (self.folder / name).read_text(encoding="utf-8")
-
-
-Build = Callable[..., Built]
-
-
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """Construye una web con unas páginas, unos plugins y unos ganchos."""
-
-    def make(
-        pages: Mapping[str, str],
-        hooks: str,
-        plugins: list[Any] | None = None,
-        theme: str = "mkdocs",
-        extensions: tuple[str, ...] = (),
-    ) -> Built:
-        for name, text in pages.items():
-            path = tmp_path / "docs" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        header = "from scripts.site import private\n\nseen = []\n\n\n"
-        (tmp_path / "ganchos.py").write_text(header + hooks, encoding="utf-8")
-        settings = {
-            "site_name": "prueba",
-            "use_directory_urls": False,
-            "hooks": ["ganchos.py"],
-            "plugins": plugins or [],
-            "theme": {"name": theme, **({"font": False} if theme == "material" else {})},
-            "markdown_extensions": list(extensions),
-        }
-        (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
-        config = load_config("mkdocs.yml")
-        build(config)
-        return Built(tmp_path, config)
-
-    return make
 
 
 def test_versions_are_those_of_the_lock() -> None:
