@@ -281,8 +281,7 @@ def convert(
         row(PARAMETRISATIONS, name, "La red no puede predecir")
         for name in (source, target)
     )
-    for prediction in (said, wanted):
-        check_informative(schedule, prediction)
+    check_informative(schedule, said)
     if said is wanted:
         return output
     x_start = said.x_start(schedule, output, x_t, t)
