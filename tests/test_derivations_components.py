@@ -34,8 +34,10 @@ from algebra import (
     x_prev,
     x_t,
 )
-from ddpm_lit.backward import p_mean_variance, to_epsilon, to_x_start
+from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample, q_step
+from ddpm_lit.parametrisation import PARAMETRISATIONS, to_epsilon
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import (
     Schedule,
@@ -498,7 +500,12 @@ def test_x_start_from_the_posterior_mean(schedule: Schedule, agree: Callable[...
     bar, previous = schedule.alphas_cumprod, schedule.alphas_cumprod_prev
     formula = (1 - bar) / (previous.sqrt() * schedule.betas)
     formula = formula * (mean - schedule.alphas.sqrt() * (1 - previous) / (1 - bar) * noisy)
-    agree(to_x_start(schedule, "posterior_mean", mean, noisy, t), formula, rtol=1e-8, atol=1e-8)
+    agree(
+        PARAMETRISATIONS["posterior_mean"].x_start(schedule, mean, noisy, t),
+        formula,
+        rtol=1e-8,
+        atol=1e-8,
+    )
 
 
 @pytest.mark.equation("backward-velocidad")
@@ -548,7 +555,7 @@ def test_estimate_inside_the_posterior_mean(schedule: Schedule, agree: Callable[
     bar, previous, b = schedule.alphas_cumprod, schedule.alphas_cumprod_prev, schedule.betas
     formula = previous.sqrt() * b / (1 - bar) * ((noisy - (1 - bar).sqrt() * noise) / bar.sqrt())
     formula = formula + schedule.alphas.sqrt() * (1 - previous) / (1 - bar) * noisy
-    mean = p_mean_variance(schedule, noise, noisy, t, clip=False).mean
+    mean = p_mean_variance(Diffusion(schedule, clip=False), noise, noisy, t).mean
     agree(mean, formula, rtol=1e-9, atol=1e-9)
 
 
@@ -679,7 +686,7 @@ def test_noise_that_matches_the_clipped_estimate(
     assert_chain(noise.subs(x_t, noisy), noise_hat)
 
     t, observed = torch.arange(1000), 3 * numbers(1000, 13)
-    clipped = p_mean_variance(schedule, numbers(1000, 14), observed, t, clip=True)
+    clipped = p_mean_variance(Diffusion(schedule), numbers(1000, 14), observed, t)
     assert clipped.x_start.abs().max() <= 1
     bar = schedule.alphas_cumprod
     formula = (observed - bar.sqrt() * clipped.x_start) / (1 - bar).sqrt()

@@ -197,8 +197,8 @@ def inpaint(
         ValueError: si algo no es de coma flotante o finito, los datos no están en [-1, 1] o la
             máscara se sale de [0, 1].
     """
-    mask = mask.to(known.dtype) if mask.dtype == torch.bool else mask
     _check_data("known", known)
+    mask = mask.to(known.dtype)
     _check_finite("mask", mask)
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ValueError(

@@ -201,11 +201,7 @@ def sample(
         ValueError: si una condición no tiene una fila por muestra, o algún otro argumento no
             es válido.
     """
-    if isinstance(indices, int):
-        raise TypeError(
-            f"indices es {indices} y debe decir el índice de cada muestra: para las {indices} "
-            f"primeras, range({indices})."
-        )
+    _check_indices(indices)
     if batch_size < 1:
         raise ValueError(
             f"Se pide generar de {batch_size} en {batch_size}: debe ser al menos 1."
@@ -268,6 +264,7 @@ def sample_trajectory(
     Returns:
         La trayectoria, en la CPU.
     """
+    _check_indices(indices)
     states: list[SampleStep] = []
     sample(
         model,
@@ -283,6 +280,14 @@ def sample_trajectory(
         torch.stack([states[0].before, *(state.x_t for state in states)]).cpu(),
         torch.stack([state.x_start for state in states]).cpu(),
     )
+
+
+def _check_indices(indices: Sequence[int]) -> None:
+    if isinstance(indices, int):
+        raise TypeError(
+            f"indices es {indices} y debe decir el índice de cada muestra: para las {indices} "
+            f"primeras, range({indices})."
+        )
 
 
 def _check_condition(
