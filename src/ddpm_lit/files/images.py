@@ -6,14 +6,15 @@ Pillow; el MP4 necesita además el extra `video`. Todos los ficheros se escriben
 
 import math
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ddpm_lit.files.atomic import atomic_path
@@ -21,6 +22,12 @@ from ddpm_lit.files.opening import fit, on_white, open_image
 from ddpm_lit.machine.extras import require
 
 _COMFORTABLE_SIDE = 64
+_FONTS = (
+    "DejaVuSans.ttf",
+    "Arial.ttf",
+    "arial.ttf",
+    "LiberationSans-Regular.ttf",
+)
 _POINTS_OVERSAMPLING = 2
 
 
@@ -120,6 +127,79 @@ def grid(
         canvas[:, top : top + tile.shape[1], left : left + tile.shape[2]] = tile
     values = canvas.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(values[:, :, 0] if channels == 1 else values)
+
+
+def with_titles(image: Image.Image, titles: Sequence[str]) -> Image.Image:
+    """Una cuadrícula con un título encima de cada columna, partido en las líneas que hagan falta.
+
+    Args:
+        image: la cuadrícula (véase `grid`), en modo L o RGB.
+        titles: un título por columna; todas miden lo mismo.
+
+    Returns:
+        Otra imagen, más alta, del mismo ancho y modo.
+
+    Raises:
+        ValueError: si no hay títulos.
+    """
+    if not titles:
+        raise ValueError(
+            "Hace falta un título por columna y no ha llegado ninguno."
+        )
+    width = image.width / len(titles)
+    font, letters = _font(max(11, min(18, round(width / 8))))
+    columns = [_wrapped(letters(each), font, width - 6) for each in titles]
+    line = round(1.3 * font.size)
+    band = line * max(map(len, columns)) + 8
+    result = Image.new(image.mode, (image.width, image.height + band), "white")
+    result.paste(image, (0, band))
+    pen = ImageDraw.Draw(result)
+    for number, lines in enumerate(columns):
+        for row, text in enumerate(lines, start=-len(lines)):
+            place = ((number + 0.5) * width, band - 4 + (row + 0.5) * line)
+            pen.text(place, text, fill="black", font=font, anchor="mm")
+    return result
+
+
+def _font(
+    size: int,
+) -> tuple[ImageFont.FreeTypeFont, Callable[[str], str]]:
+    """Una letra de este sistema, y cómo hay que escribir con ella.
+
+    La que trae Pillow no tiene vocales con tilde ni eñe: si no hay otra, se escribe sin ellas.
+    """
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, size), str
+        except OSError:
+            continue
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font, _bare
+
+
+def _bare(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text)
+    return decomposed.encode("ascii", "ignore").decode()
+
+
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont, width: float
+) -> list[str]:
+    """Un texto en líneas que caben en `width` píxeles; una palabra demasiado larga se parte."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
 
 
 def points_image(
