@@ -173,6 +173,19 @@ def test_mp4_has_its_size_frames_and_colours(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["ruido.mp4"]
 
 
+def test_a_larger_crf_gives_a_smaller_mp4(tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    sizes = []
+    for crf in (5, 18, 35):
+        path = tmp_path / f"{crf}.mp4"
+        save_mp4([Image.fromarray(noise)], path, hold_last=0, crf=crf)
+        sizes.append(path.stat().st_size)
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 2 * sizes[2]
+    with pytest.raises(ValueError, match="crf = 52: debe ir de 0"):
+        save_mp4(frames(2), tmp_path / "a.mp4", crf=52)
+
+
 def test_mp4_without_its_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "ddpm_lit\[video\]"'):

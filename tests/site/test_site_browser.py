@@ -60,7 +60,8 @@ IMAGES = """() => {
 }"""
 
 # Cuánto sobresale cada bloque de código del libro y cuál es su línea más larga.
-SCROLLING_CODE = """() => [...document.querySelectorAll("article pre > code")]
+SCROLLING_CODE = """shown => [...document.querySelectorAll("article pre > code")]
+  .filter(code => Boolean(code.closest(".dl-fuente")) === shown)
   .filter(code => code.scrollWidth > code.clientWidth)
   .map(code => {
     const lines = code.textContent.split("\\n");
@@ -144,12 +145,15 @@ def test_every_page(view: View, address: str, site_dir: Path, scheme: str, width
     assert not problems, "\n".join(problems)
 
 
-def test_the_code_of_the_book_does_not_scroll(view: View, address: str, site_dir: Path) -> None:
+@pytest.mark.parametrize("shown", [True, False], ids=["por su símbolo", "de la página"])
+def test_the_code_of_the_book_does_not_scroll(
+    view: View, address: str, site_dir: Path, shown: bool
+) -> None:
     page, problems = view("light", 1280 - SCROLLBAR)
     for name in pages(site_dir):
         if not name.startswith("api/"):
             page.goto(address + name, wait_until="load")
-            problems += [f"{name}: {code}" for code in page.evaluate(SCROLLING_CODE)]
+            problems += [f"{name}: {code}" for code in page.evaluate(SCROLLING_CODE, shown)]
     assert not problems, "\n".join(problems)
 
 
@@ -159,13 +163,10 @@ def test_eighty_columns_of_code_fit(view: View, address: str) -> None:
     assert page.evaluate(COLUMNS) >= 80
 
 
-def test_the_cover_moves_only_if_wanted_and_can_be_stopped(
-    new_context: Callable[..., Any], address: str
-) -> None:
+def test_the_cover_moves_only_if_wanted_and_can_be_stopped(view: View, address: str) -> None:
     for motion, moves in (("reduce", False), ("no-preference", True)):
-        page = new_context(
-            viewport={"width": 1280, "height": 900}, reduced_motion=motion
-        ).new_page()
+        page, _ = view("light", 1280)
+        page.emulate_media(color_scheme="light", reduced_motion=motion)
         page.goto(address + "index.html")
         video = page.locator("article .dl-figura video:visible").first
         button = page.locator(".dl-pausa")

@@ -343,6 +343,8 @@ def save_mp4(
         ValueError: si no hay fotogramas, no son iguales o una opción no es válida.
     """
     _check_frames(frames, fps, hold_last)
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf = {crf}: debe ir de 0, sin pérdida, a 51, lo más comprimido.")
     ffmpeg = require(
         "imageio_ffmpeg",
         package="imageio-ffmpeg",
