@@ -48,8 +48,8 @@ class Condition(NamedTuple):
 def _null_class(value: Tensor, num_classes: int | None) -> Tensor:
     if num_classes is None:
         raise ValueError(
-            "La condición lleva «class_labels» y no se sabe cuál es la clase nula: da "
-            "num_classes, el número de clases de la red."
+            "La condición lleva «class_labels» y no se sabe cuál es la clase "
+            "nula: da num_classes, el número de clases de la red."
         )
     return torch.full_like(value, num_classes)
 
@@ -184,13 +184,14 @@ def tokenize(
                     f" ¿Querías decir «{'», «'.join(close)}»?" if close else ""
                 )
                 raise ValueError(
-                    f"La red no conoce la palabra «{word}» de «{caption}».{hint} Conoce "
-                    f"{len(known)} palabras: usa solo esas."
+                    f"La red no conoce la palabra «{word}» de "
+                    f"«{caption}».{hint} Conoce {len(known)} palabras: usa "
+                    "solo esas."
                 )
         if len(found) >= length:
             raise ValueError(
-                f"«{caption}» tiene {len(found)} palabras y la red lee como mucho {length - 1}: "
-                "acórtala."
+                f"«{caption}» tiene {len(found)} palabras y la red lee como "
+                f"mucho {length - 1}: acórtala."
             )
         line[1 : 1 + len(found)] = torch.tensor(
             [known[word] for word in found], dtype=torch.int64
@@ -267,8 +268,8 @@ class TextEncoder(nn.Module):
         length = len(self.positions)
         if tokens.ndim != 2 or tokens.shape[1] != length:
             raise ValueError(
-                f"tokens tiene forma {tuple(tokens.shape)}, y se esperaba (B, {length}): usa "
-                "ddpm_lit.conditioning.tokenize."
+                f"tokens tiene forma {tuple(tokens.shape)}, y se esperaba (B, "
+                f"{length}): usa ddpm_lit.conditioning.tokenize."
             )
         h = self.embedding(tokens) + self.positions
         h = self.norm(self.layers(h, src_key_padding_mask=tokens == PADDING))

@@ -102,13 +102,14 @@ def repaint_path(
     """
     if steps < 1 or jump < 1 or resamplings < 1:
         raise ValueError(
-            f"steps, jump y resamplings deben ser al menos 1 y han llegado {steps}, {jump} y "
-            f"{resamplings}."
+            "steps, jump y resamplings deben ser al menos 1 y han llegado "
+            f"{steps}, {jump} y {resamplings}."
         )
     if resamplings > 1 and jump >= steps:
         raise ValueError(
-            f"Un salto de {jump} niveles no cabe en un proceso de {steps} pasos: usa un jump "
-            f"menor que {steps}, o resamplings=1 para no saltar."
+            f"Un salto de {jump} niveles no cabe en un proceso de {steps} "
+            f"pasos: usa un jump menor que {steps}, o resamplings=1 para no "
+            "saltar."
         )
     bottoms = range(0, steps - jump, jump)
     path = list(range(steps - 1, bottoms[-1] + jump if bottoms else 0, -1))
@@ -137,10 +138,12 @@ def noised_levels(steps: int, strength: float) -> int:
     """
     if not 0 < strength <= 1:
         raise ValueError(
-            f"strength vale {strength} y debe ser mayor que 0 y como mucho 1: cerca de 0 casi no "
-            "cambia la imagen, y con 1 se hace otra de nuevo."
+            f"strength vale {strength} y debe ser mayor que 0 y como mucho 1: "
+            "cerca de 0 casi no cambia la imagen, y con 1 se hace otra de "
+            "nuevo."
         )
-    # Redondear antes evita que 0.07 · 100 = 7.000000000000001 pida un nivel más.
+    # Redondear antes evita que 0.07 · 100 = 7.000000000000001 pida un nivel
+    # más.
     return math.ceil(round(strength * steps, 9))
 
 
@@ -202,8 +205,9 @@ def inpaint(
     _check_finite("mask", mask)
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ValueError(
-            f"La máscara va de {mask.min():.4g} a {mask.max():.4g} y debe estar en [0, 1]: 1 donde "
-            "la imagen se conoce y 0 donde hay que inventarla."
+            f"La máscara va de {mask.min():.4g} a {mask.max():.4g} y debe "
+            "estar en [0, 1]: 1 donde la imagen se conoce y 0 donde hay que "
+            "inventarla."
         )
     return Edit(
         partial(repaint, jump=jump, resamplings=resamplings),
@@ -240,16 +244,17 @@ def _check_data(name: str, value: Tensor) -> None:
     largest = float(value.abs().max()) if value.numel() else 0.0
     if largest > 2:
         raise ValueError(
-            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: si es una imagen de "
-            "0 a 255, pásala por x / 127.5 - 1."
+            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: "
+            "si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
         )
 
 
 def _check_finite(name: str, value: Tensor) -> None:
     if not value.is_floating_point():
         raise ValueError(
-            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, en [-1, 1]; si es una "
-            "imagen de 0 a 255, pásala por x / 127.5 - 1."
+            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, "
+            "en [-1, 1]; si es una imagen de 0 a 255, pásala por x / 127.5 - "
+            "1."
         )
     if not bool(value.isfinite().all()):
         raise ValueError(

@@ -243,9 +243,10 @@ def check_informative(schedule: Schedule, prediction: Parametrisation) -> None:
     silent = (prediction.slope(schedule) == 0).nonzero()
     if len(silent):
         raise ValueError(
-            f"Con señal terminal nula (ᾱ_T = 0) no se puede predecir «{prediction.name}»: "
-            f"en t = {int(silent[-1]) + 1} x_t ya es solo ruido, lo que responde la red no "
-            "dice nada de x₀ y x̂₀ no existe. Usa la predicción «v» o «x_start»."
+            "Con señal terminal nula (ᾱ_T = 0) no se puede predecir "
+            f"«{prediction.name}»: en t = {int(silent[-1]) + 1} x_t ya es solo "
+            "ruido, lo que responde la red no dice nada de x₀ y x̂₀ no "
+            "existe. Usa la predicción «v» o «x_start»."
         )
 
 

@@ -344,7 +344,9 @@ def save_mp4(
     """
     _check_frames(frames, fps, hold_last)
     if not 0 <= crf <= 51:
-        raise ValueError(f"crf = {crf}: debe ir de 0, sin pérdida, a 51, lo más comprimido.")
+        raise ValueError(
+            f"crf = {crf}: debe ir de 0, sin pérdida, a 51, lo más comprimido."
+        )
     ffmpeg = require(
         "imageio_ffmpeg",
         package="imageio-ffmpeg",

@@ -128,8 +128,9 @@ def train(
     shape = data.image_shape
     if every.sample and not drawable(shape):
         raise ValueError(
-            f"Los datos tienen forma {shape} y solo se dibujan imágenes (1 o 3, alto, ancho) y "
-            "puntos (2,): quita las muestras por el camino (every.sample = 0)."
+            f"Los datos tienen forma {shape} y solo se dibujan imágenes (1 o "
+            "3, alto, ancho) y puntos (2,): quita las muestras por el camino "
+            "(every.sample = 0)."
         )
     state = _new_state(recipe, where, shape, weights)
     provenance = _provenance(where, weights)
@@ -205,8 +206,9 @@ def train(
                 save_png(picture, run_dir / "samples" / f"{done:07d}.png")
             if interrupted.is_set():
                 raise KeyboardInterrupt(
-                    f"Entrenamiento detenido tras el paso {done}. Se reanuda con la misma orden: "
-                    f"el checkpoint está en «{run_dir / CHECKPOINT}»."
+                    f"Entrenamiento detenido tras el paso {done}. Se reanuda "
+                    "con la misma orden: el checkpoint está en "
+                    f"«{run_dir / CHECKPOINT}»."
                 )
     if not (run_dir / CHECKPOINT).is_file():
         save(first_step, time.perf_counter() - started)
@@ -289,14 +291,16 @@ def _resume(
         return 0
     if weights is not None:
         raise ValueError(
-            f"En «{run_dir}» ya hay un checkpoint y se piden además pesos de partida, que no "
-            "servirían de nada: entrena en otra carpeta, empieza de cero o no los pidas."
+            f"En «{run_dir}» ya hay un checkpoint y se piden además pesos de "
+            "partida, que no servirían de nada: entrena en otra carpeta, "
+            "empieza de cero o no los pidas."
         )
     header = load_checkpoint(path, state, recipe)
     if header.step > recipe.training.steps:
         raise ValueError(
-            f"El checkpoint de «{run_dir}» ya lleva {header.step} pasos y la receta pide "
-            f"{recipe.training.steps}: pide más pasos o entrena en otra carpeta."
+            f"El checkpoint de «{run_dir}» ya lleva {header.step} pasos y la "
+            f"receta pide {recipe.training.steps}: pide más pasos o entrena en "
+            "otra carpeta."
         )
     check_same_data(header.data, description, run_dir)
     provenance.update(
@@ -369,8 +373,9 @@ def _start_from(
 ) -> None:
     if recipe.network_config() != weights.recipe.network_config():
         raise ValueError(
-            f"La red de la receta «{recipe.name}» no es la de los pesos de partida, que son de "
-            f"«{weights.recipe.name}»: solo se puede seguir desde una red igual."
+            f"La red de la receta «{recipe.name}» no es la de los pesos de "
+            f"partida, que son de «{weights.recipe.name}»: solo se puede "
+            "seguir desde una red igual."
         )
     model.load_state_dict(weights.model.state_dict())
 
