@@ -611,14 +611,12 @@ def verdict(name: str, results: Results) -> str:
             ).splitlines()
         ),
     ]
-    notes = sorted({each.doubt for each in judged.comparisons if each.doubt})
     if judged.below:
         names = "; ".join(
             f"{label} ({number(100 * agreement, 1)}{PERCENT})"
             for label, agreement in judged.below.items()
         )
-        notes.insert(0, f"no llegan a la vara del acuerdo de clase todas las redes: {names}")
-    lines += [line for note in notes for line in ("", f"    No se puede juzgar: {note}.")]
+        lines += ["", f"    No se puede juzgar: no llegan a la vara del acuerdo {names}."]
     return "\n".join(lines) + "\n"
 
 
@@ -711,4 +709,5 @@ FACTS: dict[str, Callable[[Results], str | None]] = {
 
 def _comparison(comparison: Comparison) -> tuple[str, str, str]:
     gaps = "; ".join(f"{number(100 * gap, 1)}{PERCENT}" for gap in comparison.gaps)
-    return comparison.text, gaps or "—", str(comparison.outcome)
+    doubt = f": {comparison.doubt}" if comparison.gaps and comparison.doubt else ""
+    return comparison.text, gaps or "—", f"{comparison.outcome}{doubt}"
