@@ -133,9 +133,14 @@ def _rounding(results: Results) -> str:
             rf"términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
             "los demás",
             r"$\mathrm{MSE}_\epsilon$ en $t = 1$",
+            rf"cuántos términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
         ),
         [
-            (label, *(cell(where_bits_go(results, name, part)) for part in parts))
+            (
+                label,
+                *(cell(where_bits_go(results, name, part)) for part in parts),
+                cell(where_bits_go(results, name, "low_noise_terms"), 0),
+            )
             for name, label in (("linear", "lineal"), ("cosine", "coseno"))
         ],
     )
