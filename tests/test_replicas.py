@@ -693,6 +693,10 @@ def test_facts_of_the_page_come_from_the_results():
             moved[f"iddpm-{schedule}-hybrid-s{seed}"]["values"]["bits"] = {"learned_range": bits}
     assert tables.fact("bits-de-mas-del-coseno", moved) == "3,50"
     assert tables.fact("bits-de-las-redes", moved) == "entre 1,00 y 7,50"
+    for part, cosine in (("low_noise", 1.75), ("rest", 0.5)):
+        moved["iddpm-bits-cosine-hybrid-s0"]["values"][part] = cosine
+    assert tables.fact("bits-de-mas-con-poco-ruido", moved) == "0,75"
+    assert tables.fact("bits-de-mas-con-lo-demas", moved) == "−0,50"
     # 1 bit por unidad de error, y un error de 1.
     assert tables.fact("bits-de-no-redondear", world(good=True)) == "1,00"
 

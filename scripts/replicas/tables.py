@@ -6,6 +6,7 @@ tablas.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import mean, stdev
 
 from scripts.replicas.claims import (
@@ -700,6 +701,13 @@ def _cosine_rounding(results: Results) -> str | None:
     return None if each is None or not errors else number(each * mean(errors.values()), 2)
 
 
+def _cosine_more(results: Results, part: str) -> str | None:
+    linear, cosine = (where_bits_go(results, name, part) for name in ("linear", "cosine"))
+    if not linear or not cosine:
+        return None
+    return number(mean(cosine.values()) - mean(linear.values()), 2)
+
+
 def _clipping(_: Results) -> str:
     return number(digits_recipe("epsilon-simple", 0).training.grad_clip, 0)
 
@@ -708,6 +716,8 @@ FACTS: dict[str, Callable[[Results], str | None]] = {
     "bits-de-las-redes": _network_bits_range,
     "bits-de-mas-del-coseno": _cosine_excess,
     "bits-de-no-redondear": _cosine_rounding,
+    "bits-de-mas-con-poco-ruido": partial(_cosine_more, part="low_noise"),
+    "bits-de-mas-con-lo-demas": partial(_cosine_more, part="rest"),
     "recorte-del-gradiente": _clipping,
 }
 
