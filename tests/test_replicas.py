@@ -794,9 +794,10 @@ def test_a_posterior_mean_network_can_skip_steps(steps):
     trained = Trained(PosteriorMean(), recipes.digits_recipe("mu-mse", 0), (1, 8, 8), {})
     options = {"seed": 0, "count": 3, "steps": steps, "variance": "fixed_small"}
     x, labels = measures.draw(trained, **options)
-    expected, _ = measures.draw(
-        trained, model=lambda x_t, t, **_: x_t.tanh(), prediction="x_start", **options
-    )
+    recipe = trained.recipe
+    named = replace(recipe, diffusion=replace(recipe.diffusion, prediction="x_start"))
+    seeing = Trained(lambda x_t, t, **_: x_t.tanh(), named, (1, 8, 8), {})
+    expected, _ = measures.draw(seeing, **options)
     assert torch.allclose(x, expected, atol=1e-3)
     assert labels.tolist() == [0, 1, 2]
 
