@@ -6,7 +6,7 @@ READY := $(VENV)/.listo
 export NO_MKDOCS_2_WARNING := 1
 export DDPM_PROFILE ?= cpu
 
-.PHONY: site serve test browser lint artefacts replicas clean
+.PHONY: site serve test browser lint artefacts models replicas clean
 
 site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
 	$(BIN)/mkdocs build --strict
@@ -24,6 +24,10 @@ test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de pe
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 	DDPM_SITE_DIR=site $(BIN)/pytest -n 2 tests/site/test_site_browser.py
+
+MODELS ?= digits-ink digits-learned digits-sr
+models: $(READY) ## Entrena otra vez los modelos que vienen en el paquete; los grandes, con MODELS=NOMBRE
+	$(BIN)/python -m scripts.build.ship --train $(MODELS)
 
 replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan donde se cortaron
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m scripts.replicas

@@ -12,6 +12,7 @@ from torch import Tensor
 from ddpm_lit.backward import p_mean_variance, split_output
 from ddpm_lit.forward import q_sample
 from ddpm_lit.improved import ImportanceSampler, Likelihood, bits_per_dimension, rate_distortion
+from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
@@ -19,7 +20,7 @@ from scripts.build import models
 from scripts.figures.style import Palette, canvas, log_axis
 from scripts.site.project import profile
 
-INPUTS = ("digits-learned",)
+INPUTS = ("weights-digits-learned",)
 HELD_OUT = 8 if profile() == "smoke" else 64
 BOUND = 2 if profile() == "smoke" else 16
 INSTANTS = 8 if profile() == "smoke" else 28
@@ -39,7 +40,7 @@ class Learned(NamedTuple):
 @cache
 def learned_v() -> Learned:
     """La v de los dígitos que la red no vio, y la que corresponde a los errores de su media."""
-    trained = models.load("digits-learned")
+    trained = load_pretrained("digits-learned")
     schedule, options = trained.schedule, trained.options()
     x_0 = models.digits_split()[1].x[:HELD_OUT]
     noises = sampling_noise(2, range(len(x_0)), trained.shape)
@@ -66,7 +67,7 @@ def learned_v() -> Learned:
 @cache
 def held_out_likelihood() -> Likelihood:
     """Todos los términos de la cota, con unos pocos dígitos que la red no vio."""
-    trained = models.load("digits-learned")
+    trained = load_pretrained("digits-learned")
     data = models.digits_split()[1]
     return bits_per_dimension(
         trained.model,
