@@ -12,15 +12,16 @@ site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio
 	$(BIN)/mkdocs build --strict
 
 artefacts: $(READY) ## Entrena los modelos y dibuja las figuras, sin las páginas
-	$(BIN)/doit -f scripts/build/dodo.py
+	$(BIN)/python -m scripts.build
 
 serve: $(READY) ## Sirve el sitio mientras se escribe; no entrena nada
 	$(BIN)/mkdocs serve
 
-test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de perfil smoke)
-	DDPM_PROFILE=smoke $(BIN)/doit -f scripts/build/dodo.py
+test: $(READY) ## Las matemáticas y el paquete; después, las páginas, en un sitio de perfil smoke
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/site
+	DDPM_PROFILE=smoke $(BIN)/python -m scripts.build
 	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
-	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile
+	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile tests/site
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 	DDPM_SITE_DIR=site $(BIN)/pytest -n 2 tests/site/test_site_browser.py

@@ -17,7 +17,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Se lee al cargar torch y NumPy.
 
-from doit.tools import config_changed  # noqa: E402
+from doit.tools import config_changed
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))

@@ -108,10 +108,10 @@ class Estimate:
             expected += self.work[name].seconds
             taken += seconds
         for name, began in self.started.items():
-            work = self.work[name]
-            if step := work.step():
-                expected += work.seconds * step / work.steps
-                taken += now - began
+            work, elapsed = self.work[name], now - began
+            if work.step() or (not work.steps and elapsed > work.seconds):
+                expected += work.seconds * self._done(name, now)
+                taken += elapsed
         return taken / expected
 
     def _remaining(self, now: float) -> dict[str, float]:
@@ -184,7 +184,7 @@ class Progress(ConsoleReporter):  # type: ignore[misc]
             with self._lock:
                 seconds = self.estimate.finish(task.name, self.clock())
                 self._close(task.name)
-                self._say(f"✓  {self.estimate.work[task.name].title}: {duration(seconds)}")
+                self._say(f"✓  {self.estimate.work[task.name].title}: {_about(seconds)}")
                 self._refresh()
 
     def skip_uptodate(self, task: Task) -> None:
@@ -211,7 +211,7 @@ class Progress(ConsoleReporter):  # type: ignore[misc]
         for name in list(self.bars):
             self._close(name)
         made = len(self.estimate.finished)
-        spent = duration(self.clock() - self.began)
+        spent = _about(self.clock() - self.began)
         self._say(
             f"Construcción: {made} de {len(self.estimate.work)} tareas hechas en {spent}."
             if self.estimate.work
@@ -224,10 +224,10 @@ class Progress(ConsoleReporter):  # type: ignore[misc]
         now = self.clock()
         parts = [
             f"{integer(len(self.estimate.finished))} de {integer(len(self.estimate.work))} tareas",
-            f"quedan {duration(max(round(self.estimate.left(now)), 1))}",
+            f"quedan {_about(self.estimate.left(now))}",
         ]
         parts += [self._state(name) for name in self.estimate.started]
-        return f"[{duration(round(now - self.began))}] {'; '.join(parts)}"
+        return f"[{_about(now - self.began)}] {'; '.join(parts)}"
 
     def _state(self, name: str) -> str:
         work = self.estimate.work[name]
@@ -252,7 +252,7 @@ class Progress(ConsoleReporter):  # type: ignore[misc]
         whole = self._bar("", "Construcción", total=100)
         whole.n = round(100 * self.estimate.fraction(now))
         done, total = len(self.estimate.finished), len(self.estimate.work)
-        left = duration(max(round(self.estimate.left(now)), 1))
+        left = _about(self.estimate.left(now))
         whole.set_postfix_str(f"{done} de {total} tareas, quedan {left}")
         for name in self.estimate.started:
             work = self.estimate.work[name]
@@ -282,3 +282,8 @@ class Progress(ConsoleReporter):  # type: ignore[misc]
         if always or not self.visible:
             self.write(f"{text}\n")
             self.outstream.flush()
+
+
+def _about(seconds: float) -> str:
+    whole = max(round(seconds), 1)
+    return f"{whole} s" if whole < 60 else duration(whole)
