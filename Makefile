@@ -17,6 +17,7 @@ artefacts: $(READY) ## Entrena los modelos y dibuja las figuras, sin las página
 serve: $(READY) ## Sirve el sitio mientras se escribe; no entrena nada
 	$(BIN)/mkdocs serve
 
+test: export OMP_NUM_THREADS := 1
 test: $(READY) ## Las matemáticas y el paquete; después, las páginas, en un sitio de perfil smoke
 	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/site
 	DDPM_PROFILE=smoke $(BIN)/python -m scripts.build
