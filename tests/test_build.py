@@ -1,15 +1,23 @@
 """La construcción: qué se hace a la vez, cuánto se espera que tarde y cómo se cuenta."""
 
+import importlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from doit.exceptions import TaskFailed
 from doit.task import Task
+from scripts.build import __main__ as command
 from scripts.build import expected, figures, models, progress
 from scripts.build.progress import Estimate, Progress, Work
+from scripts.site.project import ROOT
+
+from ddpm_lit.models.pretrained import pretrained_names
 
 
 def work(seconds: float, **more: Any) -> Work:
@@ -177,7 +185,72 @@ def test_expected_seconds_come_from_the_recipe_and_then_from_the_last_time(
     assert expected.seconds("draw:nueva", ["una", "otra"]) == 9.5
 
 
+@pytest.mark.parametrize(("profile", "workers"), [("cpu", 6), ("smoke", 6), ("gpu", 4)])
+def test_as_many_tasks_as_cores_and_four_if_they_share_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, profile: str, workers: int
+) -> None:
+    monkeypatch.setenv("DDPM_PROFILE", profile)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert expected.workers() == workers
+
+
 def test_expected_seconds_name_tasks_that_exist() -> None:
     names = {f"draw:{name}" for name in figures.CHAPTERS}
     for task_name in expected.SECONDS:
         assert task_name in names or task_name.startswith(("train:", "sample:", "evaluate"))
+
+
+# --- Las tareas -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dodo(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Las tareas de doit, en el perfil de los tests."""
+    monkeypatch.setenv("DDPM_PROFILE", "smoke")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    sys.modules.pop("scripts.build.dodo", None)
+    yield importlib.import_module("scripts.build.dodo")
+    sys.modules.pop("scripts.build.dodo", None)
+
+
+def test_every_task_says_what_it_does_and_the_longest_come_first(dodo: Any) -> None:
+    groups = [list(dodo.task_train()), list(dodo.task_sample()), list(dodo.task_draw())]
+    for tasks in [*groups, [dodo.task_evaluate()]]:
+        described = [Work(**each["meta"]) for each in tasks]
+        assert all(each.title and each.seconds > 0 for each in described)
+        assert described == sorted(described, key=lambda each: -each.seconds)
+
+
+def test_only_the_models_of_the_chapters_are_trained(dodo: Any) -> None:
+    trained = {each["name"]: Work(**each["meta"]) for each in dodo.task_train()}
+    assert trained.keys() == {"swiss-roll", "digits", "digits-class", "classifier"}
+    for name in models.MODELS:
+        assert trained[name].steps == models.recipe(name).training.steps
+        assert trained[name].log == str(models.training_log(name))
+    assert not trained.keys() & set(pretrained_names())
+
+
+def test_one_task_for_each_core_and_one_thread_for_each_task(dodo: Any) -> None:
+    assert dodo.DOIT_CONFIG["num_process"] == expected.workers()
+    code = "import scripts.build.dodo, torch; print(torch.get_num_threads())"
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "1"
+
+
+def test_ctrl_c_says_that_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.DoitMain, "run", interrupted)
+    assert command.main([]) == 130
+    assert "no se repite" in capsys.readouterr().err

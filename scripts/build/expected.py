@@ -20,7 +20,7 @@ SECONDS = {
 
 OTHERS = 5.0
 SMOKE = 2.0
-ONE_CORE = 1.5
+ONE_CORE = 1.7
 """Cuántas veces más que con dos núcleos, que es como se miden las recetas, tarda uno solo."""
 
 GPU_TASKS = 4
