@@ -138,7 +138,7 @@ def test_the_model_that_is_trained_learns_and_its_samples_are_drawn(
     losses = [
         float(value) for value in re.findall(r'"loss": ([\d.]+)', _log(clone, "digits-class"))
     ]
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < 0.7 * losses[0]
     drawn = samples(clone, "--out treses.png")
     assert drawn.shape == (16, 1, 8, 8)
     assert (clone.folder / "treses.png").read_bytes().startswith(b"\x89PNG")
