@@ -52,7 +52,7 @@ def seconds(task: str, cards: Iterable[str]) -> float:
     kind, _, name = task.partition(":")
     if kind == "train" and name in models.MODELS:
         expected = models.recipe(name).expect
-        return ONE_CORE * expected.get(profile(), expected["cpu"])["seconds"]
+        return ONE_CORE * float({**expected["cpu"], **expected.get(profile(), {})}["seconds"])
     return SECONDS.get(task, OTHERS)
 
 
