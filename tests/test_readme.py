@@ -146,7 +146,9 @@ def test_the_model_that_is_trained_learns_and_its_samples_are_drawn(
     assert len(drawn.flatten(1).unique(dim=0)) == 16
 
 
-def test_guided_samples_look_like_their_class_more_often_than_by_chance(clone: Clone, said: dict[str, str]) -> None:
+def test_guided_samples_look_like_their_class_more_often_than_by_chance(
+    clone: Clone, said: dict[str, str]
+) -> None:
     data = load_dataset("digits")
     assert data.labels is not None
     means = torch.stack([data.x[data.labels == label].mean(0) for label in range(10)])
