@@ -512,6 +512,26 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         FileNotFoundError,
         "'/no/existe' no existe o no es una carpeta",
     ),
+    "una carpeta que es un número": (
+        lambda: load_dataset("folder", path=2024),
+        TypeError,
+        "«path» debe ser el nombre de una carpeta, entre comillas, y ha llegado 2024",
+    ),
+    "clases sin nombres": (
+        lambda: Dataset(x=X, labels=torch.tensor([0, 1, 2, 3])),
+        ValueError,
+        "Hay «labels» pero no «label_names»: da el nombre de cada clase",
+    ),
+    "dos clases que se llaman igual": (
+        lambda: Dataset(x=X, labels=torch.tensor([0, 1, 1, 0]), label_names=("pez", "pez")),
+        ValueError,
+        "Dos clases se llaman «pez»",
+    ),
+    "una huella para muchos datos": (
+        lambda: Dataset(x=X, content_keys=("a",)),
+        ValueError,
+        "«content_keys» tiene 1 elementos y hay 4 datos",
+    ),
     "apartarlo todo": (
         lambda: split(Dataset(x=X), 1.0, 0),
         ValueError,
@@ -890,6 +910,11 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         1,
         "no se puede leer como imagen",
     ),
+    "una imagen enorme": (
+        "sample lee.safetensors --from-image enorme.png",
+        1,
+        "«enorme.png» no se puede leer como imagen: tiene más de 178 millones de píxeles",
+    ),
     "una imagen para un modelo de puntos": (
         "sample toy.safetensors --from-image foto.png",
         1,
@@ -909,6 +934,11 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         "sample lee.safetensors --inpaint foto.png --mask blanco.png",
         1,
         "es la imagen entera.*genera sin --inpaint",
+    ),
+    "una máscara pintada de negro sobre una capa transparente": (
+        "sample lee.safetensors --inpaint foto.png --mask capa.png",
+        1,
+        "«capa.png» tiene partes transparentes y lo demás no es todo blanco.*Pinta de blanco",
     ),
     "una máscara de otro tamaño": (
         "sample lee.safetensors --inpaint foto.png --mask grande.png",
@@ -1011,6 +1041,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hole = Image.new("L", (8, 8), 0)
     hole.paste(255, (0, 0, 4, 4))
     hole.save(path / "hueco.png")
+    layer = Image.new("RGBA", (8, 8))
+    layer.paste((0, 0, 0, 255), (0, 0, 4, 4))
+    layer.save(path / "capa.png")
+    Image.new("1", (20_000, 10_000)).save(path / "enorme.png")
     (path / "roto.safetensors").write_bytes(b"esto no es un modelo")
     (path / "vacia").mkdir()
     shipped = resources.files("ddpm_lit.recipes") / "swiss-roll.toml"

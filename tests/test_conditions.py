@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ddpm_lit.data import Dataset, load_dataset, split
-from ddpm_lit.data.conditions import conditioned, greyscale, ink, low_resolution
+from ddpm_lit.data.conditions import block_side, conditioned, greyscale, ink, low_resolution
+from ddpm_lit.files.images import grid, load_picture, save_png
 from ddpm_lit.recipes.recipe import load_recipe
 from ddpm_lit.training import train, training_data
 
@@ -101,6 +102,48 @@ def test_conditions_are_added_to_those_there_were() -> None:
     assert both.conditions.keys() == {"scalars", "image"}
     assert conditioned(both, {"text": True}).conditions.keys() == {"scalars", "image"}
     assert first.conditions.keys() == {"scalars"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "side"),
+    [
+        ({}, 1),
+        ({"image": "greyscale"}, 1),
+        ({"scalars": "ink", "text": True}, 1),
+        ({"image": "low_resolution"}, 2),
+        ({"image": "low_resolution", "factor": 4}, 4),
+    ],
+)
+def test_the_side_of_the_blocks_is_that_of_the_recipe(
+    conditions: dict[str, Any], side: int
+) -> None:
+    assert block_side(conditions) == side
+    if side > 1:
+        x = COLOUR[:, :, :8, :8]
+        made = conditioned(Dataset(x), conditions).conditions["image"]
+        assert torch.equal(made, low_resolution(x, side))
+
+
+def condition_of(path: Path, conditions: dict[str, Any]) -> Tensor:
+    """La condición de un modelo de 32×32 en color, de una imagen que viene de fuera."""
+    picture = load_picture(path, (3, 32, 32), factor=block_side(conditions))
+    return conditioned(Dataset(picture.x[None]), conditions).conditions["image"]
+
+
+def test_a_picture_from_outside_becomes_the_condition_of_the_training(tmp_path: Path) -> None:
+    conditions = {"image": "low_resolution", "factor": 4}
+    pixels = torch.randint(
+        0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    save_png(grid(pixels, padding=0, scale=1), tmp_path / "grande.png")
+    expected = low_resolution(pixels / 127.5 - 1, 4)
+    assert torch.equal(condition_of(tmp_path / "grande.png", conditions), expected)
+    # La misma imagen, ya reducida y con 8 bits: cada píxel, repetido en su bloque.
+    small = ((expected[:, :, ::4, ::4] + 1) * 127.5).round().to(torch.uint8)
+    save_png(grid(small, padding=0, scale=1), tmp_path / "chica.png")
+    repeated = (small / 127.5 - 1).repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    torch.testing.assert_close(condition_of(tmp_path / "chica.png", conditions), repeated)
+    assert (repeated - expected).abs().max() <= 0.51 / 127.5
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,30 @@
 """Los conjuntos de datos: valores, clases, repartos, cachés y carpetas con imágenes reales."""
 
+import hashlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ddpm_lit.data import (
     DATASETS,
+    DataDescription,
     Dataset,
+    describe,
+    explain_change,
     gaussian_mixture_parameters,
     load_dataset,
     split,
+    summary,
 )
 from ddpm_lit.data import openmoji as openmoji_module
 from ddpm_lit.data.emoji_groups import emoji_group
@@ -48,6 +55,13 @@ def make_dataset(counts: list[int]) -> Dataset:
         ({"labels": torch.tensor([0]), "label_names": ("a",)}, ValueError, "una por dato"),
         ({"labels": torch.zeros(2), "label_names": ("a",)}, TypeError, "int64"),
         ({"label_names": ("a",)}, ValueError, "da las dos o ninguna"),
+        ({"labels": torch.tensor([0, 1])}, ValueError, "da el nombre de cada clase"),
+        (
+            {"labels": torch.tensor([0, 1]), "label_names": ("pez", "pez")},
+            ValueError,
+            "Dos clases se llaman «pez»",
+        ),
+        ({"content_keys": ("ab",)}, ValueError, "«content_keys» tiene 1"),
         ({"captions": ("uno",)}, ValueError, "captions"),
         ({"x": torch.full((2, 2), 0.1), "levels": 17}, ValueError, "17 valores"),
         ({"levels": 1}, ValueError, "al menos 2"),
@@ -65,12 +79,14 @@ def test_batch_and_subset_keep_rows_together():
         label_names=("a", "b"),
         captions=("c0", "c1", "c2", "c3", "c4"),
         groups=("g0", "g1", "g2", "g3", "g4"),
+        content_keys=("k0", "k1", "k2", "k3", "k4"),
     )
     batch = dataset.batch([4, 0])
     assert batch["x"].flatten().tolist() == pytest.approx([0.8, 0.0])
     assert batch["class_labels"].tolist() == [1, 0]
     part = dataset.subset(torch.tensor([3, 2]))
     assert (part.captions, part.groups) == (("c3", "c2"), ("g3", "g2"))
+    assert part.content_keys == ("k3", "k2")
     assert part.labels is not None
     assert part.labels.tolist() == [1, 0]
     assert (len(dataset), dataset.image_shape, dataset.num_classes) == (5, (1,), 2)
@@ -113,6 +129,16 @@ def test_split_rows_for_a_seed_never_change():
     assert (held.x.flatten() * 10).round().int().tolist() == expected == [0, 2, 9]
 
 
+def test_the_held_out_digits_never_change():
+    """Los pesos que se envían y los resultados que se publican dependen de este reparto."""
+    pytest.importorskip("sklearn")
+    dataset = load_dataset("digits")
+    rows = replace(dataset, conditions={"row": torch.arange(len(dataset))})
+    held = split(rows, 0.2, seed=0)[1].conditions["row"].tolist()
+    assert held[:12] == [0, 2, 9, 11, 20, 21, 38, 43, 54, 62, 66, 69]
+    assert hashlib.sha256(str(held).encode()).hexdigest()[:16] == "42b57e19adef2310"
+
+
 @pytest.mark.parametrize("fraction", [0.05, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("counts", [[7, 11, 2], [1, 1, 30], [178, 182, 177]])
 def test_split_quota_is_proportional_and_leaves_something_to_train_on(counts, fraction):
@@ -136,6 +162,189 @@ def test_split_refuses_an_empty_part():
         split(make_dataset([2]), 0.1, seed=0)
     with pytest.raises(TypeError, match="seed"):
         split(make_dataset([5, 5]), 0.5, seed=0.5)
+
+
+# --- El reparto por contenido -----------------------------------------------------------
+
+
+def keyed(keys: list[str], labels: list[int] | None = None) -> Dataset:
+    names = tuple(str(label) for label in range(max(labels) + 1)) if labels else ()
+    return Dataset(
+        x=torch.zeros(len(keys), 1),
+        labels=torch.tensor(labels) if labels else None,
+        label_names=names,
+        content_keys=tuple(keys),
+    )
+
+
+def test_adding_data_moves_none_of_the_old_ones():
+    keys = [f"{index:032x}" for index in range(400)]
+    train, held = split(keyed(keys[:200]), 0.2, seed=1)
+    assert len(train) + len(held) == 200
+    # Los nuevos se mezclan con los viejos, en otro orden y con otras clases.
+    labels = [index % 3 for index in range(400)]
+    more_train, more_held = split(keyed(keys[::-1], labels), 0.2, seed=1)
+    assert set(train.content_keys) < set(more_train.content_keys)
+    assert set(held.content_keys) < set(more_held.content_keys)
+
+
+def test_the_part_held_by_content_is_the_fraction_on_average_and_depends_on_the_seed():
+    keys = [f"{index:032x}" for index in range(10_000)]
+    parts = [split(keyed(keys), 0.2, seed=seed)[1].content_keys for seed in range(2)]
+    sigma = (0.2 * 0.8 * len(keys)) ** 0.5
+    for part in parts:
+        assert abs(len(part) - 0.2 * len(keys)) < 4 * sigma
+    assert abs(len(set(parts[0]) & set(parts[1])) - 0.04 * len(keys)) < 4 * sigma
+
+
+def test_rows_held_by_content_never_change():
+    held = split(keyed(list("abcdefghij")), 0.3, seed=0)[1]
+    first = [hashlib.sha256(f"0/{key}".encode()).digest()[0] for key in "abcdefghij"]
+    below = [key for key, byte in zip("abcdefghij", first, strict=True) if byte < 0.3 * 256]
+    assert list(held.content_keys) == below == ["c", "f", "g"]
+
+
+def test_copies_fall_on_the_same_side():
+    keys = [f"{index % 50:032x}" for index in range(200)]
+    train, held = split(keyed(keys, [index // 100 for index in range(200)]), 0.3, seed=2)
+    assert held.content_keys
+    assert not set(train.content_keys) & set(held.content_keys)
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+@pytest.mark.parametrize("seed", range(10))
+def test_few_data_leave_something_on_each_side_and_in_each_class(fraction, seed):
+    labels = [0, 0, 0, 1, 1, 2]
+    train, held = split(keyed(list("abcdef"), labels), fraction, seed)
+    assert set(train.labels.tolist()) == {0, 1, 2}
+    assert len(held) == (1 if fraction < 0.5 else 3)
+
+
+def test_one_content_cannot_be_split():
+    with pytest.raises(ValueError, match="vacía"):
+        split(keyed(["a"] * 8), 0.5, seed=0)
+    with pytest.raises(ValueError, match="vacía"):
+        split(keyed(["a", "b", "c"], [0, 1, 2]), 0.5, seed=0)
+
+
+# --- Qué datos son ----------------------------------------------------------------------
+
+
+def named(counts: dict[str, int], shape: tuple[int, ...] = (1, 4, 4)) -> Dataset:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor([*counts.values()]))
+    x = torch.rand(len(labels), *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return Dataset(x=x, labels=labels, label_names=tuple(counts))
+
+
+def test_the_fingerprint_is_of_the_content_alone():
+    dataset = named({"gato": 3, "pez": 2}, (3, 4, 4))
+    mark = dataset.fingerprint()
+    assert re.fullmatch("[0-9a-f]{16}", mark)
+    strided = dataset.x.to(memory_format=torch.channels_last)
+    assert not strided.is_contiguous()
+    assert replace(dataset, x=strided).fingerprint() == mark
+    assert replace(dataset, x=(dataset.x + 1e-7).clamp(max=1)).fingerprint() == mark
+    assert dataset.subset(range(5)).fingerprint() == mark
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: replace(data, x=-data.x),
+        lambda data: data.subset([1, 0, 2, 3, 4]),
+        lambda data: data.subset([0, 1, 2, 3]),
+        lambda data: replace(data, x=data.x.flatten(1)),
+        lambda data: replace(data, labels=data.labels.flip(0)),
+        lambda data: replace(data, label_names=("pez", "gato")),
+        lambda data: replace(data, captions=("a", "b", "c", "d", "e")),
+    ],
+)
+def test_the_fingerprint_sees_each_change(change):
+    dataset = named({"gato": 3, "pez": 2})
+    assert change(dataset).fingerprint() != dataset.fingerprint()
+
+
+def test_the_fingerprint_of_exact_data_sees_one_level():
+    x = torch.arange(17.0).reshape(17, 1) / 8 - 1
+    dataset = Dataset(x=x, levels=17)
+    changed = x.clone()
+    changed[3] = changed[4]
+    assert replace(dataset, x=changed).fingerprint() != dataset.fingerprint()
+
+
+def test_the_same_data_have_the_same_description():
+    data = describe(named({"gato": 3, "pez": 2}))
+    assert (data.count, data.shape, data.class_counts) == (5, (1, 4, 4), (3, 2))
+    assert explain_change(data, describe(named({"gato": 3, "pez": 2}))) is None
+    stored = json.loads(json.dumps(asdict(data)))
+    assert DataDescription(**stored) == data
+    assert explain_change(DataDescription(**stored), data) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (
+            named({"gato": 120}),
+            named({"ave": 4, "gato": 126}),
+            "había 120 imágenes y ahora hay 130; hay una clase nueva: «ave»; la clase «gato» era "
+            "la 0 y ahora es la 1",
+        ),
+        (
+            named({"ave": 1, "gato": 1, "oso": 1, "pez": 2}),
+            named({"oso": 2, "pez": 3}),
+            "ya no están las clases «ave» y «gato»; la clase «oso» era la 2 y ahora es la 0; la "
+            "clase «pez» era la 3 y ahora es la 1",
+        ),
+        (
+            named(dict.fromkeys("abcdef", 1)),
+            named(dict.fromkeys("0abcdef", 1)),
+            "había 6 imágenes y ahora hay 7; hay una clase nueva: «0»; la clase «a» era la 0 y "
+            "ahora es la 1; la clase «b» era la 1 y ahora es la 2; la clase «c» era la 2 y ahora "
+            "es la 3; y otras 3 han cambiado de número",
+        ),
+        (
+            Dataset(x=torch.zeros(1, 1, 4, 4)),
+            Dataset(x=torch.zeros(1, 3, 8, 4)),
+            "eran de 4×4 en gris y ahora son de 4×8 en color",
+        ),
+        (
+            Dataset(x=torch.zeros(3, 2)),
+            Dataset(x=torch.ones(3, 2)),
+            "sigue habiendo 3 datos con las mismas clases, pero su contenido, su orden, sus "
+            "etiquetas o sus descripciones no son los de antes",
+        ),
+        (
+            named({"gato": 3, "pez": 2}),
+            named({"gato": 2, "pez": 3}),
+            "sigue habiendo 5 imágenes con las mismas clases, pero su contenido, su orden, sus "
+            "etiquetas o sus descripciones no son los de antes",
+        ),
+    ],
+)
+def test_a_change_of_the_data_is_explained(before, now, said):
+    change = explain_change(describe(before), describe(now))
+    assert change == f"Los datos han cambiado: {said}."
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        (
+            named({"gato": 2, "niño": 1, "pez": 1}),
+            "4 imágenes de 4×4 en gris; 3 clases: gato (2), niño (1) y pez (1)",
+        ),
+        (named({"gato": 1}, (3, 4, 8)), "1 imagen de 8×4 en color; 1 clase: gato (1)"),
+        (Dataset(x=torch.zeros(7, 2)), "7 datos de forma (2,)"),
+        (
+            named({f"c{k:02}": 1 for k in range(12)}),
+            "12 imágenes de 4×4 en gris; 12 clases: c00 (1), c01 (1), c02 (1), c03 (1), c04 (1), "
+            "c05 (1), c06 (1), c07 (1), c08 (1), c09 (1) y otras 2",
+        ),
+    ],
+)
+def test_the_data_in_a_sentence(dataset, said):
+    assert summary(describe(dataset)) == said
 
 
 # --- Los conjuntos 2-D ------------------------------------------------------------------
@@ -446,107 +655,6 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", script, target], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     assert target.read_bytes() == b"anterior"
-
-
-# --- Una carpeta de imágenes ------------------------------------------------------------
-
-
-def save(path: Path, pixels: np.ndarray, **options) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-
-
-def test_folder_reads_exact_pixels_in_order(tmp_path):
-    root = tmp_path / "imágenes de niños 日本"
-    generator = np.random.default_rng(0)
-    pictures = {
-        name: generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        for name in ("ñandú.png", "árbol.png", "casa.png", "más/otra.png")
-    }
-    for name, pixels in pictures.items():
-        save(root / name, pixels)
-    save(root / ".oculta.png", pictures["casa.png"])
-    (root / "notas.txt").write_text("esto no es una imagen")
-    dataset = load_dataset("folder", path=root, size=8)
-    assert dataset.captions == tuple(sorted(pictures))
-    assert dataset.labels is None
-    assert dataset.levels == 256
-    for x, caption in zip(dataset.x, dataset.captions, strict=True):
-        pixels = ((x + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        assert np.array_equal(pixels, pictures[caption])
-
-
-def test_folder_crops_the_centre_and_resizes(tmp_path):
-    wide = np.zeros((20, 60, 3), np.uint8)
-    wide[:, 20:40] = 200
-    wide[:10, 20:40] = 100
-    save(tmp_path / "ancha.png", wide)
-    x = load_dataset("folder", path=tmp_path, size=20, color="gray").x
-    assert x.shape == (1, 1, 20, 20)
-    assert torch.allclose(x[0, 0, :10], torch.tensor(100 / 127.5 - 1))
-    assert torch.allclose(x[0, 0, 10:], torch.tensor(200 / 127.5 - 1))
-    small = load_dataset("folder", path=tmp_path, size=4, color="gray").x[0, 0]
-    with Image.open(tmp_path / "ancha.png") as opened:
-        square = opened.convert("L").crop((20, 0, 40, 20)).resize((4, 4), Image.Resampling.LANCZOS)
-    assert torch.allclose(small, torch.from_numpy(np.asarray(square) / 127.5 - 1).float())
-
-
-def test_folder_handles_alpha_sixteen_bits_palette_and_rotation(tmp_path):
-    clear = np.zeros((8, 8, 4), np.uint8)
-    save(tmp_path / "a_transparente.png", clear)
-    deep = np.full((8, 8), 65535 // 2, np.uint16)
-    save(tmp_path / "b_dieciseis.png", deep)
-    Image.new("RGB", (8, 8), (255, 0, 0)).quantize(4).save(tmp_path / "c_paleta.gif")
-    half = np.zeros((8, 8, 3), np.uint8)
-    half[:, :4] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # el visor debe girarla 90° a la derecha
-    save(tmp_path / "d_girada.png", half, exif=exif)
-    alpha, deep_x, palette, turned = load_dataset("folder", path=tmp_path, size=8).x
-    assert torch.all(alpha == 1)
-    assert torch.allclose(deep_x, torch.zeros_like(deep_x), atol=0.01)
-    assert palette[:, 0, 0].tolist() == [1, -1, -1]
-    assert torch.all(turned[:, :4] == 1)
-    assert torch.all(turned[:, 4:] == -1)
-
-
-def test_folder_classes_are_its_subfolders(tmp_path):
-    for name in ("perro/1.png", "gato/1.png", "gato/lejos/2.png", "niño/1.png"):
-        save(tmp_path / name, np.zeros((8, 8), np.uint8))
-    dataset = load_dataset("folder", path=tmp_path, size=8, color="gray", classes=True)
-    assert dataset.label_names == ("gato", "niño", "perro")
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [0, 0, 1, 2]
-    save(tmp_path / "suelta.png", np.zeros((8, 8), np.uint8))
-    with pytest.raises(ValueError, match=r"sueltas.*suelta\.png"):
-        load_dataset("folder", path=tmp_path, classes=True)
-
-
-def test_folder_names_broken_images_or_skips_them(tmp_path):
-    generator = np.random.default_rng(0)
-    for index in range(3):
-        pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        save(tmp_path / f"buena{index}.png", pixels)
-    whole = (tmp_path / "buena0.png").read_bytes()
-    (tmp_path / "mala_cortada.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "mala_texto.jpg").write_text("no soy un JPEG")
-    with pytest.raises(ValueError, match=r"mala_cortada\.png.*skip_errors"):
-        load_dataset("folder", path=tmp_path)
-    with pytest.warns(UserWarning, match=r"omitido 2 de 5.*mala_cortada\.png, mala_texto\.jpg"):
-        dataset = load_dataset("folder", path=tmp_path, skip_errors=True)
-    assert dataset.captions == ("buena0.png", "buena1.png", "buena2.png")
-
-
-def test_bad_folders_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no existe"):
-        load_dataset("folder", path=tmp_path / "nada")
-    with pytest.raises(ValueError, match="no hay ninguna imagen"):
-        load_dataset("folder", path=tmp_path)
-    (tmp_path / "mala.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="Ninguna de las 1"):
-        load_dataset("folder", path=tmp_path, skip_errors=True)
-    with pytest.raises(ValueError, match="«rgb» o «gray»"):
-        load_dataset("folder", path=tmp_path, color="RGBA")
 
 
 def test_every_set_is_documented():

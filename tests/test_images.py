@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ddpm_lit.files.images import (
     grid,
@@ -17,6 +17,7 @@ from ddpm_lit.files.images import (
     save_png,
     to_uint8,
 )
+from ddpm_lit.files.opening import open_image
 
 
 def frames(count: int = 5, size: tuple[int, int] = (20, 16)) -> list[Image.Image]:
@@ -42,6 +43,7 @@ def test_to_uint8_rounds_to_the_nearest_level():
     ("x", "levels", "error", "message"),
     [
         (torch.tensor([float("nan")]), None, ValueError, "NaN"),
+        (torch.tensor([float("-inf")]), None, ValueError, "infinito"),
         (torch.tensor([1]), None, TypeError, "coma flotante"),
         (torch.zeros(1), 1, ValueError, "al menos 2"),
     ],
@@ -49,6 +51,18 @@ def test_to_uint8_rounds_to_the_nearest_level():
 def test_to_uint8_refuses_bad_values(x, levels, error, message):
     with pytest.raises(error, match=message):
         to_uint8(x, levels)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_precision_is_drawn_alike(kind):
+    x = torch.linspace(-1, 1, 3 * 64).reshape(1, 3, 8, 8).to(kind)
+    assert torch.equal(to_uint8(x), to_uint8(x.float()))
+    assert torch.equal(to_uint8(x, levels=17), to_uint8(x.float(), levels=17))
+    assert np.array_equal(np.asarray(grid(x)), np.asarray(grid(x.float())))
+    points = x.reshape(-1, 2)
+    assert np.array_equal(
+        np.asarray(points_image(points)), np.asarray(points_image(points.float()))
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -248,6 +262,108 @@ def test_a_mask_is_white_where_there_is_something_to_fill(tmp_path):
     assert hole.tolist() == [[True, False, False, False]] * 2
 
 
+def painted(colour: tuple[int, int, int], *, background: int = 0) -> Image.Image:
+    """Una máscara de 8×4 con sus dos primeras columnas pintadas sobre una capa transparente."""
+    mask = Image.new("RGBA", (8, 4), (0, 0, 0, background))
+    mask.paste((*colour, 255), (0, 0, 2, 4))
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "columns"),
+    [
+        (painted((255, 255, 255)), 2),
+        (painted((255, 255, 255), background=255), 2),
+        (painted((0, 0, 0), background=255), 0),
+        (painted((255, 255, 255)).quantize(4), 2),
+        (painted((255, 255, 255)).convert("LA"), 2),
+    ],
+)
+def test_a_mask_painted_white_on_a_clear_layer_is_understood(tmp_path, mask, columns):
+    mask.save(tmp_path / "m.png")
+    hole = load_mask(tmp_path / "m.png", (3, 4, 8), (8, 4))
+    assert hole.tolist() == [[True] * columns + [False] * (8 - columns)] * 4
+
+
+@pytest.mark.parametrize(
+    "mask", [painted((0, 0, 0)), painted((255, 0, 0)), Image.new("RGBA", (8, 4), (255,) * 3 + (0,))]
+)
+def test_a_mask_of_another_colour_on_a_clear_layer_is_refused(tmp_path, mask):
+    mask.save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match=r"m\.png» tiene partes transparentes.*Pinta de blanco"):
+        load_mask(tmp_path / "m.png", (3, 4, 8), (8, 4))
+
+
+# --- Imágenes para modelos que amplían ----------------------------------------------------------
+
+
+def picture_of(pixels: torch.Tensor, path) -> torch.Tensor:
+    """Guarda una imagen (C, H, W) de 8 bits y devuelve sus valores en [-1, 1]."""
+    save_png(grid(pixels[None], padding=0, scale=1), path)
+    return pixels / 127.5 - 1
+
+
+def noise(channels: int, height: int, width: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(height)
+    return torch.randint(0, 256, (channels, height, width), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_small_picture_is_used_as_it_is(tmp_path, channels, factor):
+    x = picture_of(noise(channels, 32 // factor, 64 // factor), tmp_path / "a.png")
+    picture = load_picture(tmp_path / "a.png", (channels, 32, 64), factor=factor)
+    expected = x.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+    assert torch.equal(picture.x, expected)
+    assert picture.size == (64 // factor, 32 // factor)
+    assert picture.hole.shape == (32, 64)
+
+
+def test_a_picture_of_the_size_of_the_model_keeps_its_pixels(tmp_path):
+    x = picture_of(noise(3, 32, 32), tmp_path / "a.png")
+    assert torch.equal(load_picture(tmp_path / "a.png", (3, 32, 32), factor=4).x, x)
+
+
+def test_a_picture_between_the_two_sizes_is_averaged(tmp_path):
+    x = picture_of(noise(1, 16, 16), tmp_path / "a.png")
+    means = torch.nn.functional.avg_pool2d(x, 2)
+    blocks = load_picture(tmp_path / "a.png", (1, 32, 32), factor=4).x
+    assert torch.equal(blocks[:, ::4, ::4].repeat_interleave(4, 1).repeat_interleave(4, 2), blocks)
+    # Pillow redondea a 8 bits al reducir a lo ancho y otra vez a lo alto.
+    assert torch.allclose(blocks[:, ::4, ::4], means, rtol=0, atol=1.01 / 127.5)
+
+
+def test_a_smaller_picture_is_enlarged_only_up_to_the_blocks(tmp_path):
+    picture_of(noise(1, 5, 5), tmp_path / "a.png")
+    blocks = load_picture(tmp_path / "a.png", (1, 32, 32), factor=4).x
+    eight = load_picture(tmp_path / "a.png", (1, 8, 8)).x
+    assert torch.equal(blocks, eight.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2))
+
+
+def test_blocks_that_do_not_fit_are_refused(tmp_path):
+    picture_of(noise(1, 8, 8), tmp_path / "a.png")
+    for factor in (3, 0):
+        with pytest.raises(ValueError, match=f"no se divide en bloques de {factor}×{factor}"):
+            load_picture(tmp_path / "a.png", (1, 8, 8), factor=factor)
+
+
+# --- Lo que no se puede leer --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "webp"])
+def test_a_picture_is_opened_upright(tmp_path, orientation, kind):
+    shades = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shades.save(tmp_path / "a", format=kind, exif=exif)
+    with Image.open(tmp_path / "a") as opened:
+        expected = ImageOps.exif_transpose(opened)
+    upright = open_image(tmp_path / "a")
+    assert upright.size == ((4, 6) if orientation in range(5, 9) else (6, 4))
+    assert np.array_equal(np.asarray(upright), np.asarray(expected))
+
+
 def test_bad_pictures_are_refused(tmp_path):
     (tmp_path / "a.png").write_text("esto no es un PNG")
     Image.new("L", (4, 4)).save(tmp_path / "m.png")
@@ -258,3 +374,16 @@ def test_bad_pictures_are_refused(tmp_path):
         load_mask(tmp_path / "m.png", (1, 8, 8), (8, 8))
     with pytest.raises(ValueError, match=r"forma \(2,\)"):
         load_picture(tmp_path / "m.png", (2,))
+
+
+def test_a_huge_picture_says_how_much_is_too_much(tmp_path):
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "enorme.png")
+    with pytest.raises(ValueError, match=r"enorme\.png» .*más de 178 millones.*redúcela"):
+        load_picture(tmp_path / "enorme.png", (1, 8, 8))
+
+
+def test_a_picture_of_the_user_folder_is_found(tmp_path, monkeypatch):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert load_picture("~/a.png", (1, 8, 8)).size == (8, 8)

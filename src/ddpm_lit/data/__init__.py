@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ddpm_lit.data.dataset import Dataset, split
+from ddpm_lit.data.description import DataDescription, describe, explain_change, summary
 from ddpm_lit.data.digits import load_digits
 from ddpm_lit.data.folder import load_folder
 from ddpm_lit.data.openmoji import load_openmoji
@@ -21,11 +22,15 @@ from ddpm_lit.data.toy import (
 
 __all__ = [
     "DATASETS",
+    "DataDescription",
     "Dataset",
     "GaussianMixture",
+    "describe",
+    "explain_change",
     "gaussian_mixture_parameters",
     "load_dataset",
     "split",
+    "summary",
 ]
 
 DATASETS: dict[str, Callable[..., Dataset]] = {

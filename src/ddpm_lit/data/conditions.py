@@ -4,6 +4,7 @@ Con ellas, un conjunto cualquiera sirve para aprender a ampliar imágenes, a col
 obedecer a un número (`[data.conditions]` en una receta). Cada fila depende solo de su dato.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -127,6 +128,24 @@ def conditioned(dataset: Dataset, conditions: Mapping[str, Any]) -> Dataset:
     if "scalars" in conditions:
         added["scalars"] = _named(SCALARS, "scalars", conditions)(dataset.x)
     return replace(dataset, conditions={**dataset.conditions, **added})
+
+
+def block_side(conditions: Mapping[str, Any]) -> int:
+    """El lado de los bloques de los que parte un modelo que amplía; 1 en los demás.
+
+    Una imagen que viene de fuera se lee con `files.images.load_picture(…, factor=block_side(…))`:
+    la que ya es pequeña se queda como está.
+
+    Args:
+        conditions: `[data.conditions]` de una receta, como en `conditioned`.
+
+    Returns:
+        El factor de `low_resolution`, o 1 si la imagen de partida es otra o no la hay.
+    """
+    if conditions.get("image") != "low_resolution":
+        return 1
+    default: int = inspect.signature(low_resolution).parameters["factor"].default
+    return int(conditions.get("factor", default))
 
 
 def _named(

@@ -82,9 +82,11 @@ def load_openmoji(
     color = _hex_color(background)
     icons = _icons(skin_tones=skin_tones, extras=extras)
     pixels = _cached_pixels(icons, size, color, Path(cache_dir or user_cache_dir()))
+    x = np.divide(pixels, np.float32(127.5), dtype=np.float32)
+    x -= 1
     names = tuple(name for name in GROUPS if any(icon.group == name for icon in icons))
     dataset = Dataset(
-        x=torch.from_numpy(pixels.astype(np.float32) / np.float32(127.5) - 1),
+        x=torch.from_numpy(x),
         labels=torch.tensor([names.index(icon.group) for icon in icons], dtype=torch.int64),
         label_names=names,
         captions=tuple(icon.caption for icon in icons),

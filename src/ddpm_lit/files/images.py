@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ddpm_lit.data.folder import on_white, open_image
 from ddpm_lit.files.atomic import atomic_path
+from ddpm_lit.files.opening import fit, on_white, open_image
 from ddpm_lit.machine.extras import require
 
 _COMFORTABLE_SIDE = 64
@@ -30,7 +30,7 @@ def to_uint8(x: Tensor, levels: int | None = None) -> Tensor:
     Lo que queda fuera de $[-1, 1]$ se recorta: una muestra puede salirse un poco.
 
     Args:
-        x: tensor de cualquier forma, en coma flotante.
+        x: tensor de cualquier forma, en coma flotante de cualquier precisión.
         levels: si se da, cada valor se redondea antes al más cercano de `levels` valores
             repartidos por igual (17 en los dígitos de scikit-learn).
 
@@ -45,12 +45,13 @@ def to_uint8(x: Tensor, levels: int | None = None) -> Tensor:
         raise TypeError(f"Se esperan valores en coma flotante en [-1, 1] y han llegado {x.dtype}.")
     if levels is not None and levels < 2:
         raise ValueError(f"«levels» vale {levels} y debe ser al menos 2.")
-    unit = (x.detach().cpu().double().clamp(-1, 1) + 1) / 2
-    if not torch.isfinite(unit).all():
+    values = x.detach().cpu().double()
+    if not torch.isfinite(values).all():
         raise ValueError(
-            "Hay valores que no son números (NaN) y no se pueden dibujar: revisa el modelo o su "
-            "entrenamiento."
+            "Hay valores que no son números finitos (NaN o infinito) y no se pueden dibujar: "
+            "revisa el modelo o su entrenamiento."
         )
+    unit = (values.clamp(-1, 1) + 1) / 2
     if levels is not None:
         unit = (unit * (levels - 1)).round() / (levels - 1)
     return (unit * 255).round().to(torch.uint8)
@@ -299,16 +300,22 @@ class Picture(NamedTuple):
     colored: bool
 
 
-def load_picture(path: str | os.PathLike[str], shape: Sequence[int]) -> Picture:
+def load_picture(path: str | os.PathLike[str], shape: Sequence[int], *, factor: int = 1) -> Picture:
     """Lee una imagen y la lleva al tamaño y a los canales de un modelo.
 
     Se recorta el mayor rectángulo centrado de la misma proporción y se reescala con un filtro de
     Lanczos. La transparencia se funde sobre blanco; un píxel está en el hueco si alguno de los
     que resume era transparente a más de la mitad.
 
+    Un modelo que amplía parte de bloques de factor × factor, y una imagen menor que él no se
+    agranda para volver a reducirla: se lleva a (H / factor, W / factor), con la media de lo que
+    resume cada píxel o, si es aún menor, con Lanczos, y cada píxel se repite en su bloque. La que
+    ya mide eso queda exacta.
+
     Args:
         path: el fichero.
         shape: (C, H, W), con C = 1 (gris) o 3 (RGB).
+        factor: lado de los bloques, que divide a H y a W; 1 si el modelo no amplía.
 
     Returns:
         La imagen, su hueco y su tamaño original.
@@ -322,16 +329,29 @@ def load_picture(path: str | os.PathLike[str], shape: Sequence[int]) -> Picture:
             f"Se pide una imagen de forma {tuple(shape)} y se espera (C, alto, ancho), con C = 1 o "
             "3."
         )
+    channels, height, width = shape
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(
+            f"Una imagen de {height}×{width} no se divide en bloques de {factor}×{factor}: usa un "
+            "factor que divida a sus dos lados."
+        )
     image = _open(path)
     opaque = image.convert("RGBA").getchannel("A")
     colors = on_white(image).convert("RGB")
     colored = bool(np.ptp(np.asarray(colors), axis=2).any())
-    if shape[0] == 1:
+    if channels == 1:
         colors = colors.convert("L")
-    values = np.asarray(_fit(colors, shape[1:], Image.Resampling.LANCZOS), dtype=np.float32)
-    pixels = values[None] if shape[0] == 1 else values.transpose(2, 0, 1)
+    if min(image.width / width, image.height / height) >= 1:
+        factor = 1
+    side = height // factor, width // factor
+    enlarged = min(image.width / side[1], image.height / side[0]) < 1
+    averaged = factor > 1 and not enlarged
+    resampling = Image.Resampling.BOX if averaged else Image.Resampling.LANCZOS
+    values = np.asarray(fit(colors, side, resampling), dtype=np.float32)
+    pixels = values[None] if channels == 1 else values.transpose(2, 0, 1)
+    blocks = torch.from_numpy(pixels / np.float32(127.5) - 1)
     return Picture(
-        torch.from_numpy(pixels / np.float32(127.5) - 1),
+        blocks.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2),
         _fit_hole(opaque.point(lambda alpha: 255 * (alpha < 128)), shape[1:]),
         image.size,
         colored,
@@ -340,6 +360,8 @@ def load_picture(path: str | os.PathLike[str], shape: Sequence[int]) -> Picture:
 
 def load_mask(path: str | os.PathLike[str], shape: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Lee una máscara: en blanco lo que hay que rellenar, en negro lo que se queda.
+
+    También vale pintar solo de blanco sobre una capa transparente: lo transparente se queda.
 
     Args:
         path: el fichero, del mismo tamaño que la imagen a la que acompaña.
@@ -351,38 +373,36 @@ def load_mask(path: str | os.PathLike[str], shape: Sequence[int], size: tuple[in
 
     Raises:
         FileNotFoundError: si el fichero no existe.
-        ValueError: si no se puede leer o no mide lo que la imagen.
+        ValueError: si no se puede leer, no mide lo que la imagen, o hay otros colores sobre una
+            capa transparente y no se sabe qué parte es el hueco.
     """
-    mask = on_white(_open(path)).convert("L")
-    if mask.size != size:
-        sizes = " y ".join("×".join(map(str, each)) for each in (mask.size, size))
+    image = _open(path).convert("RGBA")
+    if image.size != size:
+        sizes = " y ".join("×".join(map(str, each)) for each in (image.size, size))
         raise ValueError(
             f"La máscara «{os.fspath(path)}» y su imagen miden {sizes} píxeles: deben medir lo "
             "mismo."
         )
-    return _fit_hole(mask.point(lambda value: 255 * (value >= 128)), shape[1:])
+    visible = np.asarray(image.getchannel("A")) >= 128
+    white = np.asarray(image.convert("RGB").convert("L")) >= 128
+    if not visible.all() and (not visible.any() or (visible & ~white).any()):
+        raise ValueError(
+            f"La máscara «{os.fspath(path)}» tiene partes transparentes y lo demás no es todo "
+            "blanco: no se sabe qué hay que rellenar. Pinta de blanco lo que hay que rellenar y de "
+            "negro lo que se queda, sin transparencia."
+        )
+    return _fit_hole(Image.fromarray(visible & white).convert("L"), shape[1:])
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:
-    name = os.fspath(path)
+    name = os.path.expanduser(path)
     if not os.path.isfile(name):
         raise FileNotFoundError(f"No existe la imagen «{name}».")
     try:
         return open_image(name)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"«{name}» no se puede leer como imagen: usa un PNG, un JPEG o un WebP."
-        ) from error
-
-
-def _fit(image: Image.Image, side: Sequence[int], resampling: Image.Resampling) -> Image.Image:
-    """El mayor rectángulo centrado con la proporción de `side`, (alto, ancho), a ese tamaño."""
-    height, width = side
-    scale = min(image.width / width, image.height / height)
-    across, down = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (image.width - across) // 2, (image.height - down) // 2
-    return image.crop((left, top, left + across, top + down)).resize((width, height), resampling)
+    except ValueError as error:
+        raise ValueError(f"«{name}» no se puede leer como imagen: {error}.") from error
 
 
 def _fit_hole(mask: Image.Image, side: Sequence[int]) -> Tensor:
-    return torch.from_numpy(np.asarray(_fit(mask, side, Image.Resampling.BOX)) > 0)
+    return torch.from_numpy(np.asarray(fit(mask, side, Image.Resampling.BOX)) > 0)
