@@ -178,8 +178,14 @@ def test_paths_may_start_at_home(
     done = run("train", "toy.toml", "--run-dir", "~/puntos", "--set", "training.steps=1")
     assert done.code == 0
     assert (tmp_path / "casa/puntos" / MODEL).is_file()
+    again = run("train", "~/puntos/../../toy.toml", "--set", "training.steps=1")
+    assert again.code == 0
     assert not Path("~").exists()
-    assert run("sample", "~/puntos", "-n", "3", "--steps", "2").code == 0
+    words = ("-n", "3", "--steps", "2", "--out", "~/dibujos/p.png")
+    assert run("sample", "~/puntos", *words).code == 0
+    assert (tmp_path / "casa/dibujos/p.png").is_file()
+    for subject in ("~/puntos", f"~/puntos/{MODEL}"):
+        assert "pasos        1 de 1" in run("info", subject).out
 
 
 def test_train_overrides_any_value(run: Callable[..., Result]) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -507,6 +508,18 @@ def test_the_path_of_a_training_may_start_at_home(
     assert not Path("~").exists()
     assert load_model("~/runs/a/model.safetensors").recipe == tiny.toy(steps=1)
     assert read_header("~/runs/a/model.safetensors").step == 1
+
+
+def test_a_training_goes_on_with_the_data_it_began_with(tmp_path: Path) -> None:
+    data = training_data(tiny.digits())
+    run(tiny.digits(steps=1), tmp_path, dataset=data)
+    renamed = replace(data, label_names=tuple("abcdefghij"))
+    for other in (data.subset(range(50)), renamed):
+        with pytest.raises(ValueError, match=r"Los datos de «.*» han cambiado: .* → "):
+            run(tiny.digits(steps=2), tmp_path, dataset=other)
+    assert read_header(tmp_path / CHECKPOINT).step == 1
+    assert run(tiny.digits(steps=2), tmp_path, dataset=data).provenance["steps"] == 2
+    assert load_model(tmp_path / MODEL).class_names == data.label_names
 
 
 # --- Partir de otros pesos ----------------------------------------------------------------------

@@ -16,8 +16,9 @@ from scripts.replicas.claims import (
     ddim_frechet,
     learning_curves,
 )
-from scripts.replicas.recipes import SNAPSHOTS
-from scripts.replicas.results import Results, load_results
+from scripts.replicas.recipes import LONG_STEPS, SNAPSHOTS, STEPS
+from scripts.replicas.results import Results, load_results, value
+from scripts.replicas.tables import BITS_NETWORKS, long_unit, network_bits
 from scripts.replicas.units import ETAS, FEW_STEPS, SEEDS, WEIGHTS
 
 INPUTS = ("replicas",)
@@ -172,7 +173,58 @@ def draw_zero_snr(palette: Palette) -> Figure:
     return figure
 
 
+def draw_bits(palette: Palette) -> Figure:
+    figure, (panel,) = canvas(height=3.4)
+    references = {
+        "bits/pixel_histogram": "histograma\nde cada píxel",
+        "bits/normal": r"$\mathcal{N}(0,1)$",
+        "bits/uniform": "niveles\niguales",
+    }
+    lines = {
+        label: value(found(), "reference", path)
+        for path, label in references.items()
+        if "reference" in found()
+    }
+    networks = {
+        label: (network_bits(found(), unit), network_bits(found(), long_unit(unit)))
+        for label, unit in BITS_NETWORKS.items()
+    }
+    if not lines or not all(short for short, _ in networks.values()):
+        pending(panel, palette)
+        return figure
+    exact = found()["reference"]["values"]["independent"].values()
+    ends = [bits for each in exact for bits in each.values()]
+    panel.axvspan(min(ends), max(ends), color=palette.data, alpha=0.2, linewidth=0)
+    for label, x in lines.items():
+        assert x is not None
+        panel.axvline(x, color=palette.noise, linestyle=(0, (5, 2)))
+        panel.annotate(
+            label,
+            (x, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color=palette.text,
+        )
+    for row, (short, long) in enumerate(networks.values()):
+        for values, color, marker in zip((short, long), palette.series, MARKERS, strict=False):
+            panel.plot(list(values.values()), [row] * len(values), marker, color=color)
+    handles = [
+        panel.plot([], [], marker, color=color, label=f"{steps} pasos")[0]
+        for steps, color, marker in zip((STEPS, LONG_STEPS), palette.series, MARKERS, strict=False)
+    ]
+    panel.set(yticks=range(len(networks)), yticklabels=list(networks), xlabel="bits por dimensión")
+    panel.set_ylim(len(networks) - 0.5, -0.5)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}".replace(".", ",")))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
 FIGURES = {
+    "replicas-bits": draw_bits,
     "replicas-ddim": draw_ddim,
     "replicas-cfg": draw_cfg,
     "replicas-min-snr": draw_min_snr,

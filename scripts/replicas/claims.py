@@ -1,4 +1,4 @@
-"""Las afirmaciones de los artículos y las reglas que las juzgan, escritas antes de medir.
+"""Las afirmaciones de los artículos y las reglas que las juzgan.
 
 Cada afirmación se parte en comparaciones. De cada una se mira, semilla a semilla, por cuánto se
 cumple (en tanto por uno; negativo, si sale al revés):
@@ -7,26 +7,37 @@ cumple (en tanto por uno; negativo, si sale al revés):
 - **no se sostiene** si en todas sale al revés por más del margen;
 - **no concluyente** en los demás casos, y **pendiente** si faltan resultados.
 
-A lo que solo tiene una semilla (los mil pasos) se le exige el triple de margen. Las comparaciones
-que traen su propio tope (el doble, 1,15 veces…) no llevan otro margen.
+A lo que solo tiene una semilla (los mil pasos) se le exige el triple de margen. El margen es el
+mismo si lo que se compara es una cantidad con su tope (el doble, 1,15 veces…).
 
-Una afirmación se sostiene si se sostienen todas sus comparaciones. Si alguna no se sostiene,
-tampoco ella, pero solo cuando el modelo de partida lee al menos `BAR` de sus clases: con un
-modelo malo, que algo no se vea no significa nada.
+Una afirmación se sostiene si se sostienen todas sus comparaciones y no se sostiene si alguna no se
+sostiene. Ni lo uno ni lo otro, sino no concluyente, si no se puede confiar en lo que se compara:
+
+- alguna de las redes de la afirmación no llega a `BAR`: en sus muestras no se leen las clases;
+- la comparación es de bits y alguna de las dos redes no gana al histograma de cada píxel;
+- la comparación es de una red entrenada con imágenes lisas y esa red no imita a la exacta.
+
+Lo primero se escribió antes de medir, salvo que entonces solo se miraba el modelo de partida y
+solo para negar; lo demás, después.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 from scripts.replicas.recipes import SNAPSHOTS
 from scripts.replicas.results import Results, value
 from scripts.replicas.units import (
     DDPM_VARIANTS,
+    DROPOUTS,
     RECONSTRUCTION_STEPS,
+    SAME_STEPS,
     SEEDS,
+    WEIGHTS,
 )
 
 MARGIN = 0.05
@@ -37,9 +48,14 @@ ALONE = 3
 SIMILAR = 1.15
 """Dos distancias son parecidas si una no llega a esta cantidad de veces la otra."""
 BAR = 0.9
+"""La parte de las muestras de una red en las que hay que leer la clase pedida."""
 EXTREMES = 0.1
 """La parte de las imágenes lisas cuya luminancia debería pasar de 0,9 en valor absoluto."""
+FAITHFUL = EXTREMES / 5
+"""Cuánto puede alejarse de esa parte de la exacta una red entrenada para que cuente."""
 EXTRA_SEEDS = (*SEEDS, 2)
+WORSE_THAN_HISTOGRAM = "alguna de las dos redes no gana al histograma"
+UNFAITHFUL = "la red entrenada no imita a la exacta"
 
 
 class Outcome(StrEnum):
@@ -53,23 +69,41 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Una comparación: qué se compara, por cuánto se cumple en cada semilla y qué se exige."""
+    """Una comparación.
+
+    Args:
+        text: qué se compara.
+        gaps: por cuánto se cumple en cada semilla; vacío si faltan resultados.
+        margin: cuánto se exige.
+        doubt: por qué no se puede juzgar, si no se puede.
+    """
 
     text: str
     gaps: tuple[float, ...]
     margin: float = MARGIN
+    doubt: str = ""
 
     @property
     def outcome(self) -> Outcome:
         """El resultado, según la regla."""
         if not self.gaps:
             return Outcome.PENDING
+        if self.doubt:
+            return Outcome.UNCLEAR
         margin = self.margin if len(self.gaps) > 1 else ALONE * self.margin
         if all(gap > margin for gap in self.gaps):
             return Outcome.HOLDS
         if all(gap < -margin for gap in self.gaps):
             return Outcome.FAILS
         return Outcome.UNCLEAR
+
+
+class Network(NamedTuple):
+    """Una red cuyas muestras entran en una afirmación, y dónde está su acuerdo de clase."""
+
+    label: str
+    unit: str
+    path: str = "agreement"
 
 
 @dataclass(frozen=True)
@@ -79,38 +113,46 @@ class Claim:
     Args:
         text: lo que dice el artículo.
         compare: las comparaciones en que se parte.
-        baseline: unidad y camino del acuerdo de clase del modelo de partida, o `None` si no hay
-            clases que leer.
+        networks: todas las redes que se comparan en ella; ninguna si no hay clases que leer.
     """
 
     text: str
     compare: Callable[[Results], Iterable[Comparison]]
-    baseline: tuple[str, str] | None
+    networks: tuple[Network, ...]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """El veredicto de una afirmación, con sus comparaciones."""
+    """El veredicto de una afirmación, con sus comparaciones y las redes que no dan la talla.
+
+    De cada una de esas redes está su nombre y su peor acuerdo de clase.
+    """
 
     outcome: Outcome
     comparisons: tuple[Comparison, ...]
-    baseline_met: bool
+    below: Mapping[str, float]
 
 
 def judge(claim: Claim, results: Results) -> Verdict:
     """Aplica la regla a los resultados que haya."""
     comparisons = tuple(claim.compare(results))
     outcomes = {comparison.outcome for comparison in comparisons}
-    met = claim.baseline is None or all(
-        found >= BAR for found in by_seed(results, *claim.baseline, seeds=EXTRA_SEEDS).values()
-    )
+    below = {}
+    for network in claim.networks:
+        agreement = by_seed(results, network.unit, network.path)
+        if not agreement:
+            outcomes.add(Outcome.PENDING)
+        elif min(agreement.values()) < BAR:
+            below[network.label] = min(agreement.values())
     if Outcome.PENDING in outcomes:
         outcome = Outcome.PENDING
+    elif below:
+        outcome = Outcome.UNCLEAR
     elif Outcome.FAILS in outcomes:
-        outcome = Outcome.FAILS if met else Outcome.UNCLEAR
+        outcome = Outcome.FAILS
     else:
         outcome = Outcome.UNCLEAR if Outcome.UNCLEAR in outcomes else Outcome.HOLDS
-    return Verdict(outcome, comparisons, met)
+    return Verdict(outcome, comparisons, below)
 
 
 # --- Con qué se comparan dos números ------------------------------------------------------------
@@ -157,7 +199,7 @@ def at_most(
     seeds: int = len(SEEDS),
 ) -> Comparison:
     """Se afirma que algo no pasa de un límite."""
-    return lower(text, found, dict.fromkeys(found, limit), margin=0.0, seeds=seeds)
+    return lower(text, found, dict.fromkeys(found, limit), seeds=seeds)
 
 
 def at_least(
@@ -168,7 +210,27 @@ def at_least(
     seeds: int = len(SEEDS),
 ) -> Comparison:
     """Se afirma que algo llega a un límite."""
-    return lower(text, dict.fromkeys(found, limit), found, margin=0.0, seeds=seeds)
+    return lower(text, dict.fromkeys(found, limit), found, seeds=seeds)
+
+
+def fewer_bits(
+    results: Results, text: str, smaller: Mapping[int, float], larger: Mapping[int, float]
+) -> Comparison:
+    """Se afirma que una red gasta menos bits que otra, si las dos ganan al histograma.
+
+    Args:
+        results: los resultados, de donde salen los bits del histograma de cada píxel.
+        text: qué se compara.
+        smaller: los bits que se afirma que son menos, por semilla.
+        larger: los otros.
+    """
+    comparison = lower(f"bits por dimensión{text}", smaller, larger, margin=BITS_MARGIN)
+    histogram = value(results, "reference", "bits/pixel_histogram")
+    if histogram is None:
+        return replace(comparison, gaps=())
+    if any(found >= histogram for found in (*smaller.values(), *larger.values())):
+        return replace(comparison, doubt=WORSE_THAN_HISTOGRAM)
+    return comparison
 
 
 def ratio(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
@@ -238,11 +300,11 @@ def _ddpm_quality(results: Results) -> Iterable[Comparison]:
 
 
 def _ddpm_bits(results: Results) -> Iterable[Comparison]:
-    yield lower(
-        f"bits por dimensión: {LABELS['epsilon-vlb']} < {LABELS['epsilon-simple']}",
+    yield fewer_bits(
+        results,
+        f": {LABELS['epsilon-vlb']} < {LABELS['epsilon-simple']}",
         by_seed(results, "ddpm-epsilon-vlb-s{seed}", "bits/fixed_large"),
         by_seed(results, "ddpm-epsilon-simple-s{seed}", "bits/fixed_large"),
-        margin=BITS_MARGIN,
     )
 
 
@@ -256,20 +318,33 @@ def fixed_bits(results: Results, unit: str) -> dict[int, float]:
     return best([by_seed(results, unit, f"bits/{name}") for name in ("fixed_small", "fixed_large")])
 
 
+def with_small_variance(results: Results, unit: str, name: str = "frechet") -> dict[int, float]:
+    r"""Una medida de las muestras de una red a 50 pasos y con $\tilde\beta_t$, por semilla."""
+    if "hybrid" not in unit:
+        return by_seed(results, unit, name)
+    return by_seed(results, unit.replace("iddpm", "iddpm-variances"), f"fixed_small/50/{name}")
+
+
 def _hybrid(results: Results) -> Iterable[Comparison]:
-    for name, simple in (("lineal", LINEAR), ("coseno", COSINE)):
-        hybrid = "iddpm-{}-hybrid-s{{seed}}".format("linear" if name == "lineal" else "cosine")
-        yield lower(
-            rf"bits por dimensión, {name}: $L_{{\text{{híbrida}}}}$ < $L_{{\text{{simple}}}}$",
+    for name, simple, hybrid in (
+        ("lineal", LINEAR, HYBRID_NETWORKS[0].unit),
+        ("coseno", COSINE, HYBRID_NETWORKS[1].unit),
+    ):
+        yield fewer_bits(
+            results,
+            rf", {name}: $L_{{\text{{híbrida}}}}$ < $L_{{\text{{simple}}}}$",
             by_seed(results, hybrid, "bits/learned_range"),
             fixed_bits(results, simple),
-            margin=BITS_MARGIN,
         )
         yield at_most(
-            rf"Fréchet, {name}: el de $L_{{\text{{híbrida}}}}$ no pasa de 1,15 veces el de "
-            rf"$L_{{\text{{simple}}}}$",
-            ratio(by_seed(results, hybrid, "frechet"), by_seed(results, simple, "frechet")),
+            rf"Fréchet, {name}, las dos redes con $\tilde\beta_t$: el de "
+            rf"$L_{{\text{{híbrida}}}}$ no pasa de 1,15 veces el de $L_{{\text{{simple}}}}$",
+            ratio(
+                with_small_variance(results, hybrid),
+                with_small_variance(results, simple),
+            ),
             SIMILAR,
+            seeds=1,
         )
 
 
@@ -279,30 +354,32 @@ def _cosine(results: Results) -> Iterable[Comparison]:
         by_seed(results, COSINE, "frechet"),
         by_seed(results, LINEAR, "frechet"),
     )
-    yield lower(
-        "bits por dimensión: coseno < lineal",
-        fixed_bits(results, COSINE),
-        fixed_bits(results, LINEAR),
-        margin=BITS_MARGIN,
+    yield fewer_bits(
+        results, ": coseno < lineal", fixed_bits(results, COSINE), fixed_bits(results, LINEAR)
     )
 
 
 def _few_steps(results: Results) -> Iterable[Comparison]:
     names = {"fixed_small": r"$\tilde\beta_t$", "learned_range": "la aprendida"}
-    for steps in (10, 20, 50):
-        for variance, name in names.items():
-            yield lower(
-                rf"Fréchet a {steps} pasos: {name} < $\beta_t$",
-                by_seed(results, "iddpm-steps-s{seed}", f"{variance}/{steps}/frechet"),
-                by_seed(results, "iddpm-steps-s{seed}", f"fixed_large/{steps}/frechet"),
-            )
+    networks = (
+        (COSINE_NETWORK.label, "iddpm-steps-s{seed}", ("fixed_small",)),
+        (HYBRID_NETWORKS[0].label, "iddpm-variances-linear-hybrid-s{seed}", tuple(names)),
+    )
+    for steps in SAME_STEPS:
+        for label, unit, variances in networks:
+            for variance in variances:
+                yield lower(
+                    rf"Fréchet a {steps} pasos, la red {label}: {names[variance]} < $\beta_t$",
+                    by_seed(results, unit, f"{variance}/{steps}/frechet"),
+                    by_seed(results, unit, f"fixed_large/{steps}/frechet"),
+                )
 
 
 def _gradient(results: Results) -> Iterable[Comparison]:
     yield lower(
-        "ruido del gradiente: por importancia < uniforme",
-        by_seed(results, "iddpm-gradient-s{seed}", "importance/covariance"),
-        by_seed(results, "iddpm-gradient-s{seed}", "uniform/covariance"),
+        "ruido del gradiente, schedule lineal: por importancia < uniforme",
+        by_seed(results, "iddpm-gradient-linear-s{seed}", "importance/covariance"),
+        by_seed(results, "iddpm-gradient-linear-s{seed}", "uniform/covariance"),
     )
 
 
@@ -407,30 +484,35 @@ def _diversity(results: Results) -> Iterable[Comparison]:
 
 
 def _small_weights(results: Results) -> Iterable[Comparison]:
-    small = _cfg_best(results, 0.1, SMALL_WEIGHTS)
-    yield lower(
-        "el menor Fréchet con $w$ de 0,1 a 0,5 < el de $w = 0$",
-        small,
-        cfg_values(results, 0.1, "0", "frechet"),
-    )
-    yield lower(
-        r"el menor Fréchet con $w$ de 0,1 a 0,5 < el menor con $w \ge 1$",
-        small,
-        _cfg_best(results, 0.1, LARGE_WEIGHTS),
-    )
+    for p in DROPOUTS:
+        small = _cfg_best(results, p, SMALL_WEIGHTS)
+        yield lower(
+            f"$p = {_number(str(p))}$: el menor Fréchet con $w$ de 0,1 a 0,5 < el de $w = 0$",
+            small,
+            cfg_values(results, p, "0", "frechet"),
+        )
+        yield lower(
+            f"$p = {_number(str(p))}$: el menor Fréchet con $w$ de 0,1 a 0,5 < el menor con "
+            r"$w \ge 1$",
+            small,
+            _cfg_best(results, p, LARGE_WEIGHTS),
+        )
 
 
 def _dropouts(results: Results) -> Iterable[Comparison]:
-    found = {p: _cfg_best(results, p, ("0", *SMALL_WEIGHTS)) for p in (0.1, 0.2, 0.5)}
+    weights = [f"{w:g}" for w in WEIGHTS]
+    found = {p: _cfg_best(results, p, weights) for p in DROPOUTS}
     yield at_most(
-        "el menor Fréchet de $p = 0{,}1$ y el de $p = 0{,}2$: el mayor no pasa de 1,15 veces el "
-        "menor",
+        "el menor Fréchet, con cualquier $w$, de $p = 0{,}1$ y el de $p = 0{,}2$: el mayor no pasa "
+        "de 1,15 veces el menor",
         spread(found[0.1], found[0.2]),
         SIMILAR,
     )
     for p in (0.1, 0.2):
         yield lower(
-            f"el menor Fréchet: $p = {_number(str(p))}$ < $p = 0{{,}}5$", found[p], found[0.5]
+            f"el menor Fréchet, con cualquier $w$: $p = {_number(str(p))}$ < $p = 0{{,}}5$",
+            found[p],
+            found[0.5],
         )
 
 
@@ -464,7 +546,6 @@ def _min_snr(results: Results) -> Iterable[Comparison]:
         steps_to_same_quality(results, "x-min-snr"),
         steps_to_same_quality(results, "x-constant"),
         factor=1 / 0.8,
-        margin=0.0,
     )
 
 
@@ -478,34 +559,69 @@ SCHEDULE_NAMES = {
 }
 
 
-def extremes(results: Results, name: str, *, exact: bool, pixels: int = 1024) -> dict[int, float]:
+SMALL, LARGE = 32 * 32, 128 * 128
+"""Píxeles de las imágenes lisas con que se juzga."""
+
+
+def extremes(results: Results, name: str, *, exact: bool, pixels: int = SMALL) -> dict[int, float]:
     """La parte de imágenes lisas muy oscuras o muy claras, por semilla."""
     if exact:
-        return by_seed(results, "zero-snr-exact", f"{name}/{pixels}/extreme", (0,))
+        path = f"{name}/{pixels}/extreme"
+        found = (value(results, unit, path) for unit in ("zero-snr-exact", "zero-snr-exact-s1"))
+        return {seed: x for seed, x in zip(SEEDS, found, strict=True) if x is not None}
     return by_seed(results, f"zero-snr-{name}-s{{seed}}", "extreme", SEEDS)
 
 
-def _cannot(results: Results) -> Iterable[Comparison]:
-    for exact, who in ((True, "red exacta"), (False, "red entrenada")):
-        yield at_most(
-            f"imágenes muy oscuras o claras, {who}, schedule escalado: menos de la mitad de las "
-            "que debería",
-            extremes(results, "scaled_linear", exact=exact),
+def _like_the_exact(results: Results, name: str, comparison: Comparison) -> Comparison:
+    """La comparación de una red entrenada, que solo cuenta si imita a la exacta."""
+    trained, exact = (extremes(results, name, exact=kind) for kind in (False, True))
+    if not exact:
+        return replace(comparison, gaps=())
+    target = sum(exact.values()) / len(exact)
+    if any(abs(found - target) > FAITHFUL for found in trained.values()):
+        return replace(comparison, doubt=UNFAITHFUL)
+    return comparison
+
+
+def _cannot(results: Results, pixels: int, *, trained: bool) -> Iterable[Comparison]:
+    side = math.isqrt(pixels)
+    text = (
+        "imágenes muy oscuras o claras de ${0} \\times {0}$, red {1}, schedule escalado: menos de "
+        "la mitad de las que debería"
+    )
+    yield at_most(
+        text.format(side, "exacta"),
+        extremes(results, "scaled_linear", exact=True, pixels=pixels),
+        EXTREMES / 2,
+    )
+    if trained:
+        comparison = at_most(
+            text.format(side, "entrenada"),
+            extremes(results, "scaled_linear", exact=False),
             EXTREMES / 2,
-            seeds=1 if exact else len(SEEDS),
         )
+        yield _like_the_exact(results, "scaled_linear", comparison)
 
 
 def _enough(results: Results, names: Sequence[str]) -> Iterable[Comparison]:
-    for exact, who in ((True, "red exacta"), (False, "red entrenada")):
-        for name in names:
+    text = (
+        "imágenes muy oscuras o claras de ${0} \\times {0}$, red {1}, schedule {2}: al menos "
+        "cuatro quintos de las que debería"
+    )
+    for name in names:
+        label = SCHEDULE_NAMES[name]
+        for pixels in (LARGE, SMALL):
             yield at_least(
-                f"imágenes muy oscuras o claras, {who}, schedule {SCHEDULE_NAMES[name]}: al menos "
-                "cuatro quintos de las que debería",
-                extremes(results, name, exact=exact),
+                text.format(math.isqrt(pixels), "exacta", label),
+                extremes(results, name, exact=True, pixels=pixels),
                 0.8 * EXTREMES,
-                seeds=1 if exact else len(SEEDS),
             )
+        comparison = at_least(
+            text.format(math.isqrt(SMALL), "entrenada", label),
+            extremes(results, name, exact=False),
+            0.8 * EXTREMES,
+        )
+        yield _like_the_exact(results, name, comparison)
 
 
 def _emoji(results: Results) -> Iterable[Comparison]:
@@ -534,85 +650,104 @@ def _number(text: str) -> str:
 
 # --- Todas ----------------------------------------------------------------------------------------
 
+LINEAR_NETWORK = Network(r"lineal, $L_{\text{simple}}$", LINEAR)
+COSINE_NETWORK = Network(r"coseno, $L_{\text{simple}}$", COSINE)
+DDPM_NETWORKS = {name: Network(label, f"ddpm-{name}-s{{seed}}") for name, label in LABELS.items()}
+HYBRID_NETWORKS = tuple(
+    Network(rf"{label}, $L_{{\text{{híbrida}}}}$", f"iddpm-{name}-hybrid-s{{seed}}")
+    for name, label in (("linear", "lineal"), ("cosine", "coseno"))
+)
+CFG_NETWORKS = tuple(
+    Network(f"$p = {_number(str(p))}$", f"cfg-{p}-s{{seed}}", "0/agreement") for p in DROPOUTS
+)
+
 CLAIMS: dict[str, Claim] = {
     "ddpm-quality": Claim(
         r"predecir $\epsilon$ con $L_{\text{simple}}$ da mejores muestras que predecir "
         r"$\tilde\mu$ y que la cota exacta",
         _ddpm_quality,
-        (LINEAR, "agreement"),
+        tuple(DDPM_NETWORKS.values()),
     ),
-    "ddpm-bits": Claim("la cota exacta gana en verosimilitud", _ddpm_bits, (LINEAR, "agreement")),
+    "ddpm-bits": Claim(
+        "la cota exacta gana en verosimilitud",
+        _ddpm_bits,
+        (LINEAR_NETWORK, DDPM_NETWORKS["epsilon-vlb"]),
+    ),
     "iddpm-hybrid": Claim(
         r"aprender la varianza con $L_{\text{híbrida}}$ mejora los bits por dimensión y apenas "
         "cuesta calidad",
         _hybrid,
-        (COSINE, "agreement"),
+        (LINEAR_NETWORK, COSINE_NETWORK, *HYBRID_NETWORKS),
     ),
     "iddpm-cosine": Claim(
         "con imágenes pequeñas, el schedule coseno mejora al lineal",
         _cosine,
-        (LINEAR, "agreement"),
+        (LINEAR_NETWORK, COSINE_NETWORK),
     ),
     "iddpm-steps": Claim(
         r"con pocos pasos, la que más sufre es la varianza fija grande, $\beta_t$",
         _few_steps,
-        (COSINE, "agreement"),
+        (COSINE_NETWORK, HYBRID_NETWORKS[0]),
     ),
     "iddpm-gradient": Claim(
         r"el muestreo por importancia quita ruido al gradiente de $L_{\text{vlb}}$",
         _gradient,
-        (COSINE, "agreement"),
+        (HYBRID_NETWORKS[0],),
     ),
-    "ddim-eta": Claim(
-        r"a 10 y 20 pasos, $\eta = 0$ gana a $\eta = 1$", _eta, (LINEAR, "agreement")
-    ),
-    "ddim-sigma": Claim(r"a 10 y 20 pasos, $\hat\sigma$ se hunde", _sigma, (LINEAR, "agreement")),
-    "ddim-thousand": Claim("a 1000 pasos se juntan", _thousand, (LINEAR, "agreement")),
+    "ddim-eta": Claim(r"a 10 y 20 pasos, $\eta = 0$ gana a $\eta = 1$", _eta, (LINEAR_NETWORK,)),
+    "ddim-sigma": Claim(r"a 10 y 20 pasos, $\hat\sigma$ se hunde", _sigma, (LINEAR_NETWORK,)),
+    "ddim-thousand": Claim("a 1000 pasos se juntan", _thousand, (LINEAR_NETWORK,)),
     "ddim-reconstruction": Claim(
         "el error de reconstrucción baja con el número de pasos",
         _reconstruction,
-        (LINEAR, "agreement"),
+        (LINEAR_NETWORK,),
     ),
-    "cfg-class": Claim(
-        "con $w$ sube el acuerdo con la clase", _class, ("cfg-0.1-s{seed}", "0/agreement")
-    ),
-    "cfg-diversity": Claim(
-        "con $w$ baja la diversidad", _diversity, ("cfg-0.1-s{seed}", "0/agreement")
-    ),
+    "cfg-class": Claim("con $w$ sube el acuerdo con la clase", _class, (CFG_NETWORKS[0],)),
+    "cfg-diversity": Claim("con $w$ baja la diversidad", _diversity, (CFG_NETWORKS[0],)),
     "cfg-small": Claim(
         "la mejor distancia está en un $w$ pequeño",
         _small_weights,
-        ("cfg-0.1-s{seed}", "0/agreement"),
+        CFG_NETWORKS,
     ),
     "cfg-dropout": Claim(
         "da igual apagar la condición una vez de cada diez que de cada cinco; una de cada dos es "
         "peor",
         _dropouts,
-        ("cfg-0.1-s{seed}", "0/agreement"),
+        CFG_NETWORKS,
     ),
     "min-snr": Claim(
         "prediciendo $x_0$, min-SNR llega antes a la misma calidad que el peso constante",
         _min_snr,
-        ("min-snr-x-constant-s{seed}", f"{SNAPSHOTS[-1]}/agreement"),
+        tuple(
+            Network(label, f"min-snr-{name}-s{{seed}}", f"{SNAPSHOTS[-1]}/agreement")
+            for name, label in (("x-constant", "$x_0$, peso constante"), ("x-min-snr", "min-SNR"))
+        ),
     ),
     "zero-snr-cannot": Claim(
-        "con un schedule que deja señal en $T$ no salen imágenes muy oscuras ni muy claras",
-        _cannot,
-        None,
+        r"con un schedule que deja señal en $T$ no salen imágenes muy oscuras ni muy claras, en "
+        r"$128 \times 128$",
+        partial(_cannot, pixels=LARGE, trained=False),
+        (),
+    ),
+    "zero-snr-cannot-32": Claim(
+        r"con un schedule que deja señal en $T$ no salen imágenes muy oscuras ni muy claras, en "
+        r"$32 \times 32$",
+        partial(_cannot, pixels=SMALL, trained=True),
+        (),
     ),
     "zero-snr-hardly": Claim(
         "el lineal y el coseno apenas lo sufren",
         lambda results: _enough(results, ("linear", "cosine")),
-        None,
+        (),
     ),
     "zero-snr-fixed": Claim(
         "el mismo schedule, corregido para que no deje señal, ya puede",
         lambda results: _enough(results, ("rescaled",)),
-        None,
+        (),
     ),
     "zero-snr-emoji": Claim(
         "los emoji de fondo blanco pierden los más claros con el escalado, y no con los demás",
         _emoji,
-        None,
+        (),
     ),
 }

@@ -1,8 +1,10 @@
-r"""Dos leyes cuyo $\hat x_0$ óptimo se sabe: con ellas, lo que falle es culpa del schedule.
+r"""Tres leyes cuyo $\hat x_0$ óptimo se sabe: con ellas, lo que falle es culpa del schedule.
 
 - Las imágenes lisas de luminancia uniforme. De una imagen de $D$ píxeles solo informa su media:
   el problema es el de una dimensión, $\sqrt{D}\,u$ con $u \sim \mathcal{U}(-1, 1)$.
 - Un conjunto finito de imágenes: $\hat x_0$ es su media, cada una con el peso que le da $x_t$.
+- Los píxeles independientes y de pocos niveles: $\hat x_0$ es, en cada píxel, la media de los
+  niveles, con el peso que les dan su histograma y $x_t$.
 """
 
 import math
@@ -12,7 +14,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ddpm_lit.sampling import Model, algorithm2
+from ddpm_lit.backward import Denoiser, Model
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule
 
 
@@ -63,10 +67,31 @@ def empirical_model(schedule: Schedule, data: Tensor) -> Model:
     return model
 
 
+def independent_model(schedule: Schedule, probabilities: Tensor) -> Model:
+    """La red perfecta para unos datos de píxeles independientes.
+
+    Args:
+        schedule: las varianzas.
+        probabilities: la probabilidad de cada nivel en cada píxel, float64 (D, L); los niveles
+            están repartidos por igual en [-1, 1].
+    """
+    levels = torch.linspace(-1, 1, probabilities.shape[1], dtype=torch.float64)
+    log_prior = probabilities.log()
+
+    def model(x_t: Tensor, t: Tensor, **_: Tensor) -> Tensor:
+        alpha_bar = float(schedule.alphas_cumprod[int(t[0])])
+        distances = (x_t.double().flatten(1)[..., None] - math.sqrt(alpha_bar) * levels).square()
+        weights = torch.softmax(log_prior - distances / (2 * (1 - alpha_bar)), dim=-1)
+        return (weights @ levels).view_as(x_t).to(x_t.dtype)
+
+    return model
+
+
 def draw(model: Model, schedule: Schedule, like: Tensor, seed: int) -> Tensor:
     """Genera con todos los pasos de `schedule` tantas muestras, (N, …), como tiene `like`."""
     noises = _noises(like, seed)
-    steps = algorithm2(model, schedule, next(noises), noises, prediction="x_start", clip=False)
+    denoise = Denoiser(model, Diffusion(schedule, "x_start", clip=False))
+    steps = algorithm2(denoise, next(noises), noises)
     return deque(steps, maxlen=1).pop().x_t
 
 

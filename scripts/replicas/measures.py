@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddpm_lit.backward import LEARNED_VARIANCES, to_x_start
+from ddpm_lit.backward import Sampler
 from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
     SmallClassifier,
@@ -21,9 +21,11 @@ from ddpm_lit.evaluation.metrics import (
     precision_recall,
     train_classifier,
 )
-from ddpm_lit.improved import bits_per_dimension
-from ddpm_lit.models.storage import Trained, write_atomically
-from ddpm_lit.sampling import sample
+from ddpm_lit.files.weights import write_atomically
+from ddpm_lit.improved import Likelihood, bits_per_dimension
+from ddpm_lit.models.trained import Trained
+from ddpm_lit.sampling import ancestral, sample
+from ddpm_lit.scheduler import Schedule
 from scripts.replicas.results import FOLDER
 from scripts.site.project import digest
 
@@ -64,6 +66,12 @@ def reference() -> Tensor:
     return features(classifier(), digits()[0].x)
 
 
+@cache
+def unseen() -> Tensor:
+    """Los rasgos de los dígitos apartados, (N, D)."""
+    return features(classifier(), digits()[1].x)
+
+
 def requested_classes(count: int) -> Tensor:
     """Las clases que se piden: 0, 1, …, 9, 0, 1, …"""
     return torch.arange(count) % 10
@@ -72,9 +80,9 @@ def requested_classes(count: int) -> Tensor:
 def measure(x: Tensor, labels: Tensor) -> dict[str, float]:
     """Todas las medidas de unas muestras, ya recortadas a [-1, 1] como cualquier imagen.
 
-    `frechet` se mide con los dígitos de entrenamiento; `diversity` es la distancia media entre
-    dos muestras de la misma clase; `log_probability`, lo segura que está la red de rasgos de que
-    son de la clase que se pidió.
+    `frechet` se mide con los dígitos de entrenamiento y `frechet_held_out`, con los apartados;
+    `diversity` es la distancia media entre dos muestras de la misma clase; `log_probability`, lo
+    segura que está la red de rasgos de que son de la clase que se pidió.
     """
     x = torch.nan_to_num(x).clamp(-1, 1)
     made = features(classifier(), x)
@@ -84,6 +92,7 @@ def measure(x: Tensor, labels: Tensor) -> dict[str, float]:
     quality = precision_recall(reference(), made)
     return {
         "frechet": frechet_distance(made, reference()),
+        "frechet_held_out": frechet_distance(made, unseen()),
         "precision": quality.precision,
         "recall": quality.recall,
         "agreement": class_agreement(classifier(), x, labels),
@@ -99,7 +108,8 @@ def draw(
     count: int = SAMPLES,
     steps: int = STEPS,
     model: Callable[..., Tensor] | None = None,
-    **options: Any,
+    variance: str | None = None,
+    sampler: Sampler = ancestral,
 ) -> tuple[Tensor, Tensor]:
     r"""Genera muestras, con sus clases.
 
@@ -112,70 +122,87 @@ def draw(
         count: cuántas muestras.
         steps: en cuántos pasos.
         model: otra red en lugar de la suya (p. ej. guiada).
-        **options: los demás argumentos de `ddpm_lit.sampling.sample`.
+        variance: otra varianza en lugar de la suya.
+        sampler: qué se hace en cada paso.
     """
     labels = requested_classes(count)
     network = model or trained.model
-    chosen = trained.options() | options
-    if chosen["prediction"] == "posterior_mean" and steps < len(trained.schedule):
+    learned = trained.diffusion
+    jumps = learned.prediction.name == "posterior_mean" and steps < len(trained.schedule)
+    if jumps:
         network = _seen_as_x_start(network, trained)
-        chosen["prediction"] = "x_start"
+    diffusion = Diffusion(
+        trained.schedule,
+        "x_start" if jumps else learned.prediction,
+        variance or learned.variance,
+        learned.clip,
+    )
     x = sample(
         network,
-        trained.schedule,
+        diffusion,
         trained.shape,
         indices=range(count),
         seed=seed,
         steps=steps,
         batch_size=count,
         condition={"class_labels": labels},
-        **chosen,
+        sampler=sampler,
     )
     return x, labels
 
 
 def _seen_as_x_start(network: Callable[..., Tensor], trained: Trained) -> Callable[..., Tensor]:
-    schedule = trained.schedule
+    schedule, prediction = trained.schedule, trained.diffusion.prediction
 
     def predict(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        return to_x_start(schedule, "posterior_mean", network(x_t, t, **condition), x_t, t)
+        return prediction.x_start(schedule, network(x_t, t, **condition), x_t, t)
 
     return predict
 
 
-def bits(trained: Trained, variances: Sequence[str]) -> dict[str, float]:
-    """Bits por dimensión de una parte de los dígitos apartados, con cada varianza.
+def likelihood_images() -> Dataset:
+    """La parte de los dígitos apartados con que se miden los bits."""
+    return digits()[1].subset(range(0, 2 * LIKELIHOOD_IMAGES, 2))
+
+
+def likelihoods(
+    model: Callable[..., Tensor], schedule: Schedule, prediction: str, variances: Sequence[str]
+) -> dict[str, Likelihood]:
+    """La cota de `likelihood_images` con cada varianza.
 
     La red se evalúa una sola vez por paso: con otra varianza, lo que predice es lo mismo.
     """
-    held_out = digits()[1]
-    chosen = held_out.subset(range(0, 2 * LIKELIHOOD_IMAGES, 2))
+    chosen = likelihood_images()
     outputs: dict[int, Tensor] = {}
 
     def remembered(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         key = int(t[0])
         if key not in outputs:
-            outputs[key] = trained.model(x_t, t, **condition)
+            outputs[key] = model(x_t, t, **condition)
         return outputs[key]
 
     batch = chosen.batch(range(len(chosen)))
     return {
         variance: bits_per_dimension(
             remembered,
-            trained.schedule,
+            Diffusion(schedule, prediction, variance),
             chosen.x,
             seed=1,
             batch_size=len(chosen),
             condition={"class_labels": batch["class_labels"]},
-            prediction=trained.recipe.diffusion.prediction,
-            variance=variance,
             levels=chosen.levels,
-        ).total
+        )
         for variance in variances
     }
 
 
+def bits(trained: Trained, variances: Sequence[str]) -> dict[str, Likelihood]:
+    """La cota de los mismos dígitos con un modelo entrenado."""
+    prediction = trained.recipe.diffusion.prediction
+    return likelihoods(trained.model, trained.schedule, prediction, variances)
+
+
 def variances_of(trained: Trained) -> tuple[str, ...]:
     """Con qué varianzas se puede recorrer un modelo: la que ha aprendido, o las dos fijas."""
-    variance = trained.recipe.diffusion.variance
-    return (variance,) if variance in LEARNED_VARIANCES else ("fixed_small", "fixed_large")
+    variance = trained.diffusion.variance
+    return (variance.name,) if variance.learned else ("fixed_small", "fixed_large")

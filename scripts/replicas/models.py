@@ -6,10 +6,13 @@ from pathlib import Path
 import torch
 
 from ddpm_lit.data import Dataset
-from ddpm_lit.models.storage import Trained, load_model, save_model
+from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.recipes.recipe import Recipe
-from ddpm_lit.training import MODEL, Consumer, TrainStep, train
+from ddpm_lit.runs.checkpoint import MODEL
+from ddpm_lit.runs.train import Consumer, Every, train
+from ddpm_lit.training import TrainStep
 from scripts.replicas.recipes import SNAPSHOTS, digits_recipe, uniform_recipe
 from scripts.site.project import ROOT
 
@@ -36,9 +39,9 @@ def snapshots(variant: str, seed: int) -> dict[int, Trained]:
         step: FOLDER / "models" / f"{variant}-s{seed}-{step}.safetensors" for step in SNAPSHOTS
     }
 
-    def keep(state: TrainStep, ema: EMA) -> None:
-        if state.step + 1 in paths:
-            save_model(paths[state.step + 1], ema.model, recipe, (1, 8, 8))
+    def keep(done: int, state: TrainStep, ema: EMA) -> None:
+        if done in paths:
+            save_model(paths[done], ema.model, recipe, (1, 8, 8))
 
     _trained(f"{variant}-s{seed}", recipe, consumers=(keep,), needed=tuple(paths.values()))
     return {step: load_model(path) for step, path in paths.items()}
@@ -65,7 +68,7 @@ def _trained(
             run,
             dataset=dataset,
             device="cpu",
-            checkpoint_every=CHECKPOINT_EVERY,
+            every=Every(checkpoint=CHECKPOINT_EVERY),
             progress=False,
             consumers=consumers,
         )

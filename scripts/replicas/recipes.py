@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ddpm_lit.recipes.recipe import Recipe, recipe_from_dict
+from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.recipes.recipe import Recipe
 
 STEPS = 800
 LONG_STEPS = 4000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ddpm_lit.models.storage import write_atomically
+from ddpm_lit.files.weights import write_atomically
 from scripts.site.project import ROOT
 
 FOLDER = ROOT / "replicas"

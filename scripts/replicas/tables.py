@@ -11,6 +11,8 @@ from statistics import mean, stdev
 from scripts.replicas.claims import (
     CLAIMS,
     COSINE,
+    COSINE_NETWORK,
+    HYBRID_NETWORKS,
     LABELS,
     LINEAR,
     SCHEDULE_NAMES,
@@ -25,8 +27,10 @@ from scripts.replicas.claims import (
     learning_curves,
     ratio,
     steps_to_same_quality,
+    with_small_variance,
 )
-from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS
+from scripts.replicas.measures import SAMPLES
+from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS, digits_recipe
 from scripts.replicas.results import Results, value
 from scripts.replicas.units import (
     ETAS,
@@ -34,14 +38,17 @@ from scripts.replicas.units import (
     IDDPM_VARIANTS,
     LONG_ETAS,
     LONG_MEAN,
+    LOW_NOISE,
     MEAN_LEVELS,
     MEAN_VARIANTS,
     RECONSTRUCTION_STEPS,
+    SAME_STEPS,
     UNIFORM_PIXELS,
     units,
 )
 
 PENDING = "*pendiente*"
+PERCENT = "\N{NARROW NO-BREAK SPACE}%"
 ETA_NAMES = {eta: f"$\\eta = {eta.replace('.', '{,}')}$" for eta in ETAS} | {
     "sigma": r"$\hat\sigma$"
 }
@@ -77,6 +84,95 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 # --- Las tablas -----------------------------------------------------------------------------------
+
+BITS_REFERENCES = {
+    "bits/uniform": "los 17 niveles, igual de probables",
+    "bits/normal": r"el ruido de partida: cada píxel, $\mathcal N(0, 1)$",
+    "bits/shared_histogram": "un histograma para todos los píxeles",
+    "bits/pixel_histogram": "**un histograma para cada píxel**",
+} | {
+    f"independent/{schedule}/{variance}": (
+        rf"la red exacta de píxeles independientes, {name}, ${symbol}$"
+    )
+    for schedule, name in (("cosine", "coseno"), ("linear", "lineal"))
+    for variance, symbol in (("fixed_small", r"\tilde\beta_t"), ("fixed_large", r"\beta_t"))
+}
+"""Lo que no es una red entrenada, por su camino en la unidad `reference`."""
+
+
+def _reference(results: Results) -> str:
+    rows = [
+        (label, "—", cell(by_seed(results, "reference", path, (0,))))
+        for path, label in BITS_REFERENCES.items()
+    ]
+    for label, unit in BITS_NETWORKS.items():
+        for steps, found in ((STEPS, unit), (LONG_STEPS, long_unit(unit))):
+            rows.append((label, str(steps), cell(network_bits(results, found))))
+    return markdown(("", "pasos de entrenamiento", "bits por dimensión"), rows)
+
+
+def long_unit(unit: str) -> str:
+    """La unidad de la misma red con más entrenamiento."""
+    return f"long-{unit.split('-', 1)[1].removesuffix('-s{seed}')}-long-s{{seed}}"
+
+
+def network_bits(results: Results, unit: str) -> dict[int, float]:
+    """Los bits de una red con la varianza que aprende o, si no, con la mejor de las fijas."""
+    if "hybrid" in unit:
+        return _bits_of(results, unit, "learned_range")
+    return fixed_bits(results, unit)
+
+
+def _rounding(results: Results) -> str:
+    parts = ("total", "decoder", "low_noise", "rest", "epsilon_error_1")
+    return markdown(
+        (
+            r"red de $L_{\text{híbrida}}$",
+            "bits",
+            "$L_0$",
+            rf"términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
+            "los demás",
+            r"$\mathrm{MSE}_\epsilon$ en $t = 1$",
+        ),
+        [
+            (label, *(cell(where_bits_go(results, name, part)) for part in parts))
+            for name, label in (("linear", "lineal"), ("cosine", "coseno"))
+        ],
+    )
+
+
+def where_bits_go(results: Results, schedule: str, part: str) -> dict[int, float]:
+    """Una parte de los bits de la red que aprende su varianza, por semilla."""
+    return by_seed(results, f"iddpm-bits-{schedule}-hybrid-s{{seed}}", part)
+
+
+def _copies(results: Results) -> str:
+    rows = [
+        (
+            f"{label}: {count}",
+            *(
+                cell(by_seed(results, "reference", f"copies/{target}/{count}", (0,)), 3)
+                for target in ("train", "held_out")
+            ),
+        )
+        for count, label in (
+            ("1000", "copias de los de entrenamiento"),
+            ("359", "copias de los de entrenamiento"),
+        )
+    ]
+    unseen = cell(by_seed(results, "baseline", "held_out/frechet", (0,)), 3)
+    rows.append(("dígitos apartados: 359", unseen, "0"))
+    for network in HYBRID_NETWORKS:
+        rows.append(
+            (
+                f"muestras de la red {network.label}: {SAMPLES}",
+                *(
+                    cell(with_small_variance(results, network.unit, measure), 3)
+                    for measure in ("frechet", "frechet_held_out")
+                ),
+            )
+        )
+    return markdown(("", "a los de entrenamiento", "a los apartados"), rows)
 
 
 def _ddpm(results: Results) -> str:
@@ -141,60 +237,88 @@ def _bits_of(results: Results, unit: str, variance: str) -> dict[int, float]:
 def _iddpm(results: Results) -> str:
     simple, hybrid = r"$L_{\text{simple}}$", r"$L_{\text{híbrida}}$"
     rows = (
-        ("lineal", simple, "3,77 / 31,3", LINEAR, None),
-        ("lineal", hybrid, "3,66 / 32,2", "iddpm-linear-hybrid-s{seed}", "learned_range"),
-        ("coseno", simple, "3,68 / 27,0", COSINE, None),
-        ("coseno", hybrid, "3,62 / 28,0", "iddpm-cosine-hybrid-s{seed}", "learned_range"),
+        ("lineal", simple, "3,77 / 31,3", LINEAR),
+        ("lineal", hybrid, "3,66 / 32,2", "iddpm-linear-hybrid-s{seed}"),
+        ("coseno", simple, "3,68 / 27,0", COSINE),
+        ("coseno", hybrid, "3,62 / 28,0", "iddpm-cosine-hybrid-s{seed}"),
     )
+
     return markdown(
-        ("schedule", "pérdida", "artículo: bits / FID", "aquí: bits", "Fréchet", "acuerdo (%)"),
+        (
+            "schedule",
+            "pérdida",
+            "artículo: bits / FID",
+            "aquí: bits",
+            r"Fréchet con $\tilde\beta_t$",
+            "Fréchet con la aprendida",
+            "acuerdo (%)",
+        ),
         [
             (
                 schedule,
                 loss,
                 paper,
-                cell(_bits_of(results, unit, learned) if learned else fixed_bits(results, unit)),
-                cell(by_seed(results, unit, "frechet")),
+                cell(network_bits(results, unit)),
+                cell(with_small_variance(results, unit)),
+                cell(by_seed(results, unit, "frechet")) if loss == hybrid else "—",
                 cell(by_seed(results, unit, "agreement"), 1, 100),
             )
-            for schedule, loss, paper, unit, learned in rows
+            for schedule, loss, paper, unit in rows
         ],
     )
 
 
 def _iddpm_steps(results: Results) -> str:
     names = {
-        "fixed_large": r"fija grande, $\beta_t$",
-        "fixed_small": r"fija pequeña, $\tilde\beta_t$",
-        "learned_range": "aprendida",
+        "fixed_large": r"$\beta_t$",
+        "fixed_small": r"$\tilde\beta_t$",
+        "learned_range": "la aprendida",
     }
+    networks = (
+        (COSINE_NETWORK.label, "iddpm-steps-s{seed}", ("fixed_large", "fixed_small")),
+        (HYBRID_NETWORKS[0].label, "iddpm-variances-linear-hybrid-s{seed}", tuple(names)),
+    )
     return markdown(
-        ("varianza", *(f"{steps} pasos" for steps in FEW_STEPS)),
+        ("red", "varianza", *(f"{steps} pasos" for steps in SAME_STEPS)),
         [
             (
-                label,
+                loss,
+                names[variance],
                 *(
-                    cell(by_seed(results, "iddpm-steps-s{seed}", f"{name}/{steps}/frechet"))
-                    for steps in FEW_STEPS
+                    cell(by_seed(results, unit, f"{variance}/{steps}/frechet"))
+                    for steps in SAME_STEPS
                 ),
             )
-            for name, label in names.items()
+            for loss, unit, variances in networks
+            for variance in variances
         ],
     )
 
 
 def _iddpm_gradient(results: Results) -> str:
     names = {"uniform": "uniforme", "importance": "por importancia"}
-    unit = "iddpm-gradient-s{seed}"
-    uniform = by_seed(results, unit, "uniform/covariance")
+    units = {"lineal": "iddpm-gradient-linear-s{seed}", "coseno": "iddpm-gradient-s{seed}"}
     return markdown(
-        ("reparto de $t$", "ruido del gradiente, frente al uniforme", "desviación de la pérdida"),
+        (
+            "schedule",
+            "reparto de $t$",
+            "ruido del gradiente, frente al uniforme",
+            "desviación de la pérdida",
+        ),
         [
             (
+                schedule,
                 label,
-                cell(ratio(by_seed(results, unit, f"{name}/covariance"), uniform), 3),
+                cell(
+                    ratio(
+                        by_seed(results, unit, f"{name}/covariance"),
+                        by_seed(results, unit, "uniform/covariance"),
+                    ),
+                    3,
+                ),
                 cell(by_seed(results, unit, f"{name}/loss_deviation"), 3),
             )
+            for schedule, unit in units.items()
             for name, label in names.items()
         ],
     )
@@ -381,17 +505,17 @@ def _ddim_long(results: Results) -> str:
 def _long(results: Results) -> str:
     def row(variant: str) -> tuple[str, ...]:
         experiment = "iddpm" if variant in IDDPM_VARIANTS else "ddpm"
-        units = (f"{experiment}-{variant}-s{{seed}}", f"long-{variant}-long-s{{seed}}")
-        learned = "hybrid" in variant
+        unit = f"{experiment}-{variant}-s{{seed}}"
+        units = (unit, long_unit(unit))
+        found = (
+            *(by_seed(results, unit, "frechet") for unit in units),
+            *(network_bits(results, unit) for unit in units),
+        )
+        agreement = by_seed(results, units[1], "agreement")
         return (
             LONG_LABELS[variant],
-            *(
-                cell(only_first(_bits_of(results, unit, "learned_range")))
-                if learned
-                else cell(only_first(fixed_bits(results, unit)))
-                for unit in units
-            ),
-            *(cell(only_first(by_seed(results, unit, "frechet"))) for unit in units),
+            *(cell(only_first(each)) for each in found),
+            cell(only_first(agreement), 1, 100),
         )
 
     def only_first(found: Mapping[int, float]) -> dict[int, float]:
@@ -400,10 +524,11 @@ def _long(results: Results) -> str:
     return markdown(
         (
             "",
-            f"bits, {STEPS} pasos",
-            str(LONG_STEPS),
             f"Fréchet, {STEPS} pasos",
             str(LONG_STEPS),
+            f"bits, {STEPS} pasos",
+            str(LONG_STEPS),
+            f"acuerdo (%), {LONG_STEPS} pasos",
         ),
         [row(variant) for variant in LONGER],
     )
@@ -415,7 +540,19 @@ LONG_LABELS = {
     "cosine-hybrid": r"coseno, $L_{\text{híbrida}}$",
 } | {name: f"lineal, {label}" for name, label in LABELS.items()}
 
+BITS_NETWORKS = {
+    r"lineal, $\epsilon$ con $L_{\text{simple}}$": LINEAR,
+    r"lineal, $\epsilon$ con $L$": "ddpm-epsilon-vlb-s{seed}",
+    r"lineal, $L_{\text{híbrida}}$": "iddpm-linear-hybrid-s{seed}",
+    r"coseno, $L_{\text{simple}}$": COSINE,
+    r"coseno, $L_{\text{híbrida}}$": "iddpm-cosine-hybrid-s{seed}",
+}
+"""Las redes entrenadas que dan bits de una magnitud razonable, por su unidad."""
+
 TABLES: dict[str, Callable[[Results], str]] = {
+    "reference": _reference,
+    "copies": _copies,
+    "rounding": _rounding,
     "ddpm": _ddpm,
     "ddpm-mean": _ddpm_mean,
     "iddpm": _iddpm,
@@ -474,12 +611,14 @@ def verdict(name: str, results: Results) -> str:
             ).splitlines()
         ),
     ]
-    if not judged.baseline_met:
-        lines += [
-            "",
-            "    El modelo de partida no llega a la vara de los dígitos: que algo no se vea no "
-            "cuenta.",
-        ]
+    notes = sorted({each.doubt for each in judged.comparisons if each.doubt})
+    if judged.below:
+        names = "; ".join(
+            f"{label} ({number(100 * agreement, 1)}{PERCENT})"
+            for label, agreement in judged.below.items()
+        )
+        notes.insert(0, f"no llegan a la vara del acuerdo de clase todas las redes: {names}")
+    lines += [line for note in notes for line in ("", f"    No se puede juzgar: {note}.")]
     return "\n".join(lines) + "\n"
 
 
@@ -526,6 +665,50 @@ def measured(path: str, digits: int, results: Results) -> str:
     return PENDING if found is None else number(found, digits)
 
 
+def fact(name: str, results: Results) -> str:
+    """Un dato de la prosa que sale de varios resultados.
+
+    Raises:
+        KeyError: si no existe.
+    """
+    found = FACTS[name](results)
+    return PENDING if found is None else found
+
+
+def _network_bits_range(results: Results) -> str | None:
+    found = [
+        bits
+        for unit in (LINEAR, COSINE, *(network.unit for network in HYBRID_NETWORKS))
+        for bits in network_bits(results, unit).values()
+    ]
+    return f"entre {number(min(found), 2)} y {number(max(found), 2)}" if found else None
+
+
+def _cosine_excess(results: Results) -> str | None:
+    linear, cosine = (network_bits(results, network.unit) for network in HYBRID_NETWORKS)
+    if not linear or not cosine:
+        return None
+    return number(mean(cosine.values()) - mean(linear.values()), 2)
+
+
+def _cosine_rounding(results: Results) -> str | None:
+    errors = where_bits_go(results, "cosine", "epsilon_error_1")
+    each = value(results, "reference", "rounding_bits")
+    return None if each is None or not errors else number(each * mean(errors.values()), 2)
+
+
+def _clipping(_: Results) -> str:
+    return number(digits_recipe("epsilon-simple", 0).training.grad_clip, 0)
+
+
+FACTS: dict[str, Callable[[Results], str | None]] = {
+    "bits-de-las-redes": _network_bits_range,
+    "bits-de-mas-del-coseno": _cosine_excess,
+    "bits-de-no-redondear": _cosine_rounding,
+    "recorte-del-gradiente": _clipping,
+}
+
+
 def _comparison(comparison: Comparison) -> tuple[str, str, str]:
-    gaps = "; ".join(f"{number(100 * gap, 1)}\N{NARROW NO-BREAK SPACE}%" for gap in comparison.gaps)
+    gaps = "; ".join(f"{number(100 * gap, 1)}{PERCENT}" for gap in comparison.gaps)
     return comparison.text, gaps or "—", str(comparison.outcome)

@@ -7,14 +7,14 @@ pierde, la unidad lo vuelve a entrenar. Están en el orden en que se ejecutan.
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import convert
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import load_dataset
 from ddpm_lit.ddim import ddim, reconstruct
@@ -22,9 +22,9 @@ from ddpm_lit.evaluation.metrics import accuracy, features
 from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.improved import ImportanceSampler, vlb_loss
-from ddpm_lit.models.storage import Trained
+from ddpm_lit.models.trained import Trained
+from ddpm_lit.parametrisation import convert
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.sampling import predictor
 from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
 from scripts.replicas import exact
 from scripts.replicas.measures import (
@@ -39,6 +39,7 @@ from scripts.replicas.measures import (
 )
 from scripts.replicas.models import digits_model, snapshots, uniform_model
 from scripts.replicas.recipes import LONGER, UNIFORM_SCHEDULES, VARIANTS
+from scripts.replicas.reference import reference_rows
 
 SEEDS = (0, 1)
 DDPM_VARIANTS = ("epsilon-simple", "epsilon-vlb", "mu-vlb", "mu-mse")
@@ -49,6 +50,14 @@ MEAN_LEVELS = (11, 101, 401, 1000)
 IDDPM_VARIANTS = ("linear-hybrid", "cosine-simple", "cosine-hybrid")
 MIN_SNR_VARIANTS = ("x-constant", "x-min-snr", "epsilon-constant")
 FEW_STEPS = (10, 20, 50, 100)
+SAME_STEPS = (10, 20, 50)
+SAME_VARIANCE: dict[str, dict[str, tuple[int, ...]]] = {
+    "linear-hybrid": dict.fromkeys(("fixed_small", "fixed_large", "learned_range"), SAME_STEPS),
+    "cosine-hybrid": {"fixed_small": SAME_STEPS[-1:]},
+}
+"""Con qué varianzas y en cuántos pasos se generan las redes que aprenden la suya."""
+LOW_NOISE = 1000
+"""La relación señal-ruido desde la que un píxel casi se lee: solo falta redondearlo."""
 ETAS: dict[str, dict[str, Any]] = {
     "0": {"eta": 0.0},
     "0.2": {"eta": 0.2},
@@ -116,8 +125,8 @@ def quality_and_bits(variant: str, seed: int) -> Values:
     x, labels = draw(trained, seed=sampling_seed(seed), variance=sampled)
     measured: Values = dict(measure(x, labels))
     measured["bits"] = {
-        name: value if math.isfinite(value) else None
-        for name, value in bits(trained, variances_of(trained)).items()
+        name: bound.total if math.isfinite(bound.total) else None
+        for name, bound in bits(trained, variances_of(trained)).items()
     }
     return measured
 
@@ -179,13 +188,57 @@ def few_steps(seed: int) -> Values:
     }
 
 
-def gradient_noise(seed: int) -> Values:
+def every_variance(variant: str, seed: int) -> Values:
+    """Una misma red que aprende su varianza, generada también con las fijas."""
+    trained = digits_model(variant, seed)
+    return {
+        variance: {str(steps): _with_variance(trained, variance, seed, steps) for steps in counts}
+        for variance, counts in SAME_VARIANCE[variant].items()
+    }
+
+
+def _with_variance(trained: Trained, variance: str, seed: int, steps: int) -> dict[str, float]:
+    channels = trained.shape[0]
+
+    def mean_only(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        output: Tensor = trained.model(x_t, t, **condition)
+        return output[:, :channels]
+
+    model = None if variance in variances_of(trained) else mean_only
+    return measure(
+        *draw(trained, seed=sampling_seed(seed), steps=steps, variance=variance, model=model)
+    )
+
+
+def where_bits_go(variant: str, seed: int) -> Values:
+    r"""Los bits de una red que aprende su varianza: $L_0$, los términos de poco ruido y los demás.
+
+    `epsilon_error_t` es el error cuadrático medio de $\epsilon$ visto desde $x_t$: el de
+    $\hat x_0$, ya recortado, por $\mathrm{SNR}_t$.
+    """
+    trained = digits_model(variant, seed)
+    (bound,) = bits(trained, variances_of(trained)).values()
+    snr = trained.schedule.snr
+    low = snr[1:] > LOW_NOISE
+    errors = bound.x_start_errors * snr
+    return {
+        "total": bound.total,
+        "decoder": float(bound.terms[0]),
+        "low_noise": float(bound.terms[1:][low].sum()),
+        "low_noise_terms": int(low.sum()),
+        "rest": bound.prior + float(bound.terms[1:][~low].sum()),
+        "epsilon_error_1": float(errors[0]),
+        "epsilon_error_2": float(errors[1]),
+    }
+
+
+def gradient_noise(variant: str, seed: int) -> Values:
     r"""El ruido del gradiente de $L_{vlb}$: con $t$ uniforme y con muestreo por importancia.
 
     Es la traza de la covarianza de los gradientes de lotes de 128, en un mismo modelo y sin
     moverlo. El gradiente medio es el mismo con los dos repartos: se pueden comparar tal cual.
     """
-    trained = digits_model("cosine-hybrid", seed)
+    trained = digits_model(variant, seed)
     model = copy.deepcopy(trained.model).requires_grad_(True)
     generator = torch.Generator().manual_seed(sampling_seed(seed))
     importance = ImportanceSampler(len(trained.schedule))
@@ -225,17 +278,7 @@ def _vlb(model: torch.nn.Module, trained: Trained, t: Tensor, generator: torch.G
     x = train_set.x[rows]
     noise = torch.randn(x.shape, generator=generator)
     output = model(q_sample(trained.schedule, x, t, noise), t, class_labels=train_set.labels[rows])
-    diffusion = trained.recipe.diffusion
-    return vlb_loss(
-        trained.schedule,
-        output,
-        x,
-        noise,
-        t,
-        prediction=diffusion.prediction,
-        variance=diffusion.variance,
-        levels=train_set.levels,
-    )
+    return vlb_loss(trained.diffusion, output, x, noise, t, levels=train_set.levels)
 
 
 def ddim_grid(variant: str, etas: Sequence[str], seed: int) -> Values:
@@ -264,9 +307,9 @@ def ddim_reconstruction(seed: int) -> Values:
     x, labels = held_out.x[:100], held_out.labels[:100]
     errors: dict[str, float] = {}
     for steps in RECONSTRUCTION_STEPS:
-        short = respace(trained.schedule, spaced_indices(len(trained.schedule), steps))
-        predict = predictor(trained.model, short, clip=False, condition={"class_labels": labels})
-        errors[str(steps)] = float((reconstruct(predict, short, x) - x).square().mean()) / 4
+        diffusion = replace(trained.diffusion, clip=False).respaced(steps)
+        denoise = Denoiser(trained.model, diffusion, {"class_labels": labels})
+        errors[str(steps)] = float((reconstruct(denoise, x) - x).square().mean()) / 4
     return {"error": errors}
 
 
@@ -295,7 +338,7 @@ def learning_curve(variant: str, seed: int) -> Values:
     }
 
 
-def uniform_exact() -> Values:
+def uniform_exact(seed: int) -> Values:
     """Imágenes lisas con la red perfecta, según cuántos píxeles tengan."""
     values: Values = {}
     for name, options in UNIFORM_SCHEDULES.items():
@@ -303,7 +346,7 @@ def uniform_exact() -> Values:
         like = torch.zeros(EXACT_SAMPLES, 1, dtype=torch.float64)
         values[name] = {
             str(pixels): exact.luminance_report(
-                exact.draw(exact.uniform_model(schedule, pixels), schedule, like, 0)[:, 0]
+                exact.draw(exact.uniform_model(schedule, pixels), schedule, like, seed)[:, 0]
                 / math.sqrt(pixels)
             )
             for pixels in UNIFORM_PIXELS
@@ -352,13 +395,15 @@ def units() -> Iterator[Unit]:
     """Todas las unidades, en el orden en que se ejecutan."""
     sampled = {"samples": SAMPLES, "steps": STEPS}
     yield Unit("baseline", "baseline", None, baseline)
+    yield Unit("reference", "baseline", None, reference_rows)
     for seed in SEEDS:
         for variant in DDPM_VARIANTS:
             yield _quality("ddpm", variant, seed)
     for seed in SEEDS:
         run = partial(mean_error, MEAN_VARIANTS, seed)
         yield Unit(f"ddpm-mean-s{seed}", "ddpm", seed, run)
-    yield Unit("zero-snr-exact", "zero-snr", None, uniform_exact, {"samples": EXACT_SAMPLES})
+    run = partial(uniform_exact, 0)
+    yield Unit("zero-snr-exact", "zero-snr", None, run, {"samples": EXACT_SAMPLES})
     yield Unit("zero-snr-emoji", "zero-snr", None, emoji_exact, sampled | {"data": EMOJI})
     for seed in SEEDS:
         for name in UNIFORM_SCHEDULES:
@@ -377,7 +422,7 @@ def units() -> Iterator[Unit]:
         for variant in IDDPM_VARIANTS:
             yield _quality("iddpm", variant, seed)
         yield Unit(f"iddpm-steps-s{seed}", "iddpm", seed, partial(few_steps, seed), sampled)
-        run = partial(gradient_noise, seed)
+        run = partial(gradient_noise, "cosine-hybrid", seed)
         yield Unit(f"iddpm-gradient-s{seed}", "iddpm", seed, run, {"batches": GRADIENT_BATCHES})
     for seed in SEEDS:
         for p in DROPOUTS:
@@ -400,6 +445,21 @@ def units() -> Iterator[Unit]:
     for seed in SEEDS:
         run = partial(ddim_grid, "epsilon-simple-long", LONG_ETAS, seed)
         yield Unit(f"ddim-long-s{seed}", "ddim", seed, run, sampled)
+
+    # Lo que sigue corrige el diseño de lo anterior, y sí decide: la misma varianza en las dos redes
+    # que se comparan, el gradiente con el schedule lineal y otra semilla de las redes exactas.
+    for seed in SEEDS:
+        run = partial(gradient_noise, "linear-hybrid", seed)
+        parameters = {"batches": GRADIENT_BATCHES}
+        yield Unit(f"iddpm-gradient-linear-s{seed}", "iddpm", seed, run, parameters)
+        for variant in SAME_VARIANCE:
+            run = partial(every_variance, variant, seed)
+            yield Unit(f"iddpm-variances-{variant}-s{seed}", "iddpm", seed, run, sampled)
+    for variant in SAME_VARIANCE:
+        run = partial(where_bits_go, variant, 0)
+        yield Unit(f"iddpm-bits-{variant}-s0", "iddpm", 0, run)
+    run = partial(uniform_exact, 1)
+    yield Unit("zero-snr-exact-s1", "zero-snr", 1, run, {"samples": EXACT_SAMPLES})
 
 
 def _quality(experiment: str, variant: str, seed: int) -> Unit:

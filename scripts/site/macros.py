@@ -301,9 +301,9 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
 
     Args:
         context: Página.
-        what: `tabla` o `veredicto`, con su `name`; `resumen` o `recuento`, sin él; o `valor`, y
-            entonces `name` es `unidad/camino`.
-        name: Qué tabla, qué afirmación o qué valor.
+        what: `tabla`, `veredicto` o `dato`, con su `name`; `resumen` o `recuento`, sin él; o
+            `valor`, y entonces `name` es `unidad/camino`.
+        name: Qué tabla, qué afirmación, qué dato o qué valor.
         digits: Decimales de `valor`.
     """
     from scripts.replicas import results, tables
@@ -315,6 +315,8 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
                 return tables.table(name, found)
             case "veredicto":
                 return tables.verdict(name, found)
+            case "dato":
+                return tables.fact(name, found)
             case "resumen":
                 return tables.summary(found)
             case "recuento":

@@ -43,16 +43,15 @@ def info_command(subject: str | None) -> None:
     from ddpm_lit.models.pretrained import pretrained_names
     from ddpm_lit.recipes.reading import load_recipe, recipe_names
 
+    path = Path(subject or "").expanduser()
     if subject is None:
         lines = _overview()
     elif subject in pretrained_names():
         lines = _pretrained_lines(subject)
-    elif subject not in recipe_names() and Path(subject).is_dir():
-        lines = _run_lines(Path(subject))
-    elif (
-        subject not in recipe_names() and Path(subject).suffix == ".safetensors"
-    ):
-        lines = _weights_lines(Path(subject))
+    elif subject not in recipe_names() and path.is_dir():
+        lines = _run_lines(path)
+    elif subject not in recipe_names() and path.suffix == ".safetensors":
+        lines = _weights_lines(path)
     else:
         lines = _recipe_lines(
             load_recipe(subject, profile=default_profile(None))

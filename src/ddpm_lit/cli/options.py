@@ -264,7 +264,7 @@ def ending_in(
     ) -> Path | None:
         if value is None:
             return None
-        path = Path(value)
+        path = Path(value).expanduser()
         if path.suffix.lower() not in suffixes:
             raise click.BadParameter(
                 f"«{value}» debe acabar en {' o '.join(suffixes)}."
