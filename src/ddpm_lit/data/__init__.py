@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ddpm_lit.data.dataset import Dataset, split
-from ddpm_lit.data.description import DataDescription, describe, explain_change, summary
+from ddpm_lit.data.description import (
+    DataDescription,
+    describe,
+    explain_change,
+    summary,
+)
 from ddpm_lit.data.digits import load_digits
 from ddpm_lit.data.folder import load_folder
 from ddpm_lit.data.openmoji import load_openmoji
