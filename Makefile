@@ -10,6 +10,7 @@ export DDPM_PROFILE ?= cpu
 
 site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
 	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m scripts.site.sentinels site
 
 artefacts: $(READY) ## Entrena los modelos y dibuja las figuras, sin las páginas
 	$(BIN)/doit -f scripts/build/dodo.py
@@ -20,6 +21,7 @@ serve: $(READY) ## Sirve el sitio mientras se escribe; no entrena nada
 test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de perfil smoke)
 	DDPM_PROFILE=smoke $(BIN)/doit -f scripts/build/dodo.py
 	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
+	DDPM_PROFILE=smoke $(BIN)/python -m scripts.site.sentinels build/smoke/site
 	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/

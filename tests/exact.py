@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ddpm_lit.backward import Denoiser
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.sampling import Sampler, algorithm2
 from ddpm_lit.scheduler import Schedule
 
@@ -73,7 +75,9 @@ def exact_marginals(
     steps = len(schedule)
     x_T = torch.zeros(steps + 2, dtype=torch.float64)
     x_T[1] = 1.0
-    states = algorithm2(model, schedule, x_T, unit_noises(steps), sampler=sampler, clip=False)
+    states = algorithm2(
+        Denoiser(model, Diffusion(schedule, clip=False)), x_T, unit_noises(steps), sampler
+    )
     means, variances = [], []
     for state in states:
         response = state.x_t[1:] - state.x_t[0]

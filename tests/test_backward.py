@@ -4,25 +4,16 @@ datos normales, donde todo tiene forma cerrada."""
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import (
-    FIXED_VARIANCES,
-    PREDICTIONS,
-    check_prediction,
-    convert,
-    fixed_variance,
-    from_x_start,
-    p_mean_variance,
-    to_epsilon,
-    to_score,
-    to_x_start,
-)
+from ddpm_lit.backward import Denoiser, p_mean_variance, split_output, to_score
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
-from ddpm_lit.losses import training_target
+from ddpm_lit.parametrisation import PARAMETRISATIONS, Epsilon, XStart, convert, to_epsilon
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import (
     Schedule,
@@ -31,6 +22,9 @@ from ddpm_lit.scheduler import (
     respace,
     spaced_indices,
 )
+from ddpm_lit.variance import VARIANCES, FixedLarge
+
+FIXED = [name for name, variance in VARIANCES.items() if not variance.learned]
 
 
 def batch(schedule: Schedule, shape: tuple[int, ...] = (3,)) -> tuple[Tensor, ...]:
@@ -47,11 +41,23 @@ def table(values: Tensor) -> Tensor:
     return values.reshape(-1, 1)
 
 
+def training_target(
+    schedule: Schedule, prediction: str, x_start: Tensor, noise: Tensor, t: Tensor
+) -> Tensor:
+    return PARAMETRISATIONS[prediction].target(schedule, x_start, noise, t)
+
+
+def to_x_start(
+    schedule: Schedule, prediction: str, output: Tensor, x_t: Tensor, t: Tensor
+) -> Tensor:
+    return PARAMETRISATIONS[prediction].x_start(schedule, output, x_t, t)
+
+
 # --- Las cuatro predicciones -------------------------------------------------------------------
 
 
 @pytest.mark.equation("backward-v", "backward-x0", "posterior-media")
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_what_the_network_should_say(
     schedule: Schedule, prediction: str, agree: Callable[..., None]
 ) -> None:
@@ -66,13 +72,16 @@ def test_what_the_network_should_say(
     }[prediction]
     scale = 1 / (1 - schedule.alphas_cumprod[0]).sqrt().item()
     agree(training_target(schedule, prediction, x_start, noise, t), expected)
-    agree(from_x_start(schedule, prediction, x_start, x_t, t), expected, rtol=0, atol=1e-15 * scale)
+    from_x_start = training_target(
+        schedule, prediction, x_start, to_epsilon(schedule, x_start, x_t, t), t
+    )
+    agree(from_x_start, expected, rtol=0, atol=1e-15 * scale)
     recovered = to_x_start(schedule, prediction, expected, x_t, t)
     agree(recovered, x_start, rtol=0, atol=1e-10)
 
 
 @pytest.mark.equation("backward-x0", "backward-v", "backward-media-epsilon")
-@pytest.mark.parametrize(("source", "target"), list(itertools.product(PREDICTIONS, PREDICTIONS)))
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(PARAMETRISATIONS, repeat=2)))
 def test_the_sixteen_conversions(
     schedule: Schedule, source: str, target: str, agree: Callable[..., None]
 ) -> None:
@@ -134,7 +143,7 @@ def test_zero_terminal_snr_leaves_three_predictions(
     rescaled = rescale_zero_terminal_snr(linear)
     x_start, noise, x_t, t = batch(rescaled)
     output = training_target(rescaled, prediction, x_start, noise, t)
-    step = p_mean_variance(rescaled, output, x_t, t, prediction=prediction)
+    step = p_mean_variance(Diffusion(rescaled, prediction), output, x_t, t)
     assert all(value.isfinite().all() for value in (step.mean, step.x_start, step.epsilon))
     agree(step.x_start, x_start, rtol=0, atol=1e-9)
     agree(step.epsilon, noise, rtol=0, atol=1e-9)
@@ -142,36 +151,143 @@ def test_zero_terminal_snr_leaves_three_predictions(
 
 def test_epsilon_with_zero_terminal_snr_is_refused(linear: Schedule) -> None:
     rescaled = rescale_zero_terminal_snr(linear)
+    with pytest.raises(ValueError, match=r"señal terminal nula.*t = 1000.*«v» o «x_start»"):
+        Diffusion(rescaled)
+    for change in ({"prediction": Epsilon()}, {"prediction": "epsilon"}):
+        with pytest.raises(ValueError, match="señal terminal nula"):
+            replace(Diffusion(rescaled, "v"), **change)
+    with pytest.raises(ValueError, match="señal terminal nula"):
+        replace(Diffusion(linear), schedule=rescaled)
+
+
+def test_with_zero_terminal_snr_the_noise_is_still_known(
+    linear: Schedule, agree: Callable[..., None]
+) -> None:
+    """De v, x_0 o μ̃ a ε se puede ir aunque no quede señal: lo imposible es volver."""
+    rescaled = rescale_zero_terminal_snr(linear)
     x_start, noise, x_t, t = batch(rescaled)
-    refused = (
-        lambda: check_prediction(rescaled, "epsilon"),
-        lambda: p_mean_variance(rescaled, noise, x_t, t),
-        lambda: to_x_start(rescaled, "epsilon", noise, x_t, t),
-        lambda: from_x_start(rescaled, "epsilon", x_start, x_t, t),
-        lambda: convert(rescaled, noise, x_t, t, "epsilon", "epsilon"),
-        lambda: convert(rescaled, noise, x_t, t, "v", "epsilon"),
-        lambda: training_target(rescaled, "epsilon", x_start, noise, t),
-    )
-    for call in refused:
-        with pytest.raises(ValueError, match=r"señal terminal nula.*«v» o «x_start»"):
-            call()
+    for prediction in ("x_start", "v", "posterior_mean"):
+        output = training_target(rescaled, prediction, x_start, noise, t)
+        translated = convert(rescaled, output, x_t, t, prediction, "epsilon")
+        agree(translated, noise, rtol=0, atol=1e-9)
 
 
 def test_unknown_names_and_wrong_shapes_are_refused(linear: Schedule) -> None:
-    x_start, noise, x_t, t = batch(linear)
+    _, noise, x_t, t = batch(linear)
     for call in (
-        lambda: p_mean_variance(linear, noise, x_t, t, prediction="ruido"),
-        lambda: to_x_start(linear, "ruido", noise, x_t, t),
-        lambda: from_x_start(linear, "ruido", x_start, x_t, t),
+        lambda: Diffusion(linear, "ruido"),
+        lambda: replace(Diffusion(linear), prediction="ruido"),
         lambda: convert(linear, noise, x_t, t, "ruido", "ruido"),
-        lambda: training_target(linear, "ruido", x_start, noise, t),
+        lambda: convert(linear, noise, x_t, t, "v", "ruido"),
     ):
         with pytest.raises(ValueError, match=r"«ruido».*epsilon, x_start, v, posterior_mean"):
             call()
     with pytest.raises(ValueError, match=r"«ruido».*fixed_small, fixed_large, learned"):
-        p_mean_variance(linear, noise, x_t, t, variance="ruido")
+        Diffusion(linear, variance="ruido")
+    for clip in ("sí", 1, None):
+        with pytest.raises(TypeError, match=r"clip es .* y debe ser True, False o una función"):
+            Diffusion(linear, clip=clip)
     with pytest.raises(ValueError, match=r"\(1000, 6\) y x_t tiene \(1000, 3\)"):
-        p_mean_variance(linear, noise.repeat(1, 2), x_t, t)
+        p_mean_variance(Diffusion(linear), noise.repeat(1, 2), x_t, t)
+    with pytest.raises(ValueError, match=r"output"):
+        convert(linear, noise[:, :2], x_t, t, "v", "epsilon")
+
+
+def test_an_output_that_is_no_tensor_is_refused(linear: Schedule) -> None:
+    """Hay redes que devuelven el tensor dentro de otra cosa: se dice cómo sacarlo."""
+    x_t = torch.zeros(2, 3)
+    for output in ((x_t,), {"sample": x_t}, None):
+        kind = type(output).__name__
+        for variance in VARIANCES.values():
+            with pytest.raises(TypeError, match=rf"ha devuelto un {kind} .*\.sample"):
+                split_output(variance, output, x_t)
+        with pytest.raises(TypeError, match="debe devolver un tensor"):
+            Denoiser(lambda x, t, output=output: output, Diffusion(linear))(x_t, 3)
+
+
+# --- El proceso, en un solo valor ----------------------------------------------------------------
+
+
+@pytest.mark.equation("backward-x0", "backward-v", "posterior-media")
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
+def test_the_slope_is_the_derivative_of_the_output(
+    schedule: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    """d respuesta/d x_0 con x_t fijo, por diferenciación automática; al cuadrado, el factor que
+    convierte el error de x̂_0 en el de la respuesta."""
+    x_start, noise, x_t, t = batch(schedule)
+    row = PARAMETRISATIONS[prediction]
+    slope = row.slope(schedule)
+    assert (slope.dtype, slope.shape) == (torch.float64, (1000,))
+
+    def answer(x: Tensor) -> Tensor:
+        return row.target(schedule, x, to_epsilon(schedule, x, x_t, t), t)
+
+    leaf = x_start.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(answer(leaf).sum(), leaf)
+    agree(gradient, table(slope).expand_as(gradient), rtol=1e-8)
+    error = 0.3 * noise.flip(0)
+    paid = (answer(x_start + error) - answer(x_start)).square().mean(dim=1)
+    agree(paid, slope**2 * error.square().mean(dim=1), rtol=1e-6)
+
+
+def test_a_diffusion_is_a_frozen_product(linear: Schedule) -> None:
+    diffusion = Diffusion(linear)
+    assert diffusion.prediction is PARAMETRISATIONS["epsilon"]
+    assert diffusion.variance is VARIANCES["fixed_small"]
+    assert diffusion.clip is True
+    assert Diffusion(linear, XStart(), FixedLarge()).variance.name == "fixed_large"
+    with pytest.raises(FrozenInstanceError):
+        diffusion.clip = False  # type: ignore[misc]
+    other = replace(diffusion, prediction="v")
+    assert (other.prediction.name, other.variance, other.schedule) == (
+        "v",
+        diffusion.variance,
+        linear,
+    )
+    x = torch.tensor([-2.0, 0.5, 3.0])
+    assert diffusion.clipped(x).tolist() == [-1, 0.5, 1]
+    assert replace(diffusion, clip=False).clipped(x) is x
+    assert replace(diffusion, clip=lambda value: value / 2).clipped(x).tolist() == [-1, 0.25, 1.5]
+
+
+def test_a_diffusion_in_fewer_steps(linear: Schedule) -> None:
+    diffusion = Diffusion(linear, "v", "fixed_large", clip=False)
+    assert diffusion.respaced(None) is diffusion
+    short = diffusion.respaced(7, "trailing")
+    assert short.schedule.timesteps.tolist() == spaced_indices(1000, 7, "trailing").tolist()
+    first = diffusion.first(3)
+    assert first.schedule.timesteps.tolist() == [0, 1, 2]
+    torch.testing.assert_close(first.schedule.betas, linear.betas[:3], rtol=1e-9, atol=0)
+    for other in (short, first):
+        assert other.prediction is diffusion.prediction
+        assert other.variance is diffusion.variance
+        assert other.clip is False
+    with pytest.raises(ValueError, match="1001"):
+        diffusion.respaced(1001)
+
+
+def test_the_denoiser_is_the_network_with_its_process(linear: Schedule) -> None:
+    """La red recibe el índice original y la condición; lo que sale es el paso atrás."""
+    diffusion = Diffusion(linear, "v").respaced(5)
+    seen = []
+
+    def model(x: Tensor, t: Tensor, shift: Tensor) -> Tensor:
+        seen.append(t.tolist())
+        return torch.sin(x) + shift
+
+    shift = torch.tensor([[0.1], [-0.4]])
+    denoise = Denoiser(model, diffusion, {"shift": shift})
+    assert denoise.schedule is diffusion.schedule
+    x_t = torch.linspace(-2, 2, 6).reshape(2, 3)
+    for index in (4, 2, 0):
+        t = torch.full((2,), index)
+        expected = p_mean_variance(diffusion, torch.sin(x_t) + shift, x_t, t)
+        for one, other in zip(denoise(x_t, index), expected, strict=True):
+            assert torch.equal(one, other)
+    assert seen == [[int(diffusion.schedule.timesteps[index])] * 2 for index in (4, 2, 0)]
+    plain = Denoiser(lambda x, t: torch.sin(x), diffusion)
+    assert torch.isfinite(plain(x_t, 1).mean).all()
 
 
 # --- El paso completo -------------------------------------------------------------------------
@@ -182,7 +298,7 @@ def test_the_mean_is_equation_eleven(schedule: Schedule, agree: Callable[..., No
     """Sin recorte, pasar por x̂_0 y por el posterior es la resta del Algoritmo 2."""
     _, noise, x_t, t = batch(schedule)
     output = noise.flip(0)
-    step = p_mean_variance(schedule, output, x_t, t, clip=False)
+    step = p_mean_variance(Diffusion(schedule, clip=False), output, x_t, t)
     beta, bar = table(schedule.betas), table(schedule.alphas_cumprod)
     expected = (x_t - beta / (1 - bar).sqrt() * output) / (1 - beta).sqrt()
     agree(step.mean, expected, rtol=1e-9, atol=1e-10)
@@ -190,16 +306,39 @@ def test_the_mean_is_equation_eleven(schedule: Schedule, agree: Callable[..., No
 
 
 @pytest.mark.equation("backward-media-epsilon")
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_every_prediction_gives_the_same_step(
     schedule: Schedule, prediction: str, agree: Callable[..., None]
 ) -> None:
     x_start, noise, x_t, t = batch(schedule)
     output = training_target(schedule, prediction, x_start, noise, t)
-    step = p_mean_variance(schedule, output, x_t, t, prediction=prediction, clip=False)
+    step = p_mean_variance(Diffusion(schedule, prediction, clip=False), output, x_t, t)
     agree(step.mean, q_posterior(schedule, x_start, x_t, t).mean, rtol=0, atol=1e-10)
     agree(step.x_start, x_start, rtol=0, atol=1e-10)
     agree(step.epsilon, noise, rtol=0, atol=1e-9)
+
+
+@pytest.mark.equation("backward-coeficiente-epsilon", "backward-x0")
+@pytest.mark.parametrize("prediction", ["epsilon", "x_start", "v"])
+def test_only_epsilon_makes_errors_grow(
+    schedule: Schedule, prediction: str, agree: Callable[..., None]
+) -> None:
+    """Un error de 1 en la salida: con v y con x_0 nada crece; con ε, lo que dice la ecuación 11."""
+    x_start, noise, x_t, t = batch(schedule)
+    output = training_target(schedule, prediction, x_start, noise, t)
+    right, wrong = (
+        p_mean_variance(schedule, output + error, x_t, t, prediction=prediction, clip=False)
+        for error in (0, 1)
+    )
+    estimate, mean = (wrong.x_start - right.x_start).abs(), (wrong.mean - right.mean).abs()
+    if prediction == "epsilon":
+        beta, bar = table(schedule.betas), table(schedule.alphas_cumprod)
+        agree(estimate, ((1 - bar) / bar).sqrt().expand_as(estimate), rtol=1e-9)
+        growth = beta / ((1 - beta) * (1 - bar)).sqrt()
+        agree(mean, growth.expand_as(mean), rtol=0, atol=1e-9)
+    else:
+        assert estimate.max() < 1 + 1e-9
+        assert mean.max() < 1 + 1e-9
 
 
 @pytest.mark.equation("backward-x0")
@@ -211,7 +350,7 @@ def test_clipping_and_the_noise_derived_again(
     _, noise, x_t, t = batch(schedule)
     output = 3 * noise.flip(0)
     raw = to_x_start(schedule, prediction, output, x_t, t)
-    step = p_mean_variance(schedule, output, x_t, t, prediction=prediction)
+    step = p_mean_variance(Diffusion(schedule, prediction), output, x_t, t)
     assert (raw.abs() > 1).any()
     assert torch.equal(step.x_start, raw.clamp(-1, 1))
     agree(q_sample(schedule, step.x_start, t, step.epsilon), x_t, rtol=0, atol=1e-12)
@@ -222,7 +361,7 @@ def test_clipping_and_the_noise_derived_again(
 def test_a_predicted_mean_is_not_clipped(linear: Schedule) -> None:
     _, noise, x_t, t = batch(linear)
     output = 3 * noise.flip(0)
-    step = p_mean_variance(linear, output, x_t, t, prediction="posterior_mean")
+    step = p_mean_variance(Diffusion(linear, "posterior_mean"), output, x_t, t)
     assert torch.equal(step.mean, output)
     assert step.x_start.abs().max() == 1
     raw = to_x_start(linear, "posterior_mean", output, x_t, t)
@@ -231,17 +370,18 @@ def test_a_predicted_mean_is_not_clipped(linear: Schedule) -> None:
 
 def test_clip_can_be_a_function(linear: Schedule) -> None:
     _, noise, x_t, t = batch(linear)
-    halved = p_mean_variance(linear, noise, x_t, t, prediction="x_start", clip=lambda x: x / 2)
+    halving = Diffusion(linear, "x_start", clip=lambda x: x / 2)
+    halved = p_mean_variance(halving, noise, x_t, t)
     assert torch.equal(halved.x_start, noise / 2)
-    untouched = p_mean_variance(linear, noise, x_t, t, prediction="x_start", clip=False)
+    untouched = p_mean_variance(replace(halving, clip=False), noise, x_t, t)
     assert torch.equal(untouched.x_start, noise)
 
 
 def test_any_shape_and_precision(linear: Schedule) -> None:
     for shape in ((), (2,), (1, 28), (3, 8, 8)):
         x_start, noise, x_t, t = (value[::111] for value in batch(linear, shape))
-        exact = p_mean_variance(linear, noise, x_t, t)
-        rounded = p_mean_variance(linear, noise.float(), x_t.float(), t)
+        exact = p_mean_variance(Diffusion(linear), noise, x_t, t)
+        rounded = p_mean_variance(Diffusion(linear), noise.float(), x_t.float(), t)
         assert exact.mean.shape == x_start.shape
         assert exact.variance.shape == (len(t), *[1] * len(shape))
         for one, other in zip(exact, rounded, strict=True):
@@ -255,8 +395,8 @@ def test_fixed_variances(schedule: Schedule, agree: Callable[..., None]) -> None
     like = torch.empty(1000, dtype=torch.float64)
     beta = schedule.betas
     bar = schedule.alphas_cumprod
-    small, log_small = fixed_variance(schedule, "fixed_small", t, like)
-    large, log_large = fixed_variance(schedule, "fixed_large", t, like)
+    small, log_small = VARIANCES["fixed_small"](schedule, t, like)
+    large, log_large = VARIANCES["fixed_large"](schedule, t, like)
     agree(small[1:], beta[1:] * (1 - bar[:-1]) / (1 - bar[1:]))
     assert small[0] == 0
     agree(large, beta)
@@ -265,7 +405,7 @@ def test_fixed_variances(schedule: Schedule, agree: Callable[..., None]) -> None
     assert log_small[0] == log_large[0] == small[1].log()
     assert (small < large).all()
     image = torch.empty(1000, 3, 8, 8)
-    assert fixed_variance(schedule, "fixed_large", t, image)[1].shape == (1000, 1, 1, 1)
+    assert VARIANCES["fixed_large"](schedule, t, image)[1].shape == (1000, 1, 1, 1)
 
 
 # --- Datos normales: el óptimo es lineal y todo se sabe ------------------------------------------
@@ -288,15 +428,14 @@ def reverse_marginals(
 
     El paso atrás es afín en x_t: evaluado en 0 y en 1 se conoce entero.
     """
+    diffusion = Diffusion(schedule, prediction, variance, clip=False)
     t = torch.arange(len(schedule)).flip(0)
     ends = []
     for value in (0.0, 1.0):
         x_t = torch.full(t.shape, value, dtype=torch.float64)
         epsilon = optimal_epsilon(schedule, x_t, t, *data)
         output = convert(schedule, epsilon, x_t, t, "epsilon", prediction)
-        step = p_mean_variance(
-            schedule, output, x_t, t, prediction=prediction, variance=variance, clip=False
-        )
+        step = p_mean_variance(diffusion, output, x_t, t)
         ends.append(step.mean)
     added = torch.where(t > 0, step.variance, 0.0)
     intercepts, slopes = ends[0], ends[1] - ends[0]
@@ -332,7 +471,7 @@ def analytic_marginals(
 
 
 @pytest.mark.equation("backward-paso", "backward-media-epsilon", "backward-sigma")
-@pytest.mark.parametrize("variance", FIXED_VARIANCES)
+@pytest.mark.parametrize("variance", FIXED)
 @pytest.mark.parametrize("data", [(0.0, 1.0), (0.3, 0.04), (-0.5, 0.25), (0.2, 4.0)])
 def test_gaussian_marginals(
     schedule: Schedule, variance: str, data: tuple[float, float], agree: Callable[..., None]
@@ -344,7 +483,7 @@ def test_gaussian_marginals(
 
 
 @pytest.mark.equation("backward-paso", "backward-media-epsilon")
-@pytest.mark.parametrize("variance", FIXED_VARIANCES)
+@pytest.mark.parametrize("variance", FIXED)
 @pytest.mark.parametrize("data", [(0.3, 0.25), (-0.5, 0.49)])
 def test_thousand_steps_recover_the_data(variance: str, data: tuple[float, float]) -> None:
     """Con T = 1000 la normal que sale es casi la de los datos; con 20 pasos, peor."""

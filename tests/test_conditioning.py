@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -17,10 +18,14 @@ from ddpm_lit.conditioning import (
     words,
 )
 from ddpm_lit.data import Dataset
-from ddpm_lit.noise import condition_draws
-from ddpm_lit.recipes.recipe import load_recipe
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.models.storage import load_model
+from ddpm_lit.noise import TrainingDraws, condition_draws
+from ddpm_lit.recipes.data import training_data, with_text
+from ddpm_lit.recipes.reading import load_recipe, recipe_from_dict
+from ddpm_lit.runs.train import train
 from ddpm_lit.scheduler import make_schedule
-from ddpm_lit.training import algorithm1, train, with_text
+from ddpm_lit.training import ConditionDropout, algorithm1, gradient_step
 from ddpm_lit.unet import CrossAttention, ResidualBlock, UNet, UNetConfig, describe
 
 VOCABULARY = ("azul", "corazon", "rojo")
@@ -108,6 +113,11 @@ def test_each_condition_has_its_null_and_the_image_stays():
     assert null["image"] is image
 
 
+def test_a_condition_that_is_not_known_has_no_null():
+    with pytest.raises(ValueError, match=r"valor nulo de la condición «escalares».*scalars"):
+        null_condition({"escalares": torch.ones(2, 1)})
+
+
 def test_null_classes_need_to_know_how_many_there_are():
     with pytest.raises(ValueError, match="da num_classes"):
         null_condition({"class_labels": torch.tensor([1])})
@@ -141,9 +151,10 @@ def test_algorithm1_feeds_the_dropped_condition_to_the_network(dropout, expected
         return x * weight
 
     batches = [{"x": torch.zeros(4, 2), "class_labels": torch.arange(4)}] * 3
-    optimizer = torch.optim.SGD([weight], lr=0.1)
-    schedule = make_schedule("cosine", 10)
-    list(algorithm1(model, schedule, batches, optimizer, condition_dropout=dropout, num_classes=10))
+    descend = gradient_step(torch.optim.SGD([weight], lr=0.1))
+    diffusion = Diffusion(make_schedule("cosine", 10))
+    turned_off = map(ConditionDropout(dropout, partial(null_condition, num_classes=10)), batches)
+    list(algorithm1(model, diffusion, turned_off, TrainingDraws(), descend))
     assert seen == expected
 
 
@@ -303,14 +314,10 @@ def text_recipe(**overrides):
         "diffusion": {"schedule": "cosine", "timesteps": 20, "prediction": "v"},
         "training": {"steps": 2, "batch_size": 4, "condition_dropout": 0.5, "ema_decay": 0.5},
     }
-    from ddpm_lit.recipes.recipe import recipe_from_dict
-
     return replace(recipe_from_dict(table), **overrides)
 
 
 def test_the_vocabulary_travels_with_the_weights(tmp_path):
-    from ddpm_lit.models.storage import load_model
-
     train(text_recipe(), tmp_path, dataset=captioned(), progress=False, device="cpu")
     trained = load_model(tmp_path / "model.safetensors")
     assert trained.recipe.network_config().vocabulary == VOCABULARY
@@ -366,8 +373,6 @@ def test_text_needs_captions():
 
 def test_the_emoji_recipe_keeps_its_held_out_names_away():
     recipe = load_recipe("openmoji-texto")
-    from ddpm_lit.training import training_data
-
     data = training_data(recipe)
     held_out = recipe.data.options["exclude"]
     assert len(held_out) == 10

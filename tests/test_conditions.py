@@ -12,8 +12,9 @@ from torch import Tensor
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data.conditions import block_side, conditioned, greyscale, ink, low_resolution
 from ddpm_lit.files.images import grid, load_picture, save_png
-from ddpm_lit.recipes.recipe import load_recipe
-from ddpm_lit.training import train, training_data
+from ddpm_lit.recipes.data import training_data
+from ddpm_lit.recipes.reading import load_recipe
+from ddpm_lit.runs.train import Every, train
 
 COLOUR = 2 * torch.rand(5, 3, 8, 12, generator=torch.Generator().manual_seed(1)) - 1
 
@@ -164,7 +165,7 @@ def test_the_recipes_bring_their_condition(name: str, condition: str, channels: 
 @pytest.mark.parametrize("name", ["digits-sr", "digits-ink"])
 def test_the_samples_drawn_while_training_get_their_condition(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name, profile="smoke", overrides={"training.steps": 1})
-    train(recipe, tmp_path, device="cpu", sample_every=1, progress=False)
+    train(recipe, tmp_path, device="cpu", every=Every(sample=1), progress=False)
     with Image.open(tmp_path / "samples" / "0000001.png") as picture:
         assert picture.size[0] == picture.size[1] > 5 * 8
 

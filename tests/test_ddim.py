@@ -11,15 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lit.ddim import (
-    ddim,
-    ddim_inversion,
-    ddim_sigma,
-    interpolate_latents,
-    reconstruct,
-    slerp,
-)
-from ddpm_lit.sampling import SAMPLERS, algorithm2, make_sampler, predictor
+from ddpm_lit.backward import Denoiser
+from ddpm_lit.ddim import ddim, ddim_inversion, ddim_sigma, interpolate_latents, reconstruct, slerp
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.sampling import SAMPLERS, algorithm2, make_sampler
 from ddpm_lit.scheduler import (
     Schedule,
     make_schedule,
@@ -59,8 +54,8 @@ def step_of(
             asked.append(z)
             yield z
 
-    predict = predictor(lambda x, t: output, schedule, clip=clip)
-    x_prev, _ = ddim(predict, schedule, x_t, index, noises(), **options)
+    predict = Denoiser(lambda x, t: output, Diffusion(schedule, clip=clip))
+    x_prev, _ = ddim(predict, x_t, index, noises(), **options)
     return x_t, output, z, x_prev, asked
 
 
@@ -166,12 +161,10 @@ def test_zero_terminal_snr_is_no_problem(
     x_T = numbers(5, seed=2)
     states = list(
         algorithm2(
-            lambda x, t: torch.tanh(x),
-            walk,
+            Denoiser(lambda x, t: torch.tanh(x), Diffusion(walk, prediction)),
             x_T,
             iter(()),
-            sampler=make_sampler(name),
-            prediction=prediction,
+            make_sampler(name),
         )
     )
     assert all(state.x_t.isfinite().all() for state in states)
@@ -277,7 +270,7 @@ def test_samples_have_those_marginals(
     noises = draws()
     sampler = make_sampler(name, **options)
     states = algorithm2(
-        NORMAL.model(linear), walk, next(noises), noises, sampler=sampler, clip=False
+        Denoiser(NORMAL.model(linear), Diffusion(walk, clip=False)), next(noises), noises, sampler
     )
     eta = options.get("eta", 1.0 if name == "ddpm" else 0.0)
     means, variances = by_hand(walk, eta, options.get("sigma_hat", False), DATA)
@@ -297,7 +290,7 @@ def test_in_the_limit_it_is_the_flow_of_the_ode() -> None:
         bar = schedule.alphas_cumprod
         x_T = torch.tensor([-1.5, 0.2, 2.0], dtype=torch.float64)
         *_, last = algorithm2(
-            NORMAL.model(schedule), schedule, x_T, iter(()), sampler=ddim, clip=False
+            Denoiser(NORMAL.model(schedule), Diffusion(schedule, clip=False)), x_T, iter(()), ddim
         )
         std_T = (bar[-1] * v + 1 - bar[-1]).sqrt()
         exact = m + math.sqrt(v) * (x_T - bar[-1].sqrt() * m) / std_T
@@ -316,7 +309,7 @@ def test_each_quantile_goes_to_its_quantile() -> None:
         grid = log_snr_grid(steps)
         x_T = mixture.quantile(grid.alphas_cumprod[-1].item(), probabilities)
         *_, before, _ = algorithm2(
-            mixture.model(grid), grid, x_T, iter(()), sampler=ddim, clip=False
+            Denoiser(mixture.model(grid), Diffusion(grid, clip=False)), x_T, iter(()), ddim
         )
         exact = mixture.quantile(grid.alphas_cumprod[0].item(), probabilities)
         errors.append((before.x_t - exact).abs().max().item())
@@ -365,11 +358,13 @@ def test_loops_of_improved_diffusion(case: dict[str, Any], agree: Callable[..., 
     for dtype in (torch.float32, torch.float64):
         x_T = (1.2 * torch.sin(1.3 * k + 0.5)).reshape(2, 3, 4, 4).to(dtype)
         *_, last = algorithm2(
-            lambda x, t: 0.5 * x * torch.cos(t / 300).reshape(-1, 1, 1, 1).to(x.dtype),
-            walk,
+            Denoiser(
+                lambda x, t: 0.5 * x * torch.cos(t / 300).reshape(-1, 1, 1, 1).to(x.dtype),
+                Diffusion(walk),
+            ),
             x_T,
             iter(()),
-            sampler=ddim,
+            ddim,
         )
         agree(last.x_t.flatten()[:8], torch.tensor(case["x0_head"]), rtol=1e-5, atol=1e-6)
         agree(last.x_t.abs().sum(), case["abs_sum"], rtol=1e-5)
@@ -389,7 +384,7 @@ def test_one_step_up(linear: Schedule, agree: Callable[..., None]) -> None:
         return torch.sin(x) * (t[0] + 1) / 1000
 
     x_0 = numbers(4, seed=3)
-    levels = list(ddim_inversion(predictor(model, walk, clip=False), walk, x_0))
+    levels = list(ddim_inversion(Denoiser(model, Diffusion(walk, clip=False)), x_0))
     assert seen == [5, 5, 300]
     assert len(levels) == 3
     x, bar = x_0, 1.0
@@ -410,8 +405,8 @@ def test_inversion_finds_the_latent_of_gaussian_data(linear: Schedule) -> None:
     for intervals in sizes:
         walk = walk_of(linear, intervals + 1, "linspace")
         bar = walk.alphas_cumprod[-1]
-        predict = predictor(NORMAL.model(linear), walk, clip=False)
-        *_, x_T = ddim_inversion(predict, walk, x_0)
+        predict = Denoiser(NORMAL.model(linear), Diffusion(walk, clip=False))
+        *_, x_T = ddim_inversion(predict, x_0)
         exact = bar.sqrt() * m + (bar * v + 1 - bar).sqrt() * (x_0 - m) / math.sqrt(v)
         errors.append((x_T - exact).abs().max().item())
     assert errors == sorted(errors, reverse=True)
@@ -426,12 +421,14 @@ def test_reconstruction_tends_to_the_identity(mixture: Mixture) -> None:
     sizes, there, back = [80, 160, 320], [], []
     for steps in sizes:
         grid = log_snr_grid(steps, high=7.0)
-        predict = predictor(mixture.model(grid), grid, clip=False)
+        predict = Denoiser(mixture.model(grid), Diffusion(grid, clip=False))
         x_0 = mixture.quantile(1.0, probabilities)
-        there.append((reconstruct(predict, grid, x_0) - x_0).abs().max().item())
+        there.append((reconstruct(predict, x_0) - x_0).abs().max().item())
         x_T = mixture.quantile(grid.alphas_cumprod[-1].item(), probabilities)
-        *_, last = algorithm2(mixture.model(grid), grid, x_T, iter(()), sampler=ddim, clip=False)
-        *_, returned = ddim_inversion(predict, grid, last.x_t)
+        *_, last = algorithm2(
+            Denoiser(mixture.model(grid), Diffusion(grid, clip=False)), x_T, iter(()), ddim
+        )
+        *_, returned = ddim_inversion(predict, last.x_t)
         back.append((returned - x_T).abs().max().item())
     assert there[-1] < 5e-2
     assert slope(sizes, there) == pytest.approx(1, abs=0.15)
@@ -441,10 +438,10 @@ def test_reconstruction_tends_to_the_identity(mixture: Mixture) -> None:
 def test_inversion_leaves_no_graph(linear: Schedule) -> None:
     weight = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     walk = walk_of(linear, 5, "linspace")
-    predict = predictor(lambda x, t: weight * x, walk, clip=False)
+    predict = Denoiser(lambda x, t: weight * x, Diffusion(walk, clip=False))
     x_0 = numbers(2, 3, seed=5)
-    assert not any(x.requires_grad for x in ddim_inversion(predict, walk, x_0))
-    assert not reconstruct(predict, walk, x_0).requires_grad
+    assert not any(x.requires_grad for x in ddim_inversion(predict, x_0))
+    assert not reconstruct(predict, x_0).requires_grad
 
 
 # --- Interpolación --------------------------------------------------------------------------------
@@ -500,6 +497,9 @@ def test_slerp_refuses_what_has_no_arc() -> None:
     a = numbers(2, 3, seed=6)
     with pytest.raises(ValueError, match=r"\(2, 3\) y \(1, 3\)"):
         slerp(a, a[:1], 0.5)
+    for vector in (a[0], torch.tensor(1.0)):
+        with pytest.raises(ValueError, match=r"con una muestra por fila.*a\[None\]"):
+            slerp(vector, vector, 0.5)
     for b in (-a, torch.zeros_like(a)):
         with pytest.raises(ValueError, match="único arco"):
             slerp(a, b, 0.5)
@@ -523,13 +523,13 @@ def test_interpolation_includes_both_ends(agree: Callable[..., None]) -> None:
 def test_samplers_by_name(linear: Schedule) -> None:
     assert list(SAMPLERS) == ["ddpm", "ddim", "dpm++2m", "heun"]
     walk = walk_of(linear, 4, "linspace")
-    predict = predictor(NORMAL.model(linear), walk, clip=False)
+    predict = Denoiser(NORMAL.model(linear), Diffusion(walk, clip=False))
     x_t, z = numbers(2, 3, seed=9)
     for name, function in SAMPLERS.items():
-        named = make_sampler(name)(predict, walk, x_t, 2, iter([z]), None)
-        assert torch.equal(named[0], function(predict, walk, x_t, 2, iter([z]), None)[0])
-    half = make_sampler("ddim", eta=0.5)(predict, walk, x_t, 2, iter([z]), None)
-    assert torch.equal(half[0], ddim(predict, walk, x_t, 2, iter([z]), eta=0.5)[0])
+        named = make_sampler(name)(predict, x_t, 2, iter([z]), None)
+        assert torch.equal(named[0], function(predict, x_t, 2, iter([z]), None)[0])
+    half = make_sampler("ddim", eta=0.5)(predict, x_t, 2, iter([z]), None)
+    assert torch.equal(half[0], ddim(predict, x_t, 2, iter([z]), eta=0.5)[0])
 
 
 def test_samplers_refuse_what_they_do_not_know(linear: Schedule) -> None:

@@ -34,8 +34,10 @@ from algebra import (
     x_prev,
     x_t,
 )
-from ddpm_lit.backward import p_mean_variance, to_epsilon, to_x_start
+from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample, q_step
+from ddpm_lit.parametrisation import PARAMETRISATIONS, to_epsilon
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import (
     Schedule,
@@ -498,7 +500,12 @@ def test_x_start_from_the_posterior_mean(schedule: Schedule, agree: Callable[...
     bar, previous = schedule.alphas_cumprod, schedule.alphas_cumprod_prev
     formula = (1 - bar) / (previous.sqrt() * schedule.betas)
     formula = formula * (mean - schedule.alphas.sqrt() * (1 - previous) / (1 - bar) * noisy)
-    agree(to_x_start(schedule, "posterior_mean", mean, noisy, t), formula, rtol=1e-8, atol=1e-8)
+    agree(
+        PARAMETRISATIONS["posterior_mean"].x_start(schedule, mean, noisy, t),
+        formula,
+        rtol=1e-8,
+        atol=1e-8,
+    )
 
 
 @pytest.mark.equation("backward-velocidad")
@@ -548,7 +555,7 @@ def test_estimate_inside_the_posterior_mean(schedule: Schedule, agree: Callable[
     bar, previous, b = schedule.alphas_cumprod, schedule.alphas_cumprod_prev, schedule.betas
     formula = previous.sqrt() * b / (1 - bar) * ((noisy - (1 - bar).sqrt() * noise) / bar.sqrt())
     formula = formula + schedule.alphas.sqrt() * (1 - previous) / (1 - bar) * noisy
-    mean = p_mean_variance(schedule, noise, noisy, t, clip=False).mean
+    mean = p_mean_variance(Diffusion(schedule, clip=False), noise, noisy, t).mean
     agree(mean, formula, rtol=1e-9, atol=1e-9)
 
 
@@ -608,6 +615,54 @@ def test_total_variance_with_gaussian_data() -> None:
     )
 
 
+# Cuatro puntos del plano, dos a dos en línea: los píxeles van juntos, pero no del todo.
+POINTS = torch.tensor([[0.9, 0.7], [-0.8, -0.5], [0.6, -0.9], [-0.7, -0.8]], dtype=torch.float64)
+planar = pytest.mark.parametrize(
+    ("step", "noisy"), list(itertools.product(STEPS, [(0.3, -0.1), (-1.2, -0.4)]))
+)
+
+
+def two_steps(step: tuple[float, float]) -> Schedule:
+    """El schedule de dos pasos cuyo segundo tiene ese α_t y ese ᾱ_{t-1}."""
+    a, previous = step
+    return Schedule.from_betas([1 - previous, 1 - a])
+
+
+def reverse_covariance(step: tuple[float, float], noisy: Tensor) -> Tensor:
+    """Cov(x_{t-1} | x_t) con los datos `POINTS`: Bayes e integración en una rejilla del plano."""
+    a, previous = step
+    axis = torch.linspace(-9, 9, 601, dtype=torch.float64)
+    plane = torch.cartesian_prod(axis, axis)
+    jumps = torch.cdist(plane, math.sqrt(previous) * POINTS).square() / (2 * (1 - previous))
+    last = (noisy - math.sqrt(a) * plane).square().sum(1) / (2 * (1 - a))
+    weights = (torch.logsumexp(-jumps, 1) - last).softmax(0)
+    return torch.cov(plane.T, correction=0, aweights=weights)
+
+
+@planar
+@pytest.mark.equation("backward-covarianza")
+def test_covariance_of_the_true_reverse_step(
+    step: tuple[float, float], noisy: tuple[float, float], agree: Callable[..., None]
+) -> None:
+    schedule, x, t = two_steps(step), torch.tensor(noisy, dtype=torch.float64), torch.tensor([1])
+    exact = reverse_covariance(step, x)
+
+    bar = schedule.alphas_cumprod[1]
+    credible = (-(x - bar.sqrt() * POINTS).square().sum(1) / (2 * (1 - bar))).softmax(0)
+    steps = [q_posterior(schedule, point[None], x[None], t) for point in POINTS]
+    means = torch.cat([known.mean for known in steps])
+    assert len({known.variance.item() for known in steps}) == 1
+    inside = steps[0].variance.item() * torch.eye(2, dtype=torch.float64)
+    agree(inside + torch.cov(means.T, correction=0, aweights=credible), exact, rtol=1e-9)
+
+    a, previous = step
+    coefficient = math.sqrt(previous) * (1 - a) / (1 - a * previous)
+    doubt = torch.cov(POINTS.T, correction=0, aweights=credible)
+    small = (1 - previous) / (1 - a * previous) * (1 - a)
+    agree(small * torch.eye(2, dtype=torch.float64) + coefficient**2 * doubt, exact, rtol=1e-9)
+    assert exact[0, 1].abs() > 1e-5  # no es diagonal
+
+
 @pytest.mark.equation("backward-sigma-coincide")
 def test_total_variance_with_standard_normal_data_is_beta() -> None:
     _, doubt = gaussian_given(sp.Integer(0), sp.Integer(1), sqrt(alpha_bar), 1 - alpha_bar, x_t)
@@ -631,7 +686,7 @@ def test_noise_that_matches_the_clipped_estimate(
     assert_chain(noise.subs(x_t, noisy), noise_hat)
 
     t, observed = torch.arange(1000), 3 * numbers(1000, 13)
-    clipped = p_mean_variance(schedule, numbers(1000, 14), observed, t, clip=True)
+    clipped = p_mean_variance(Diffusion(schedule), numbers(1000, 14), observed, t)
     assert clipped.x_start.abs().max() <= 1
     bar = schedule.alphas_cumprod
     formula = (observed - bar.sqrt() * clipped.x_start) / (1 - bar).sqrt()
@@ -648,6 +703,49 @@ def test_derivative_of_the_jump() -> None:
     middle = -(x_t - sqrt(alpha_bar) * x_0) / (1 - alpha_bar)
     assert_chain(gradient / jump_density, middle)
     assert_chain(middle.subs(x_t, jump(x_0, epsilon)), -epsilon / sqrt(1 - alpha_bar))
+
+
+@pytest.mark.equation("backward-media-exacta")
+@pytest.mark.parametrize("noisy", [-1.3, 0.1, 0.9])
+@pytest.mark.parametrize("step", [*STEPS, (0.5, 0.9), (0.05, 0.6)])
+def test_the_mean_of_the_reverse_step_is_exact_for_any_beta(
+    step: tuple[float, float], noisy: float, agree: Callable[..., None]
+) -> None:
+    """Los dos lados de la flecha, con dos modas: la cuadratura de Bayes y el score por autograd."""
+    a, previous = step
+    b, bar = 1 - a, a * previous
+    x = torch.tensor(noisy, dtype=torch.float64, requires_grad=True)
+    weights, means, variances = torch.tensor(DATA, dtype=torch.float64)
+    marginal = torch.distributions.Normal(
+        math.sqrt(bar) * means, (bar * variances + 1 - bar).sqrt()
+    )
+    log_q = torch.logsumexp(weights.log() + marginal.log_prob(x), 0)
+    (score,) = torch.autograd.grad(log_q, x)
+
+    joint = density(GRID, math.sqrt(previous), 1 - previous)
+    joint = joint * normal_density(noisy, math.sqrt(a) * GRID, b)
+    joint = joint / integral(joint, GRID)
+    gap = integral((noisy - math.sqrt(a) * GRID) / b * joint, GRID)
+    agree(score, -gap, rtol=1e-9)
+    agree((noisy + b * score) / math.sqrt(a), integral(GRID * joint, GRID), rtol=1e-9)
+
+
+@planar
+@pytest.mark.equation("backward-media-exacta")
+def test_the_perfect_network_gives_the_exact_mean(
+    step: tuple[float, float], noisy: tuple[float, float], agree: Callable[..., None]
+) -> None:
+    """Con cuatro datos en el plano: la media del paso de la red perfecta, y la del score."""
+    schedule, t = two_steps(step), torch.tensor([1])
+    x = torch.tensor([noisy], dtype=torch.float64, requires_grad=True)
+    bar = schedule.alphas_cumprod[1]
+    log_terms = -(x - bar.sqrt() * POINTS).square().sum(1) / (2 * (1 - bar))
+    (score,) = torch.autograd.grad(torch.logsumexp(log_terms, 0), x)
+    x = x.detach()
+    estimate = log_terms.detach().softmax(0) @ POINTS
+    epsilon = (x - bar.sqrt() * estimate) / (1 - bar).sqrt()
+    mean = p_mean_variance(schedule, epsilon, x, t, clip=False).mean
+    agree((x + schedule.betas[1] * score) / schedule.alphas[1].sqrt(), mean, rtol=1e-12)
 
 
 # --- scheduler ------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from algebra import (
 )
 from ddpm_lit import sample
 from ddpm_lit.conditioning import Text, TextEncoder
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.editing import redraw
 from ddpm_lit.networks.embeddings import sinusoidal_embedding
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.unet import CrossAttention, ResidualBlock, UNet, UNetConfig
@@ -329,14 +331,11 @@ def test_the_law_of_sdedit(strength: float) -> None:
 
     out = sample(
         exact,
-        schedule,
+        Diffusion(schedule, variance="fixed_large", clip=False),
         (4,),
         indices=range(500),
         batch_size=500,
-        initial=torch.full((4,), guide),
-        strength=strength,
-        variance="fixed_large",
-        clip=False,
+        edit=redraw(torch.full((4,), guide), strength),
     ).double()
     bar = float(schedule.alphas_cumprod[round(1000 * strength) - 1])
     weight = bar * sigma**2 / (bar * sigma**2 + 1 - bar)

@@ -25,7 +25,9 @@ from algebra import (
     x_0,
     x_t,
 )
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.ddim import ddim
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.losses import normal_kl
 from ddpm_lit.sampling import algorithm2
 from exact import Mixture, log_snr_grid
@@ -178,12 +180,10 @@ def test_the_slope_of_the_path(agree: Callable[..., None]) -> None:
     assert_chain(sp.diff(path, noise), sp.simplify(optimal))
     grid = log_snr_grid(2000)
     *_, before, _ = algorithm2(
-        Mixture((1.0, 0.3, 0.25)).model(grid),
-        grid,
+        Denoiser(Mixture((1.0, 0.3, 0.25)).model(grid), Diffusion(grid, clip=False)),
         torch.tensor([1.5], dtype=torch.float64),
         iter(()),
-        sampler=ddim,
-        clip=False,
+        ddim,
     )
     ends = []
     for level, state in ((-1, torch.tensor([1.5]).double()), (0, before.x_t)):

@@ -16,6 +16,7 @@ from torch.distributions import Normal
 from algebra import alpha, alpha_bar, alpha_bar_prev, assert_chain, beta
 from ddpm_lit.backward import p_mean_variance, to_score
 from ddpm_lit.conditioning import drop_condition, null_condition
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free, classifier_guided
 from ddpm_lit.scheduler import Schedule
 
@@ -176,7 +177,7 @@ def test_classifier_guidance_counts_with_s(linear: Schedule, agree: Callable[...
     def log_prob(x: Tensor, t: Tensor, class_labels: Tensor) -> Tensor:
         return log_class(x, linear.alphas_cumprod[t][:, None], 2)[:, 0]
 
-    by_classifier = classifier_guided(model, log_prob, linear, scale=4.0, null=null)
+    by_classifier = classifier_guided(model, log_prob, Diffusion(linear), scale=4.0, null=null)
     by_itself = classifier_free(model, s=4.0, null=null)
     arguments = {"class_labels": labels}
     agree(by_classifier(x_t, t, **arguments), by_itself(x_t, t, **arguments), rtol=1e-8, atol=1e-9)
@@ -241,7 +242,7 @@ def test_the_step_in_the_comfortable_coordinates(
     t = torch.arange(1, 1000)
     generator = torch.Generator().manual_seed(0)
     state, epsilon = torch.randn(2, 999, dtype=torch.float64, generator=generator)
-    step = p_mean_variance(linear, epsilon, state, t, variance="fixed_large", clip=False)
+    step = p_mean_variance(Diffusion(linear, variance="fixed_large", clip=False), epsilon, state, t)
     bar, before = linear.alphas_cumprod[t], linear.alphas_cumprod[t - 1]
     width = 1 / bar - 1 / before
     in_y = -epsilon / (1 - bar).sqrt() * bar.sqrt()

@@ -226,6 +226,18 @@ def test_gaussian_data_wider_than_one_leave_the_interval(std: float, inside: boo
     assert (best >= schedule.posterior_variance[1:]).all()
 
 
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_the_best_variance_seen_from_one_point_can_leave_the_interval(kind: str) -> None:
+    """Con x_0 = ±1: desde x_t = 0 hace falta más que β en todo t; de media, no."""
+    schedule, values = make_schedule(kind, 1000), torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    bar = schedule.alphas_cumprod
+    gaps = (0 - bar.sqrt()[:, None] * values).square() / (2 * (1 - bar[:, None]))
+    credible = (-gaps).softmax(dim=1)
+    doubt = credible @ values**2 - (credible @ values) ** 2
+    best = schedule.posterior_variance + schedule.posterior_mean_coef1**2 * doubt
+    assert (best > schedule.betas)[1:].all()
+
+
 # --- El muestreo por importancia ------------------------------------------------------------------
 
 

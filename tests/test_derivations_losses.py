@@ -33,15 +33,18 @@ from algebra import (
     x_0,
     x_t,
 )
-from ddpm_lit.backward import convert, fixed_variance, p_mean_variance, to_x_start
+from ddpm_lit.backward import Denoiser, p_mean_variance
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_mean_variance, q_sample
 from ddpm_lit.losses import normal_kl
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.networks.embeddings import sinusoidal_embedding
 from ddpm_lit.noise import training_draws
+from ddpm_lit.parametrisation import PARAMETRISATIONS, convert
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule
+from ddpm_lit.variance import VARIANCES
 
 sqrt = sp.sqrt
 x_hat, epsilon_hat = sp.symbols("xhat_0 epsilon_theta", real=True)
@@ -347,7 +350,7 @@ def test_difference_of_the_two_means(linear: Schedule, agree: Callable[..., None
     noisy = q_sample(linear, x_start, t, noise)
     difference = (
         q_posterior(linear, x_start, noisy, t).mean
-        - p_mean_variance(linear, guess, noisy, t, clip=False).mean
+        - p_mean_variance(Diffusion(linear, clip=False), guess, noisy, t).mean
     )
     factor = -linear.betas / (linear.alphas.sqrt() * (1 - linear.alphas_cumprod).sqrt())
     agree(difference, factor * (noise - guess), rtol=1e-8, atol=1e-11)
@@ -367,7 +370,9 @@ def test_error_in_x_start_from_the_error_in_epsilon(
     t = torch.arange(1000)
     x_start, noise, said = (numbers(1000, 5, seed=seed) for seed in (12, 13, 14))
     noisy = q_sample(schedule, x_start, t, noise)
-    error = (x_start - to_x_start(schedule, "epsilon", said, noisy, t)).square().sum(1)
+    error = (
+        (x_start - PARAMETRISATIONS["epsilon"].x_start(schedule, said, noisy, t)).square().sum(1)
+    )
     agree(error, (noise - said).square().sum(1) / schedule.snr, rtol=1e-8)
 
 
@@ -436,6 +441,34 @@ def test_a_network_that_says_nothing() -> None:
 
 density = mixture_density([0.35, 0.65], [-0.8, 0.7], [0.03, 0.06])
 GRID = np.linspace(-12, 12, 8001)
+
+
+@pytest.mark.equation("epsilon-tamano")
+@pytest.mark.parametrize("bar", [0.999, 0.9, 0.5, 0.1, 0.02])
+def test_how_big_the_best_answer_is(bar: float) -> None:
+    """Con x_0 = ±1: lo que explica E[ε | x_t] y lo que le queda por explicar suman 1."""
+    bell, noise_std = normal_density(GRID, 0.0, 1.0), math.sqrt(1 - bar)
+    size = left = 0.0
+    for sign in (1, -1):
+        noisy = sign * math.sqrt(bar) + noise_std * GRID
+        best = noisy - math.sqrt(bar) * np.tanh(math.sqrt(bar) * noisy / (1 - bar))
+        best = best / noise_std
+        size += integral(best**2 * bell, GRID) / 2
+        left += integral((GRID - best) ** 2 * bell, GRID) / 2
+    assert size == pytest.approx(1 - left, rel=1e-9)
+    if bar < 0.95:  # con menos ruido, ±1 no se confunden y no queda nada por explicar
+        assert 0.01 < left < 0.99
+
+
+@pytest.mark.equation("epsilon-tamano")
+def test_how_big_the_best_answer_is_with_normal_data() -> None:
+    """Con datos N(0, 1): la recta de regresión explica 1 - ᾱ y deja ᾱ."""
+    known = {x_0: (0, 1), epsilon: (0, 1)}
+    best = sqrt(1 - alpha_bar) * jump(x_0, epsilon)
+    assert_chain(expectation(best**2, known), 1 - alpha_bar)
+    assert_chain(1 - expectation((epsilon - best) ** 2, known), 1 - alpha_bar)
+
+
 levels = pytest.mark.parametrize(
     ("bar", "noisy"), list(itertools.product([0.9, 0.5, 0.1], [-1.3, 0.1, 0.9]))
 )
@@ -561,7 +594,9 @@ def test_step_of_algorithm_two(variance_name: str, agree: Callable[..., None]) -
     noises = numbers(41, 3, 2, seed=20)
     current = noises[0]
     states = algorithm2(
-        network, schedule, current, iter(noises[1:]), variance=variance_name, clip=False
+        Denoiser(network, Diffusion(schedule, variance=variance_name, clip=False)),
+        current,
+        iter(noises[1:]),
     )
     for state, z in zip(states, noises[1:], strict=True):
         t = torch.full((3,), state.t)
@@ -570,7 +605,7 @@ def test_step_of_algorithm_two(variance_name: str, agree: Callable[..., None]) -
             schedule.betas[state.t],
             schedule.alphas_cumprod[state.t],
         )
-        sigma = fixed_variance(schedule, variance_name, t, current)[0].sqrt()
+        sigma = VARIANCES[variance_name](schedule, t, current)[0].sqrt()
         mean = (current - b / (1 - bar).sqrt() * network(current, t)) / a.sqrt()
         current = mean + sigma * (z if state.t > 0 else torch.zeros_like(z))
         agree(state.x_t, current, rtol=1e-9, atol=1e-9)
@@ -586,7 +621,7 @@ def test_mean_with_standard_normal_data(schedule: Schedule, agree: Callable[...,
     )
     t, noisy = torch.arange(1000), numbers(1000, seed=21)
     best = (1 - schedule.alphas_cumprod).sqrt() * noisy
-    mean = p_mean_variance(schedule, best, noisy, t, clip=False).mean
+    mean = p_mean_variance(Diffusion(schedule, clip=False), best, noisy, t).mean
     agree(mean, schedule.alphas.sqrt() * noisy, rtol=1e-9)
 
 
@@ -603,14 +638,17 @@ def test_variance_with_and_without_noise(short: Schedule, agree: Callable[..., N
     assert_chain(alpha * 1 + beta, 1)
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for index in range(len(short) - 1, 0, -1):
-        cut = Schedule.from_betas(short.betas[: index + 1])
-        options = {"variance": "fixed_large", "clip": False}
-        kept = next(algorithm2(perfect, cut, one, constant(0.0), **options)).x_t
-        added = next(algorithm2(perfect, cut, zero, constant(1.0), **options)).x_t
+        cut = Diffusion(
+            Schedule.from_betas(short.betas[: index + 1]), variance="fixed_large", clip=False
+        )
+        kept = next(algorithm2(Denoiser(perfect, cut), one, constant(0.0))).x_t
+        added = next(algorithm2(Denoiser(perfect, cut), zero, constant(1.0))).x_t
         agree(kept**2, short.alphas[index], rtol=1e-9)
         agree(kept**2 * 1 + added**2, 1, rtol=1e-9)
 
-    *_, last = algorithm2(perfect, short, one, constant(0.0), variance="fixed_large", clip=False)
+    *_, last = algorithm2(
+        Denoiser(perfect, Diffusion(short, variance="fixed_large", clip=False)), one, constant(0.0)
+    )
     agree(last.x_t**2, math.prod(short.alphas.tolist()), rtol=1e-9)
     agree(math.prod(short.alphas.tolist()), short.alphas_cumprod[-1])
 

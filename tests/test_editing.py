@@ -12,10 +12,12 @@ from torch import Tensor
 
 import tiny
 from ddpm_lit import sampling
-from ddpm_lit.editing import keep_known, noised_levels, repaint_path
+from ddpm_lit.backward import Denoiser
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.editing import inpaint, noised_levels, redraw, repaint, repaint_path
 from ddpm_lit.forward import q_sample
 from ddpm_lit.noise import sampling_noise
-from ddpm_lit.sampling import SAMPLERS, algorithm2, make_sampler, sample, sample_trajectory
+from ddpm_lit.sampling import SAMPLERS, Edit, algorithm2, make_sampler, sample, sample_trajectory
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
 
 SHAPE = (1, 8, 8)
@@ -39,7 +41,7 @@ DIGITS = 2 * torch.rand(7, *SHAPE, generator=torch.Generator().manual_seed(3)) -
 
 
 def generate(indices: Sequence[int] = range(7), **options: Any) -> Tensor:
-    return sample(MODEL, COSINE, SHAPE, indices=indices, prediction="v", **options)
+    return sample(MODEL, Diffusion(COSINE, "v"), SHAPE, indices=indices, **options)
 
 
 # --- Lo conocido se conserva --------------------------------------------------------------------
@@ -50,9 +52,8 @@ def generate(indices: Sequence[int] = range(7), **options: Any) -> Tensor:
 @pytest.mark.parametrize("resamplings", [1, 3])
 def test_the_known_part_is_kept_exactly(name: str, resamplings: int) -> None:
     sampler = make_sampler(name)
-    out = generate(
-        known=DIGITS, mask=LEFT, sampler=sampler, jump=3, resamplings=resamplings, batch_size=3
-    )
+    edit = inpaint(DIGITS, LEFT, jump=3, resamplings=resamplings)
+    out = generate(sampler=sampler, edit=edit, batch_size=3)
     inside = LEFT.bool().expand_as(out)
     assert torch.equal(out[inside], DIGITS[inside])
     assert (out[~inside] - DIGITS[~inside]).abs().mean() > 0.1
@@ -64,32 +65,58 @@ def test_the_known_part_has_the_noise_of_the_level_it_reaches(
     index: int, agree: Callable[..., None]
 ) -> None:
     """Ni el nivel del que se viene ni la raíz olvidada del algoritmo impreso."""
-    previous = torch.tensor([0.5], dtype=torch.float64)
-    arguments = (None, COSINE, torch.zeros(1, 4, dtype=torch.float64), index)
+    seen = torch.tensor([0.5], dtype=torch.float64)
+    denoise = Denoiser(MODEL, Diffusion(COSINE, "v"))
     given = []
 
     def inner(*received: Any) -> tuple[Tensor, Tensor]:
         given.append(received)
-        return torch.full((1, 4), 7.0, dtype=torch.float64), previous
+        return torch.full((1, 4), 7.0, dtype=torch.float64), seen
 
+    x_T = torch.zeros(1, 4, dtype=torch.float64)
     known = torch.tensor([[0.3, -0.9, 0.1, 0.6]], dtype=torch.float64)
     mask = torch.tensor([[1.0, 1.0, 0.0, 0.25]], dtype=torch.float64)
-    noise = torch.tensor([[1.5, -0.5, 2.0, 1.0]], dtype=torch.float64)
-    noises = iter([noise])
-    x, x_start = keep_known(inner, known, mask)(*arguments, noises, previous)  # type: ignore[arg-type]
+    draws = torch.randn(9, 1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    noises = iter(draws)
+    states = list(repaint(denoise, x_T, noises, inner, known=known, mask=mask))
+    assert list(noises) == []
+    state = states[9 - index]
     bar = math.prod((1 - COSINE.betas[:index]).tolist())
+    noise = draws[9 - index] if index > 0 else 0
     original = math.sqrt(bar) * known + math.sqrt(1 - bar) * noise
-    agree(x, mask * original + (1 - mask) * 7)
-    assert x_start is previous
-    assert given == [(*arguments, noises, previous)]
-    assert len(list(noises)) == (1 if index == 0 else 0)
+    agree(state.x_t, mask * original + (1 - mask) * 7)
+    assert state.t == index
+    assert state.x_start is seen
+    before = x_T if index == 9 else states[8 - index].x_t
+    assert state.before is before
+    received = given[9 - index]
+    expected = (denoise, before, index, noises, None if index == 9 else seen)
+    assert all(one is other for one, other in zip(received, expected, strict=True))
+
+
+def test_after_climbing_there_is_no_previous_estimate() -> None:
+    """Un sampler de varios pasos no puede usar el x̂_0 de antes de volver a subir."""
+    path, previous = repaint_path(10, 3, 2), []
+
+    def inner(_: Any, x: Tensor, index: int, noises: Any, last: Tensor | None) -> Any:
+        previous.append(last)
+        return x, x
+
+    noises = iter(torch.randn(100, 1, 2))
+    denoise = Denoiser(MODEL, Diffusion(COSINE, "v"))
+    still = {"known": torch.zeros(1, 2), "mask": torch.zeros(1, 2)}
+    states = list(repaint(denoise, torch.ones(1, 2), noises, inner, **still, jump=3, resamplings=2))
+    assert [state.t for state in states] == path
+    ups = [after > before - 1 for before, after in pairwise(path)]
+    assert sum(ups) == 3
+    assert [last is None for last in previous] == [True, *ups]
 
 
 def test_an_empty_mask_changes_nothing_but_the_noise() -> None:
     """Con la máscara a 0 y un sampler sin ruido, la muestra es la de siempre."""
     ddim = make_sampler("ddim")
-    known = dict(known=DIGITS, mask=torch.zeros(SHAPE))
-    assert torch.equal(generate(sampler=ddim, **known), generate(sampler=ddim))
+    edit = inpaint(DIGITS, torch.zeros(SHAPE))
+    assert torch.equal(generate(sampler=ddim, edit=edit), generate(sampler=ddim))
 
 
 # --- El camino -----------------------------------------------------------------------------------
@@ -179,11 +206,10 @@ def exact_law(
     size = len(covariance)
     out = sample(
         exact_epsilon(schedule, covariance),
-        schedule,
+        Diffusion(schedule, clip=False),
         (size,),
         indices=range(1 + draws * size),
         batch_size=10**6,
-        clip=False,
         **options,
     )
     responses = out[1:] - out[0]
@@ -239,10 +265,12 @@ def test_repaint_has_the_law_of_the_recursion(
         schedule,
         DATA,
         draws=3 * len(repaint_path(25, jump, resamplings)),
-        known=torch.tensor([[SEEN, 0.0]], dtype=torch.float64),
-        mask=torch.tensor([1, 0]),
-        jump=jump,
-        resamplings=resamplings,
+        edit=inpaint(
+            torch.tensor([[SEEN, 0.0]], dtype=torch.float64),
+            torch.tensor([1, 0]),
+            jump=jump,
+            resamplings=resamplings,
+        ),
     )
     path = repaint_path(25, jump, resamplings)
     start = torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
@@ -283,9 +311,7 @@ def test_sdedit_has_the_law_of_the_recursion(
 ) -> None:
     schedule = make_schedule("linear", 40)
     guide = torch.tensor([1.4, -0.7], dtype=torch.float64)
-    mean, spread = exact_law(
-        monkeypatch, schedule, DATA, draws=42, initial=guide, strength=strength
-    )
+    mean, spread = exact_law(monkeypatch, schedule, DATA, draws=42, edit=redraw(guide, strength))
     levels = math.ceil(strength * 40)
     bar = math.prod((1 - schedule.betas[:levels]).tolist())
     start = math.sqrt(bar) * guide, (1 - bar) * torch.eye(2, dtype=torch.float64)
@@ -320,10 +346,10 @@ def test_strength_trades_the_guide_for_the_data() -> None:
 
 @pytest.mark.equation("editar-sdedit")
 def test_full_strength_is_the_usual_generation_from_a_noised_guide() -> None:
-    out = generate(initial=DIGITS, strength=1.0)
+    out = generate(edit=redraw(DIGITS, 1.0))
     noises = sampling_noise(0, range(7), SHAPE)
     x_T = q_sample(COSINE, DIGITS, torch.full((7,), 9), next(noises))
-    *_, last = algorithm2(MODEL, COSINE, x_T, noises, prediction="v")
+    *_, last = algorithm2(Denoiser(MODEL, Diffusion(COSINE, "v")), x_T, noises)
     torch.testing.assert_close(out, last.x_t, rtol=0, atol=1e-6)
 
 
@@ -333,12 +359,10 @@ def test_a_tiny_strength_almost_returns_the_guide() -> None:
     guide = torch.tensor([[0.4, -0.2]], dtype=torch.float64)
     out = sample(
         exact_epsilon(schedule, DATA),
-        schedule,
+        Diffusion(schedule, clip=False),
         (2,),
         indices=range(200),
-        initial=guide,
-        strength=0.001,
-        clip=False,
+        edit=redraw(guide, 0.001),
     )
     change = (out - guide).std()
     assert 0.8 * schedule.sqrt_betas[0] < change < 1.2 * schedule.sqrt_betas[0]
@@ -361,7 +385,14 @@ def test_the_noise_is_that_of_the_shortened_schedule() -> None:
         return torch.zeros_like(x)
 
     schedule = make_schedule("linear", 1000)
-    sample(model, schedule, (2,), indices=[0], steps=10, initial=torch.zeros(2), strength=0.4)
+    sample(
+        model,
+        Diffusion(schedule),
+        (2,),
+        indices=[0],
+        steps=10,
+        edit=redraw(torch.zeros(2), 0.4),
+    )
     assert seen == spaced_indices(1000, 10).tolist()[3::-1]
 
 
@@ -369,43 +400,53 @@ def test_the_noise_is_that_of_the_shortened_schedule() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    "edit",
     [
-        {"known": DIGITS, "mask": LEFT, "jump": 3, "resamplings": 2},
-        {"initial": DIGITS, "strength": 0.6},
-        {
-            **{"known": DIGITS, "mask": (DIGITS > 0).float(), "jump": 2, "resamplings": 3},
-            **{"initial": DIGITS.flip(0), "strength": 0.5},
-        },
+        lambda rows: inpaint(DIGITS[rows], LEFT, jump=3, resamplings=2),
+        lambda rows: redraw(DIGITS[rows], 0.6),
+        lambda rows: redraw(
+            DIGITS.flip(0)[rows],
+            0.5,
+            inpaint(DIGITS[rows], (DIGITS > 0)[rows], jump=2, resamplings=3),
+        ),
     ],
 )
-def test_a_sample_does_not_depend_on_the_batch(options: dict[str, Any]) -> None:
-    whole = generate(**options)
+def test_a_sample_does_not_depend_on_the_batch(edit: Callable[[slice], Edit]) -> None:
+    whole = generate(edit=edit(slice(None)))
     for size in (1, 3):
-        torch.testing.assert_close(generate(batch_size=size, **options), whole, rtol=0, atol=2e-5)
-    alone = {
-        name: value[4:5] if isinstance(value, Tensor) and value.ndim == 4 else value
-        for name, value in options.items()
-    }
-    torch.testing.assert_close(generate([4], **alone), whole[4:5], rtol=0, atol=2e-5)
+        parts = generate(batch_size=size, edit=edit(slice(None)))
+        torch.testing.assert_close(parts, whole, rtol=0, atol=2e-5)
+    alone = generate([4], edit=edit(slice(4, 5)))
+    torch.testing.assert_close(alone, whole[4:5], rtol=0, atol=2e-5)
+
+
+def test_redrawing_only_a_hole_keeps_the_rest() -> None:
+    """Las dos ediciones se combinan: desde la guía, y sin tocar lo conocido."""
+    edit = redraw(DIGITS.flip(0), 0.5, inpaint(DIGITS, LEFT, jump=2, resamplings=3))
+    out = generate(edit=edit)
+    inside = LEFT.bool().expand_as(out)
+    assert torch.equal(out[inside], DIGITS[inside])
+    other = generate(edit=inpaint(DIGITS, LEFT, jump=2, resamplings=3))
+    assert (out - other)[~inside].abs().mean() > 0.1
+    assert edit.path(10) == repaint_path(5, 2, 3)
 
 
 def test_one_image_serves_every_sample() -> None:
-    once = generate(known=DIGITS[0], mask=LEFT[0])
-    repeated = generate(known=DIGITS[:1].expand(7, *SHAPE), mask=LEFT.expand(7, *SHAPE))
+    once = generate(edit=inpaint(DIGITS[0], LEFT[0]))
+    repeated = generate(edit=inpaint(DIGITS[:1].expand(7, *SHAPE), LEFT.expand(7, *SHAPE)))
     assert torch.equal(once, repeated)
     assert once.std(dim=0)[..., 4:].min() > 0
 
 
 def test_the_trajectory_starts_at_the_noised_guide() -> None:
     schedule = respace(COSINE, spaced_indices(10, 6))
-    options: dict[str, Any] = {"initial": DIGITS, "strength": 0.5, "steps": 6, "prediction": "v"}
-    trajectory = sample_trajectory(MODEL, COSINE, SHAPE, indices=range(7), **options)
+    options: dict[str, Any] = {"indices": range(7), "edit": redraw(DIGITS, 0.5), "steps": 6}
+    trajectory = sample_trajectory(MODEL, Diffusion(COSINE, "v"), SHAPE, **options)
     noise = next(sampling_noise(0, range(7), SHAPE))
     start = q_sample(schedule, DIGITS, torch.full((7,), 2), noise)
     assert len(trajectory.x_t) == 4
     torch.testing.assert_close(trajectory.x_t[0], start, rtol=0, atol=1e-6)
-    end = sample(MODEL, COSINE, SHAPE, indices=range(7), **options)
+    end = sample(MODEL, Diffusion(COSINE, "v"), SHAPE, **options)
     assert torch.equal(trajectory.x_t[-1], end)
 
 
@@ -413,38 +454,35 @@ def test_the_trajectory_starts_at_the_noised_guide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("edit", "message"),
     [
-        ({"known": DIGITS}, "«known» sin «mask»"),
-        ({"mask": LEFT}, "«mask» sin «known»"),
-        ({"initial": DIGITS}, "«initial» sin «strength»"),
-        ({"strength": 0.5}, "«strength» sin «initial»"),
-        ({"initial": DIGITS, "strength": 0.0}, "strength vale 0.0"),
-        ({"initial": DIGITS, "strength": 1.2}, "strength vale 1.2"),
-        ({"initial": DIGITS, "strength": math.nan}, "strength vale nan"),
-        ({"initial": DIGITS[:3], "strength": 0.5}, r"\(3, 1, 8, 8\) y se esperaba \(7, 1, 8, 8\)"),
-        ({"known": DIGITS, "mask": torch.zeros(4, 4)}, r"«mask» tiene forma \(4, 4\)"),
-        ({"known": DIGITS, "mask": 2 * LEFT}, "va de 0 a 2 y debe estar en"),
-        ({"known": DIGITS, "mask": LEFT * torch.nan}, "«mask» tiene valores que no son finitos"),
-        ({"known": DIGITS * math.inf, "mask": LEFT}, "«known» tiene valores que no son finitos"),
-        ({"known": DIGITS.long(), "mask": LEFT}, "«known» es de tipo torch.int64"),
-        ({"known": DIGITS, "mask": LEFT, "jump": 10, "resamplings": 2}, "salto de 10 niveles"),
-        ({"known": DIGITS, "mask": LEFT, "resamplings": 0}, "al menos 1"),
-        ({"resamplings": 2}, "resamplings=2 repite tramos.*da known y mask"),
+        (lambda: redraw(DIGITS, 0.0), "strength vale 0.0"),
+        (lambda: redraw(DIGITS, 1.2), "strength vale 1.2"),
+        (lambda: redraw(DIGITS, math.nan), "strength vale nan"),
+        (lambda: redraw(DIGITS[:3], 0.5), r"\(3, 1, 8, 8\) y se esperaba \(7, 1, 8, 8\)"),
+        (lambda: redraw(127.5 * DIGITS, 0.5), r"«initial» llega hasta 127.*/ 127\.5 - 1"),
+        (lambda: inpaint(127.5 * DIGITS, LEFT), r"«known» llega hasta 127.*/ 127\.5 - 1"),
+        (lambda: inpaint(DIGITS, torch.zeros(4, 4)), r"«mask» tiene forma \(4, 4\)"),
+        (lambda: inpaint(DIGITS, 2 * LEFT), "va de 0 a 2 y debe estar en"),
+        (lambda: inpaint(DIGITS, LEFT * torch.nan), "«mask» tiene valores que no son finitos"),
+        (lambda: inpaint(DIGITS * math.inf, LEFT), "«known» tiene valores que no son finitos"),
+        (lambda: inpaint(DIGITS.long(), LEFT), "«known» es de tipo torch.int64"),
+        (lambda: inpaint(DIGITS, LEFT, jump=10, resamplings=2), "salto de 10 niveles"),
+        (lambda: inpaint(DIGITS, LEFT, resamplings=0), "al menos 1"),
     ],
 )
-def test_bad_edits_are_refused(options: dict[str, Any], message: str) -> None:
+def test_bad_edits_are_refused(edit: Callable[[], Edit], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        generate(**options)
+        generate(edit=edit())
 
 
 def test_masks_of_any_kind_of_number() -> None:
-    whole = generate(known=DIGITS, mask=LEFT)
+    whole = generate(edit=inpaint(DIGITS, LEFT))
     for mask in (LEFT.bool(), LEFT.int(), LEFT.double()):
-        assert torch.equal(generate(known=DIGITS, mask=mask), whole)
+        assert torch.equal(generate(edit=inpaint(DIGITS, mask)), whole)
 
 
 def test_a_partial_sampler_can_be_decorated() -> None:
     ddim = partial(SAMPLERS["ddim"], eta=0.5)
-    out = generate(known=DIGITS, mask=LEFT, sampler=ddim, steps=5)
+    out = generate(edit=inpaint(DIGITS, LEFT), sampler=ddim, steps=5)
     assert torch.equal(out[..., :4], DIGITS[..., :4])

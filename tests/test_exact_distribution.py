@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.data import GaussianMixture
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.evaluation.metrics import energy_distance_test
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule
@@ -60,12 +62,11 @@ def generated_samples(schedule: Schedule, score_schedule: Schedule, seed: int) -
 
     draws = noises()
     *_, last = algorithm2(
-        exact_epsilon(score_schedule),
-        schedule,
+        Denoiser(
+            exact_epsilon(score_schedule), Diffusion(schedule, variance="fixed_large", clip=False)
+        ),
         next(draws),
         draws,
-        variance="fixed_large",
-        clip=False,
     )
     return last.x_t
 

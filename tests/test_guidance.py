@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from ddpm_lit.backward import PREDICTIONS, convert, p_mean_variance, to_score, to_x_start
+from ddpm_lit.backward import Denoiser, p_mean_variance, to_score
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import load_dataset, split
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import (
     classifier_free,
@@ -29,6 +30,7 @@ from ddpm_lit.guidance import (
     rescale_guidance,
 )
 from ddpm_lit.noisy_classifier import NoisyClassifier, train_noisy_classifier
+from ddpm_lit.parametrisation import PARAMETRISATIONS, convert
 from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule, rescale_zero_terminal_snr, respace
 from ddpm_lit.unet import UNet, UNetConfig
@@ -99,14 +101,14 @@ def counted(model: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[i
 
 @pytest.mark.equation("cfg-epsilon", "cfg-inclinada")
 @pytest.mark.parametrize("w", [0.5, 2.0, 7.5, -1.0, -0.5])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_a_guided_step_is_the_tilted_gaussians(
     linear: Schedule, w: float, prediction: str, agree: Callable[..., None]
 ) -> None:
     x_t, t, scalars = points()
     guided = classifier_free(exact_model(linear, prediction), w, null=null_condition)
     output = guided(x_t, t, scalars=scalars)
-    step = p_mean_variance(linear, output, x_t, t, prediction=prediction, clip=False)
+    step = p_mean_variance(Diffusion(linear, prediction, clip=False), output, x_t, t)
     mean, variance = tilted(linear, t, w)
     agree(to_score(linear, step.epsilon, t), (mean - x_t) / variance, rtol=1e-7, atol=1e-8)
     beta = linear.betas[t][:, None]
@@ -115,7 +117,7 @@ def test_a_guided_step_is_the_tilted_gaussians(
 
 
 @pytest.mark.equation("cfg-afin")
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_guiding_any_prediction_guides_the_same_estimate(
     linear: Schedule, prediction: str, agree: Callable[..., None]
 ) -> None:
@@ -124,17 +126,17 @@ def test_guiding_any_prediction_guides_the_same_estimate(
     options = {"w": 3.0, "null": null_condition}
     output = classifier_free(exact_model(linear, prediction), **options)(x_t, t, scalars=scalars)
     both = [
-        to_x_start(linear, "epsilon", exact_model(linear)(x_t, t, scalars=c), x_t, t)
+        PARAMETRISATIONS["epsilon"].x_start(linear, exact_model(linear)(x_t, t, scalars=c), x_t, t)
         for c in (scalars, scalars * torch.nan)
     ]
     agree(
-        to_x_start(linear, prediction, output, x_t, t), 4 * both[0] - 3 * both[1],
+        PARAMETRISATIONS[prediction].x_start(linear, output, x_t, t), 4 * both[0] - 3 * both[1],
         rtol=1e-7, atol=1e-8,
     )  # fmt: skip
 
 
 @pytest.mark.equation("cfg-implicito", "cfg-epsilon-clasificador", "cfg-epsilon")
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 @pytest.mark.parametrize("w", [0.0, 1.0, 4.0])
 def test_the_implicit_classifier_is_the_classifier(
     linear: Schedule, w: float, prediction: str, agree: Callable[..., None]
@@ -143,11 +145,11 @@ def test_the_implicit_classifier_is_the_classifier(
     x_t, t, scalars = points()
     model = exact_model(linear, prediction)
     free = classifier_free(model, w, null=null_condition)(x_t, t, scalars=scalars)
-    log_prob = log_likelihood(linear)
+    log_prob, diffusion = log_likelihood(linear), Diffusion(linear, prediction)
     on_unconditional = classifier_guided(
-        model, log_prob, linear, prediction=prediction, scale=1 + w, null=null_condition
+        model, log_prob, diffusion, scale=1 + w, null=null_condition
     )
-    on_conditional = classifier_guided(model, log_prob, linear, prediction=prediction, scale=w)
+    on_conditional = classifier_guided(model, log_prob, diffusion, scale=w)
     for guided in (on_unconditional, on_conditional):
         agree(guided(x_t, t, scalars=scalars), free, rtol=1e-7, atol=1e-8)
 
@@ -246,7 +248,7 @@ def test_the_interval_counts_original_indices(linear: Schedule) -> None:
     guided = classifier_free(model, 1.0, null=null_condition, interval=(400, 600))
     noises = iter(torch.zeros(9, 3, 1, dtype=torch.float64))
     condition = {"scalars": torch.full((3, 1), MEASURED)}
-    list(algorithm2(guided, walk, next(noises), noises, clip=False, condition=condition))
+    list(algorithm2(Denoiser(guided, Diffusion(walk, clip=False), condition), next(noises), noises))
     assert sizes == [3, 6, 6, 3]
 
 
@@ -320,7 +322,11 @@ def test_the_gradient_of_a_gaussian_classifier(
     exact = bar.sqrt() * (MEASURED - bar.sqrt() * x_t) / (1 - bar + V / (1 - V))
     agree(gradient, exact, rtol=1e-10, atol=1e-12)
     output = classifier_guided(
-        exact_model(linear), log_likelihood(linear), linear, scale=2.5, null=null_condition
+        exact_model(linear),
+        log_likelihood(linear),
+        Diffusion(linear),
+        scale=2.5,
+        null=null_condition,
     )(x_t, t, scalars=scalars)
     agree(output, (1 - bar).sqrt() * (x_t - 2.5 * exact), rtol=1e-9, atol=1e-10)
 
@@ -339,22 +345,20 @@ def test_moving_the_mean_is_exact_for_a_straight_classifier() -> None:
 
 
 @pytest.mark.equation("cfg-dos-formas")
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_the_two_forms_differ_by_the_root_of_alpha(
     linear: Schedule, prediction: str, agree: Callable[..., None]
 ) -> None:
     """La forma de ε mueve la media β/√α s∇; la de la media, con Σ = β, β s∇."""
     x_t, t, scalars = points()
     model, log_prob = exact_model(linear, prediction), log_likelihood(linear)
-    guided = classifier_guided(model, log_prob, linear, prediction=prediction, scale=3.0)
+    diffusion = Diffusion(linear, prediction, "fixed_large", clip=False)
+    guided = classifier_guided(model, log_prob, diffusion, scale=3.0)
     gradient = log_prob_gradient(log_prob, x_t, t, scalars=scalars)
     steps = [
-        p_mean_variance(
-            linear, f(x_t, t, scalars=scalars), x_t, t,
-            prediction=prediction, variance="fixed_large", clip=False,
-        )
-        for f in (model, guided)
-    ]  # fmt: skip
+        p_mean_variance(diffusion, network(x_t, t, scalars=scalars), x_t, t)
+        for network in (model, guided)
+    ]
     moved = guided_mean(steps[0].mean, steps[0].variance, gradient, 3.0)
     root = linear.sqrt_alphas[t][:, None]
     agree(steps[1].mean - steps[0].mean, (moved - steps[0].mean) / root, rtol=1e-6, atol=1e-9)
@@ -366,7 +370,9 @@ def test_a_classifier_spares_the_learned_variance(linear: Schedule) -> None:
     def model(x: Tensor, t: Tensor, **_: Tensor) -> Tensor:
         return torch.cat([x, 5 * x], 1)
 
-    output = classifier_guided(model, log_likelihood(linear), linear)(x_t, t, scalars=scalars)
+    diffusion = Diffusion(linear, variance="learned")
+    guided = classifier_guided(model, log_likelihood(linear), diffusion)
+    output = guided(x_t, t, scalars=scalars)
     gradient = log_prob_gradient(log_likelihood(linear), x_t, t, scalars=scalars)
     expected = x_t - (1 - bars(linear, t)).sqrt() * gradient
     torch.testing.assert_close(output[:, :1], expected)
@@ -420,7 +426,9 @@ def law_of_the_walk(schedule: Schedule, w: float, *, deterministic: bool) -> tup
     for value in (0.0, 1.0):
         x_t = torch.full((len(t), 1), value, dtype=torch.float64)
         output = guided(x_t, t, scalars=torch.full_like(x_t, MEASURED))
-        step = p_mean_variance(schedule, output, x_t, t, variance="fixed_large", clip=False)
+        step = p_mean_variance(
+            Diffusion(schedule, variance="fixed_large", clip=False), output, x_t, t
+        )
         previous = schedule.alphas_cumprod_prev[t][:, None]
         straight = previous.sqrt() * step.x_start + (1 - previous).sqrt() * step.epsilon
         ends.append((straight if deterministic else step.mean)[:, 0])
@@ -473,13 +481,26 @@ def test_the_walk_of_the_package_has_that_law() -> None:
 
     draws = noises()
     condition = {"scalars": torch.full((count, 1), MEASURED, dtype=torch.float64)}
-    *_, last = algorithm2(
-        guided, schedule, next(draws), draws,
-        variance="fixed_large", clip=False, condition=condition,
-    )  # fmt: skip
+    diffusion = Diffusion(schedule, variance="fixed_large", clip=False)
+    *_, last = algorithm2(Denoiser(guided, diffusion, condition), next(draws), draws)
     mean, variance = law_of_the_walk(schedule, w, deterministic=False)
     assert last.x_t.mean().item() == pytest.approx(mean, abs=5 * (variance / count) ** 0.5)
     assert last.x_t.var().item() == pytest.approx(variance, rel=5 * (2 / count) ** 0.5)
+
+
+@pytest.mark.equation("cfg-rescale")
+def test_rescaling_a_constant_output_leaves_it() -> None:
+    """Sin desviación no hay nada que devolver: ni NaN ni infinito, y las demás siguen igual."""
+    guided, conditional = torch.randn(
+        2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0)
+    ).unbind()
+    guided = guided.clone()
+    guided[0], guided[1] = 0.0, 0.7
+    out = rescale_guidance(guided, conditional, 0.7)
+    assert torch.equal(out[:2], guided[:2])
+    alone = rescale_guidance(guided[2:], conditional[2:], 0.7)
+    torch.testing.assert_close(out[2:], alone, rtol=1e-6, atol=0)
+    assert not torch.allclose(out[2], guided[2])
 
 
 # --- Lo que se rechaza ----------------------------------------------------------------------------
@@ -517,12 +538,9 @@ def test_bad_options_are_refused(linear: Schedule) -> None:
         classifier_free(model, w=1.0, null=lambda c: {})(x_t, t, scalars=scalars)
     with pytest.raises(ValueError, match="El percentil es 99"):
         dynamic_threshold(99)
-    with pytest.raises(ValueError, match=r"«ruido».*epsilon, x_start, v"):
-        classifier_guided(model, log_likelihood(linear), linear, prediction="ruido")
     with pytest.raises(ValueError, match="x_T no dice nada de la clase"):
-        classifier_guided(
-            model, log_likelihood(linear), rescale_zero_terminal_snr(linear), prediction="v"
-        )
+        rescaled = Diffusion(rescale_zero_terminal_snr(linear), "v")
+        classifier_guided(model, log_likelihood(linear), rescaled)
     with pytest.raises(ValueError, match=r"\(3, 1\) y se esperaba \(3,\)"):
         log_prob_gradient(lambda x, t: x, x_t, t)
 

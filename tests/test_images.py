@@ -16,6 +16,7 @@ from ddpm_lit.files.images import (
     save_mp4,
     save_png,
     to_uint8,
+    with_titles,
 )
 from ddpm_lit.files.opening import open_image
 
@@ -171,6 +172,19 @@ def test_mp4_has_its_size_frames_and_colours(tmp_path):
     reader.close()
     assert np.abs(first.astype(int) - [0, 0, 255]).mean() < 6
     assert [file.name for file in tmp_path.iterdir()] == ["ruido.mp4"]
+
+
+def test_a_larger_crf_gives_a_smaller_mp4(tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    sizes = []
+    for crf in (5, 18, 35):
+        path = tmp_path / f"{crf}.mp4"
+        save_mp4([Image.fromarray(noise)], path, hold_last=0, crf=crf)
+        sizes.append(path.stat().st_size)
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 2 * sizes[2]
+    with pytest.raises(ValueError, match="crf = 52: debe ir de 0"):
+        save_mp4(frames(2), tmp_path / "a.mp4", crf=52)
 
 
 def test_mp4_without_its_package_names_the_extra(tmp_path, monkeypatch):
@@ -387,3 +401,37 @@ def test_a_picture_of_the_user_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert load_picture("~/a.png", (1, 8, 8)).size == (8, 8)
+
+
+def test_titles_stand_above_their_columns_and_lose_no_letter() -> None:
+    from ddpm_lit.files.images import _font, _wrapped
+
+    columns = torch.full((4, 1, 16, 16), -1.0)
+    bare = grid(columns, columns=2, padding=0, scale=4)
+    titled = with_titles(bare, ["", "ñandú con sombrero de copa"])
+    band = titled.height - bare.height
+    assert titled.size == (bare.width, bare.height + band)
+    pixels = np.asarray(titled)
+    assert (pixels[band:] == np.asarray(bare)).all()
+    # Toda la tinta del segundo título está sobre la segunda columna.
+    assert (pixels[:band, :64] == 255).all()
+    assert (pixels[:band, 64:] < 255).any()
+    font, _ = _font(12)
+    for text in ("ñandú con sombrero de copa", "extraordinariamentelargo y corto"):
+        lines = _wrapped(text, font, 60)
+        assert all(font.getlength(line) <= 60 for line in lines)
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_titles_without_a_system_font_lose_only_their_accents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ddpm_lit.files.images._FONTS", ())
+    bare = grid(torch.zeros(2, 3, 8, 8), columns=2)
+    plain = with_titles(bare, ["ñandú", "pingüino"])
+    assert plain.tobytes() == with_titles(bare, ["nandu", "pinguino"]).tobytes()
+
+
+def test_titles_are_not_empty() -> None:
+    with pytest.raises(ValueError, match="un título por columna"):
+        with_titles(grid(torch.zeros(1, 1, 8, 8)), [])

@@ -3,6 +3,7 @@ t por importancia y los bits por dimensión, contra formas cerradas."""
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import tiny
-from ddpm_lit.backward import (
-    LEARNED_VARIANCES,
-    PREDICTIONS,
-    fixed_variance,
-    learned_variance,
-    p_mean_variance,
-    split_output,
-)
+from ddpm_lit.backward import p_mean_variance, split_output
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.improved import (
     LOSSES,
@@ -33,12 +28,17 @@ from ddpm_lit.improved import (
 )
 from ddpm_lit.losses import normal_log_density, simple_loss, variational_bound, vb_term
 from ddpm_lit.noise import training_draws
+from ddpm_lit.parametrisation import PARAMETRISATIONS
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from ddpm_lit.recipes.reading import load_recipe, recipe_from_dict
+from ddpm_lit.recipes.recipe import Recipe
+from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
+from ddpm_lit.runs.train import train
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
-from ddpm_lit.training import CHECKPOINT, MODEL, train
+from ddpm_lit.variance import VARIANCES
 
 LN2 = math.log(2)
+LEARNED = [name for name, variance in VARIANCES.items() if variance.learned]
 
 
 def batch(schedule: Schedule, channels: int = 2) -> tuple[Tensor, ...]:
@@ -64,13 +64,13 @@ def test_the_range_goes_from_one_fixed_variance_to_the_other(
     """o = -1 da β̃_t, o = 1 da β_t y o = 0, su media geométrica."""
     t = torch.arange(1, 1000)
     like = torch.ones(999, 1, dtype=torch.float64)
-    small, _ = fixed_variance(schedule, "fixed_small", t, like)
-    large, _ = fixed_variance(schedule, "fixed_large", t, like)
+    small, _ = VARIANCES["fixed_small"](schedule, t, like)
+    large, _ = VARIANCES["fixed_large"](schedule, t, like)
     for output, expected in ((-1.0, small), (1.0, large), (0.0, (small * large).sqrt())):
-        variance, log_variance = learned_variance(schedule, "learned_range", output * like, t)
+        variance, log_variance = VARIANCES["learned_range"](schedule, t, output * like)
         agree(variance, expected, rtol=1e-12)
         agree(log_variance.exp(), expected, rtol=1e-12)
-    beyond, _ = learned_variance(schedule, "learned_range", 3 * like, t)
+    beyond, _ = VARIANCES["learned_range"](schedule, t, 3 * like)
     agree(beyond, large**2 / small, rtol=1e-11)
 
 
@@ -79,25 +79,25 @@ def test_the_first_step_has_a_finite_range(schedule: Schedule, agree: Callable[.
     """En el índice 0 el extremo inferior es β̃_2, no β̃_1 = 0."""
     first = torch.tensor([0])
     like = torch.ones(1, 1, dtype=torch.float64)
-    lowest, _ = learned_variance(schedule, "learned_range", -like, first)
-    highest, _ = learned_variance(schedule, "learned_range", like, first)
+    lowest, _ = VARIANCES["learned_range"](schedule, first, -like)
+    highest, _ = VARIANCES["learned_range"](schedule, first, like)
     agree(lowest, schedule.posterior_variance[1], rtol=1e-12)
     agree(highest, schedule.betas[0], rtol=1e-12)
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("variance", LEARNED_VARIANCES)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
+@pytest.mark.parametrize("variance", LEARNED)
 def test_the_step_splits_the_channels(
     linear: Schedule, prediction: str, variance: str, agree: Callable[..., None]
 ) -> None:
     """La primera mitad es la predicción de siempre; la segunda, solo varianza."""
     _, _, x_t, output, t = batch(linear)
-    step = p_mean_variance(linear, output, x_t, t, prediction=prediction, variance=variance)
-    plain = p_mean_variance(linear, output[:, :2], x_t, t, prediction=prediction)
+    step = p_mean_variance(Diffusion(linear, prediction, variance), output, x_t, t)
+    plain = p_mean_variance(Diffusion(linear, prediction), output[:, :2], x_t, t)
     assert torch.equal(step.mean, plain.mean)
     assert torch.equal(step.x_start, plain.x_start)
     assert torch.equal(step.epsilon, plain.epsilon)
-    expected = learned_variance(linear, variance, output[:, 2:], t)
+    expected = VARIANCES[variance](linear, t, output[:, 2:])
     assert torch.equal(step.variance, expected[0])
     assert step.variance.shape == x_t.shape
     agree(step.variance, step.log_variance.exp())
@@ -105,12 +105,11 @@ def test_the_step_splits_the_channels(
 
 def test_points_of_the_plane_split_their_coordinates(linear: Schedule) -> None:
     x_t, output = torch.zeros(3, 2), torch.arange(12.0).reshape(3, 4)
-    predicted, channels = split_output(output, x_t, "learned")
+    predicted, channels = split_output(VARIANCES["learned"], output, x_t)
     assert predicted.tolist() == [[0, 1], [4, 5], [8, 9]]
-    assert channels is not None
     assert channels.tolist() == [[2, 3], [6, 7], [10, 11]]
     t = torch.tensor([0, 5, 999])
-    step = p_mean_variance(linear, output, x_t, t, variance="learned", prediction="x_start")
+    step = p_mean_variance(Diffusion(linear, "x_start", "learned"), output, x_t, t)
     assert torch.equal(step.log_variance, channels)
 
 
@@ -119,45 +118,47 @@ def test_points_of_the_plane_split_their_coordinates(linear: Schedule) -> None:
 )
 def test_outputs_of_other_shapes_are_refused(output: tuple[int, ...], x_t: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="el doble de canales que x_t"):
-        split_output(torch.zeros(output), torch.zeros(x_t), "learned_range")
+        split_output(VARIANCES["learned_range"], torch.zeros(output), torch.zeros(x_t))
 
 
-def test_learned_variances_are_not_a_table(linear: Schedule) -> None:
-    x = torch.zeros(1, 2)
-    with pytest.raises(ValueError, match=r"«learned_range» la aprende.*fixed_small, fixed_large"):
-        fixed_variance(linear, "learned_range", torch.tensor([3]), x)
-    with pytest.raises(ValueError, match=r"«fixed_small» es fija.*learned, learned_range"):
-        learned_variance(linear, "fixed_small", x, torch.tensor([3]))
-    with pytest.raises(ValueError, match=r"ninguna varianza «otra».*fixed_small"):
-        learned_variance(linear, "otra", x, torch.tensor([3]))
+def test_a_fixed_variance_asks_for_no_channels() -> None:
+    x_t, output = torch.zeros(3, 2), torch.arange(6.0).reshape(3, 2)
+    for name in ("fixed_small", "fixed_large"):
+        predicted, like = split_output(VARIANCES[name], output, x_t)
+        assert predicted is output
+        assert like is x_t
+        with pytest.raises(ValueError, match=rf"\(3, 4\).*«{name}» deben ser iguales"):
+            split_output(VARIANCES[name], torch.zeros(3, 4), x_t)
 
 
 # --- Las pérdidas ---------------------------------------------------------------------------------
 
 
 @pytest.mark.equation("improved-hibrida")
-@pytest.mark.parametrize("variance", LEARNED_VARIANCES)
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("variance", LEARNED)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_the_hybrid_loss_is_its_formula(
     linear: Schedule, prediction: str, variance: str, agree: Callable[..., None]
 ) -> None:
     x_start, noise, x_t, output, t = batch(linear)
-    options = {"prediction": prediction, "variance": variance}
-    value = hybrid_loss(linear, output, x_start, noise, t, **options, levels=17)
-    simple = simple_loss(linear, output[:, :2], x_start, noise, t, prediction=prediction)
-    term = vb_term(linear, output, x_start, x_t, t, **options, clip=False, levels=17)
+    diffusion = Diffusion(linear, prediction, variance)
+    value = hybrid_loss(diffusion, output, x_start, noise, t, levels=17)
+    plain = Diffusion(linear, prediction)
+    simple = simple_loss(plain, output[:, :2], x_start, noise, t)
+    unclipped = replace(diffusion, clip=False)
+    term = vb_term(unclipped, output, x_start, x_t, t, levels=17)
     agree(value, simple.double() + term, rtol=1e-6)  # λT = 1 con T = 1000
 
 
 @pytest.mark.equation("improved-hibrida")
-@pytest.mark.parametrize("variance", LEARNED_VARIANCES)
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("variance", LEARNED)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
 def test_the_bound_inside_the_hybrid_does_not_move_the_mean(
     linear: Schedule, prediction: str, variance: str
 ) -> None:
     """Respecto a la media, el gradiente de la híbrida es, bit a bit, el de L_simple."""
     x_start, noise, _, output, t = batch(linear)
-    options = {"prediction": prediction, "variance": variance}
+    diffusion, plain = Diffusion(linear, prediction, variance), Diffusion(linear, prediction)
 
     def gradient(loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         leaf = output.clone().requires_grad_()
@@ -166,12 +167,10 @@ def test_the_bound_inside_the_hybrid_does_not_move_the_mean(
         return mean, channels
 
     mean, channels = gradient(
-        lambda out: hybrid_loss(linear, out, x_start, noise, t, **options, vlb_weight=0.25)
+        lambda out: hybrid_loss(diffusion, out, x_start, noise, t, vlb_weight=0.25)
     )
-    simple, nothing = gradient(
-        lambda out: simple_loss(linear, out[:, :2], x_start, noise, t, prediction=prediction)
-    )
-    through, whole = gradient(lambda out: vlb_loss(linear, out, x_start, noise, t, **options))
+    simple, nothing = gradient(lambda out: simple_loss(plain, out[:, :2], x_start, noise, t))
+    through, whole = gradient(lambda out: vlb_loss(diffusion, out, x_start, noise, t))
     assert torch.equal(mean, simple)
     assert not nothing.any()
     torch.testing.assert_close(channels, 0.25 * whole, rtol=1e-12, atol=0)
@@ -185,19 +184,18 @@ def test_the_vlb_loss_estimates_the_bound(short: Schedule, agree: Callable[..., 
     generator = torch.Generator().manual_seed(8)
     x_start = torch.linspace(-1, 1, 17, dtype=torch.float64).reshape(1, 17)
     noises = torch.randn(50, 1, 17, dtype=torch.float64, generator=generator)
+    diffusion = Diffusion(short, variance="learned_range", clip=False)
     bound = variational_bound(
         lambda x, t: torch.cat([0.8 * x, 0.1 * x], dim=1),
-        short,
+        diffusion,
         x_start,
         lambda index: noises[index],
-        variance="learned_range",
-        clip=False,
         levels=17,
     )
     t = torch.arange(50)
     x_t = q_sample(short, x_start.expand(50, 17), t, noises[:, 0])
     output = torch.cat([0.8 * x_t, 0.1 * x_t], dim=1)
-    losses = vlb_loss(short, output, x_start.expand(50, 17), noises[:, 0], t, levels=17)
+    losses = vlb_loss(diffusion, output, x_start.expand(50, 17), noises[:, 0], t, levels=17)
     agree(losses.mean() + bound.prior, bound.total, rtol=1e-12)
 
 
@@ -208,16 +206,14 @@ def test_the_best_variance_adds_the_error_of_the_mean(
     """El término de la cota deja de bajar donde σ² = β̃ + (μ̃ - μ)²."""
     x_start, _, x_t, output, t = (value[1:] for value in batch(linear))
     output = 0.01 * output
-    step = p_mean_variance(
-        linear, output, x_t, t, prediction="x_start", variance="learned", clip=False
-    )
+    diffusion = Diffusion(linear, "x_start", "learned", clip=False)
+    step = p_mean_variance(diffusion, output, x_t, t)
     true = q_posterior(linear, x_start, x_t, t)
     best = (true.variance + (true.mean - step.mean).square()).log()
 
     def term(log_variance: Tensor) -> Tensor:
         full = torch.cat([output[:, :2], log_variance], dim=1)
-        options: dict[str, Any] = {"prediction": "x_start", "variance": "learned", "clip": False}
-        return vb_term(linear, full, x_start, x_t, t, **options)
+        return vb_term(diffusion, full, x_start, x_t, t)
 
     leaf = best.clone().requires_grad_()
     (slope,) = torch.autograd.grad(term(leaf).sum(), leaf)
@@ -229,16 +225,20 @@ def test_the_best_variance_adds_the_error_of_the_mean(
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_by_name(linear: Schedule, name: str) -> None:
     x_start, noise, _, output, t = batch(linear)
-    loss = make_loss(name, levels=17, vlb_weight=0.5)
     if name == "mse":
-        expected = simple_loss(linear, output[:, :2], x_start, noise, t)
-        assert torch.equal(loss(linear, output[:, :2], x_start, noise, t), expected)
+        plain = Diffusion(linear)
+        loss = make_loss(name, weighting="min_snr")
+        expected = simple_loss(plain, output[:, :2], x_start, noise, t, weighting="min_snr")
+        assert torch.equal(loss(plain, output[:, :2], x_start, noise, t), expected)
+        assert not torch.equal(expected, simple_loss(plain, output[:, :2], x_start, noise, t))
         return
+    diffusion = Diffusion(linear, variance="learned_range")
     options = {"levels": 17} | ({"vlb_weight": 0.5} if name == "hybrid" else {})
+    loss = make_loss(name, **options)
     function = {"hybrid": hybrid_loss, "vlb": vlb_loss}[name]
-    expected = function(linear, output, x_start, noise, t, **options)
-    assert torch.equal(loss(linear, output, x_start, noise, t), expected)
-    assert not torch.equal(expected, function(linear, output, x_start, noise, t))
+    expected = function(diffusion, output, x_start, noise, t, **options)
+    assert torch.equal(loss(diffusion, output, x_start, noise, t), expected)
+    assert not torch.equal(expected, function(diffusion, output, x_start, noise, t))
 
 
 def test_senseless_losses_are_refused(linear: Schedule) -> None:
@@ -246,20 +246,25 @@ def test_senseless_losses_are_refused(linear: Schedule) -> None:
     with pytest.raises(ValueError, match=r"«otra».*mse, hybrid, vlb"):
         make_loss("otra")
     with pytest.raises(ValueError, match="«fixed_small» no se aprende"):
-        hybrid_loss(linear, output[:, :2], x_start, noise, t, variance="fixed_small")
-    with pytest.raises(ValueError, match=r"«vlb» ya trae sus pesos.*«min_snr»"):
-        vlb_loss(linear, output, x_start, noise, t, weighting="min_snr")
+        hybrid_loss(Diffusion(linear), output[:, :2], x_start, noise, t)
+    with pytest.raises(ValueError, match=r"«vlb» no admite «weighting».*levels"):
+        make_loss("vlb", weighting="min_snr")
+    with pytest.raises(ValueError, match=r"«mse» no admite «levels».*weighting"):
+        make_loss("mse", levels=17)
+    with pytest.raises(ValueError, match=r"«mse» nada enseña la varianza «learned_range»"):
+        simple_loss(Diffusion(linear, variance="learned_range"), output, x_start, noise, t)
 
 
 def test_bfloat16_outputs_are_lifted(linear: Schedule) -> None:
     x_start, noise, _, output, t = (value.float() for value in batch(linear))
     rough = output.bfloat16()
     t = t.long()
+    diffusion = Diffusion(linear, variance="learned_range")
     for loss in (hybrid_loss, vlb_loss):
-        value = loss(linear, rough, x_start, noise, t)
+        value = loss(diffusion, rough, x_start, noise, t)
         assert value.dtype == torch.float32
         torch.testing.assert_close(
-            value, loss(linear, rough.float(), x_start, noise, t), rtol=1e-6, atol=0
+            value, loss(diffusion, rough.float(), x_start, noise, t), rtol=1e-6, atol=0
         )
 
 
@@ -301,11 +306,9 @@ def expected_bound(
 
     bound = variational_bound(
         model,
-        schedule,
+        Diffusion(schedule, variance=variance, clip=False),
         mean + std * grid[:, :1],
         lambda index: grid[:, 1:],
-        variance=variance,
-        clip=False,
         levels=None,
     )
     return (bound.total * mass).sum() * LN2, (bound.terms * mass.unsqueeze(1)).sum(0) * LN2
@@ -360,7 +363,7 @@ def test_the_bound_is_the_sum_of_its_gaussian_divergences(
     schedule = HUNDRED[name]
     total, terms = expected_bound(schedule, mean, std, variance)
     like = torch.ones(100, dtype=torch.float64)
-    _, log_sigma2 = fixed_variance(schedule, variance, torch.arange(100), like)
+    _, log_sigma2 = VARIANCES[variance](schedule, torch.arange(100), like)
     sigma2, small = log_sigma2.exp(), schedule.posterior_variance
     error = schedule.posterior_mean_coef1**2 * remaining_variance(schedule, std)
     divergences = 0.5 * ((sigma2 / small).log() + (small + error) / sigma2 - 1)
@@ -575,11 +578,11 @@ def test_importance_changes_which_times_are_trained(tmp_path: Path) -> None:
 def test_senseless_recipes_are_refused() -> None:
     for change, message in (
         ({"loss": "mse"}, r"«mse» nada enseña la varianza «learned_range»"),
-        ({"loss": "hybrid", "variance": "fixed_small"}, r"«fixed_small».*no enseña nada"),
+        ({"loss": "hybrid", "variance": "fixed_small"}, r"«fixed_small».*debe tener 2 canales"),
         ({"loss": "vlb", "weighting": "min_snr"}, r"ya trae sus pesos.*«min_snr»"),
         ({"loss": "vlb", "variance": "fixed_large"}, r"debe tener 2 canales y tiene 4.*out_dim"),
         ({"weighting": "vlb"}, r"«learned_range» la aprende"),
-        ({"loss": "otra"}, r"diffusion.loss.*mse, hybrid, vlb"),
+        ({"loss": "otra"}, r"ninguna pérdida «otra».*mse, hybrid, vlb"),
         ({"timestep_sampling": "otro"}, r"timestep_sampling.*uniform, importance"),
         ({"vlb_weight": 0.0}, r"vlb_weight.*positivo"),
     ):
@@ -604,7 +607,10 @@ def test_bits_of_a_model_that_knows_nothing(agree: Callable[..., None]) -> None:
     schedule = Schedule.from_betas([1.0])
     x = levels_data(11)
     likelihood = bits_per_dimension(
-        lambda x_t, t: torch.zeros_like(x_t), schedule, x, prediction="x_start", levels=17
+        lambda x_t, t: torch.zeros_like(x_t),
+        Diffusion(schedule, "x_start", "fixed_large"),
+        x,
+        levels=17,
     )
     normal = Normal(0.0, 1.0)
     edges = torch.linspace(-1, 1, 17) - 1 / 16
@@ -626,29 +632,45 @@ def half_model(x: Tensor, t: Tensor, shift: Tensor | None = None) -> Tensor:
 def test_bits_do_not_depend_on_the_batches(short: Schedule, agree: Callable[..., None]) -> None:
     x, shift = levels_data(7).double(), torch.linspace(-1, 1, 7, dtype=torch.float64)
     options: dict[str, Any] = {"levels": 17, "condition": {"shift": shift}, "seed": 4}
-    whole = bits_per_dimension(half_model, short, x, **options)
-    parts = bits_per_dimension(half_model, short, x, batch_size=3, **options)
+    whole = bits_per_dimension(half_model, Diffusion(short, variance="fixed_large"), x, **options)
+    parts = bits_per_dimension(
+        half_model, Diffusion(short, variance="fixed_large"), x, batch_size=3, **options
+    )
     agree(parts.per_example, whole.per_example, rtol=1e-12)
     agree(parts.terms, whole.terms, rtol=1e-12)
     agree(parts.x_start_errors, whole.x_start_errors, rtol=1e-12)
     assert parts.prior == pytest.approx(whole.prior, rel=1e-12)
     agree(whole.total, whole.prior + whole.terms.sum(), rtol=1e-12)
-    other = bits_per_dimension(half_model, short, x, levels=17, seed=4)
+    other = bits_per_dimension(
+        half_model, Diffusion(short, variance="fixed_large"), x, levels=17, seed=4
+    )
     assert abs(other.total - whole.total) > 0.01
-    assert bits_per_dimension(half_model, short, x, **(options | {"seed": 5})).total != whole.total
+    assert (
+        bits_per_dimension(
+            half_model, Diffusion(short, variance="fixed_large"), x, **options | {"seed": 5}
+        ).total
+        != whole.total
+    )
 
 
 def test_bits_need_data(short: Schedule) -> None:
     with pytest.raises(ValueError, match="Hay 0 datos"):
-        bits_per_dimension(half_model, short, levels_data(3)[:0])
+        bits_per_dimension(half_model, Diffusion(short, variance="fixed_large"), levels_data(3)[:0])
     with pytest.raises(ValueError, match="«shift» tiene 2 filas y hay 3 datos"):
-        bits_per_dimension(half_model, short, levels_data(3), condition={"shift": torch.ones(2)})
+        bits_per_dimension(
+            half_model,
+            Diffusion(short, variance="fixed_large"),
+            levels_data(3),
+            condition={"shift": torch.ones(2)},
+        )
 
 
 @pytest.mark.equation("improved-tasa")
 def test_rate_and_distortion(short: Schedule, agree: Callable[..., None]) -> None:
     x = levels_data(6).double()
-    likelihood = bits_per_dimension(half_model, short, x, levels=17)
+    likelihood = bits_per_dimension(
+        half_model, Diffusion(short, variance="fixed_large"), x, levels=17
+    )
     rate, distortion = rate_distortion(likelihood)
     for index in (0, 20, 49):
         paid = likelihood.prior + likelihood.terms[index + 1 :].sum()
@@ -662,12 +684,13 @@ def test_rate_and_distortion(short: Schedule, agree: Callable[..., None]) -> Non
 def test_distortion_of_known_models(short: Schedule, agree: Callable[..., None]) -> None:
     """Quien responde siempre 0 se equivoca en la raíz de E[x²]; quien acierta, en nada."""
     x = levels_data(6).double()
-    options: dict[str, Any] = {"levels": 17, "prediction": "x_start", "batch_size": 6}
-    blind = bits_per_dimension(lambda x_t, t: torch.zeros_like(x_t), short, x, **options)
+    options: dict[str, Any] = {"levels": 17, "batch_size": 6}
+    diffusion = Diffusion(short, "x_start")
+    blind = bits_per_dimension(lambda x_t, t: torch.zeros_like(x_t), diffusion, x, **options)
     spread = x.square().mean().sqrt()
     agree(rate_distortion(blind).distortion, 127.5 * spread.expand(50), rtol=1e-9)
     agree(rate_distortion(blind, data_range=2).distortion, spread.expand(50), rtol=1e-9)
-    perfect = bits_per_dimension(lambda x_t, t: x, short, x, variance="fixed_small", **options)
+    perfect = bits_per_dimension(lambda x_t, t: x, diffusion, x, **options)
     agree(rate_distortion(perfect).distortion, torch.zeros(50), atol=1e-12)
     prior = torch.full((50,), perfect.prior, dtype=torch.float64)
     agree(rate_distortion(perfect).rate, prior, rtol=1e-9)

@@ -3,29 +3,34 @@ donde se puede calcular sin sacar una muestra."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from ddpm_lit.backward import FIXED_VARIANCES, PREDICTIONS, fixed_variance, p_mean_variance
+from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.losses import (
     discretized_gaussian_log_likelihood,
     loss_weight,
+    min_snr,
     normal_cdf,
     normal_kl,
     prior_term,
-    training_target,
     variational_bound,
     vb_term,
     weighted_mse,
 )
+from ddpm_lit.parametrisation import PARAMETRISATIONS
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule, make_schedule, rescale_zero_terminal_snr, respace
+from ddpm_lit.variance import VARIANCES
 
 LN2 = math.log(2)
+FIXED = [name for name, variance in VARIANCES.items() if not variance.learned]
 
 
 def batch(schedule: Schedule) -> tuple[Tensor, ...]:
@@ -50,8 +55,8 @@ def test_simple_loss_is_the_mean_square_of_each_example(
     generator = torch.Generator().manual_seed(3)
     noise, output, x_start = torch.randn(3, 5, *shape, generator=generator)
     t = torch.tensor([0, 5, 10, 500, 999])
-    target = training_target(linear, "epsilon", x_start, noise, t)
-    losses = weighted_mse(output, target, loss_weight(linear, t))
+    target = PARAMETRISATIONS["epsilon"].target(linear, x_start, noise, t)
+    losses = weighted_mse(output, target, loss_weight(Diffusion(linear))[t])
     expected = [float(((noise[i] - output[i]).double() ** 2).mean()) for i in range(5)]
     assert losses.shape == (5,)
     assert losses.dtype == torch.float32
@@ -81,27 +86,25 @@ def test_weighted_mse_refuses_different_shapes() -> None:
 def test_weights_of_equation_twelve(linear: Schedule) -> None:
     """Los valores para σ² = β: L_simple quita peso a los t pequeños."""
     t = torch.tensor([1, 2, 10, 100, 500, 1000]) - 1
-    weights = loss_weight(linear, t, weighting="vlb")
+    weights = loss_weight(Diffusion(linear, variance="fixed_large"), "vlb")[t]
     assert weights.tolist() == pytest.approx([0.50, 0.27, 0.074, 0.010, 0.0055, 0.010], rel=0.05)
     assert weights[0].item() == pytest.approx(0.5 / 0.9999, rel=1e-9)
 
 
 @pytest.mark.equation("perdidas-peso", "perdidas-lt")
-@pytest.mark.parametrize("variance", FIXED_VARIANCES)
+@pytest.mark.parametrize("variance", FIXED)
 def test_variational_weights(schedule: Schedule, variance: str, agree: Callable[..., None]) -> None:
     """1/(2σ²) para la media (ec. 8) y β²/(2σ²α(1-ᾱ)) para ε (ec. 12); en t = 1, β̃_2 si σ_1 = 0."""
-    t = torch.arange(1000)
     beta, bar = schedule.betas, schedule.alphas_cumprod
     sigma2 = beta.clone()
     if variance == "fixed_small":
         sigma2[1:] *= (1 - bar[:-1]) / (1 - bar[1:])
         sigma2[0] = sigma2[1]
-    options = {"weighting": "vlb", "variance": variance}
-    weights = loss_weight(schedule, t, prediction="posterior_mean", **options)
+    weights = loss_weight(Diffusion(schedule, "posterior_mean", variance), "vlb")
     assert weights.dtype == torch.float64
     agree(weights, 1 / (2 * sigma2), rtol=1e-9)
     agree(
-        loss_weight(schedule, t, prediction="epsilon", **options),
+        loss_weight(Diffusion(schedule, variance=variance), "vlb"),
         beta**2 / (2 * sigma2 * (1 - beta) * (1 - bar)),
         rtol=1e-9,
     )
@@ -110,16 +113,24 @@ def test_variational_weights(schedule: Schedule, variance: str, agree: Callable[
 @pytest.mark.equation("perdidas-minsnr")
 @pytest.mark.parametrize("gamma", [5.0, 1.0])
 def test_min_snr_weights(schedule: Schedule, gamma: float, agree: Callable[..., None]) -> None:
-    t = torch.arange(1000)
     snr = schedule.alphas_cumprod / (1 - schedule.alphas_cumprod)
-    options = {"weighting": "min_snr", "gamma": gamma}
-    agree(loss_weight(schedule, t, prediction="epsilon", **options), (gamma / snr).clamp(max=1))
-    agree(loss_weight(schedule, t, prediction="x_start", **options), snr.clamp(max=gamma))
-    agree(loss_weight(schedule, t, prediction="v", **options), snr.clamp(max=gamma) / (snr + 1))
+    weighting = partial(min_snr, gamma=gamma)
+    agree(
+        loss_weight(Diffusion(schedule), weighting),
+        (gamma / snr).clamp(max=1),
+    )
+    agree(
+        loss_weight(Diffusion(schedule, "x_start"), weighting),
+        snr.clamp(max=gamma),
+    )
+    agree(
+        loss_weight(Diffusion(schedule, "v"), weighting),
+        snr.clamp(max=gamma) / (snr + 1),
+    )
     if gamma == 5:
         assert torch.equal(
-            loss_weight(schedule, t, weighting="min_snr"),
-            loss_weight(schedule, t, prediction="epsilon", **options),
+            loss_weight(Diffusion(schedule), "min_snr"),
+            loss_weight(Diffusion(schedule), weighting),
         )
 
 
@@ -136,15 +147,13 @@ def test_a_weighted_error_is_the_same_for_every_prediction(
     outputs = {
         "epsilon": wrong_noise,
         "x_start": x_start + error,
-        "v": training_target(schedule, "v", x_start + error, wrong_noise, t),
+        "v": PARAMETRISATIONS["v"].target(schedule, x_start + error, wrong_noise, t),
         "posterior_mean": q_posterior(schedule, x_start + error, x_t, t).mean,
     }
-    if weighting == "min_snr":
-        del outputs["posterior_mean"]
     paid = []
     for prediction, output in outputs.items():
-        target = training_target(schedule, prediction, x_start, noise, t)
-        weight = loss_weight(schedule, t, weighting=weighting, prediction=prediction)
+        target = PARAMETRISATIONS[prediction].target(schedule, x_start, noise, t)
+        weight = loss_weight(Diffusion(schedule, prediction, "fixed_large"), weighting)[t]
         paid.append(weight * (output - target).square().flatten(1).mean(dim=1))
     for other in paid[1:]:
         agree(other, paid[0], rtol=1e-7)
@@ -152,35 +161,32 @@ def test_a_weighted_error_is_the_same_for_every_prediction(
 
 def test_uniform_weights(linear: Schedule) -> None:
     t = torch.tensor([0, 3, 999])
-    for prediction in PREDICTIONS:
-        weights = loss_weight(linear, t, prediction=prediction)
+    for prediction in PARAMETRISATIONS:
+        weights = loss_weight(Diffusion(linear, prediction))[t]
         assert torch.equal(weights, torch.ones(3, dtype=torch.float64))
 
 
 def test_weights_that_make_no_sense_are_refused(linear: Schedule) -> None:
-    t = torch.tensor([0])
     with pytest.raises(ValueError, match=r"«p2».*uniform, vlb, min_snr"):
-        loss_weight(linear, t, weighting="p2")
-    with pytest.raises(ValueError, match="min-SNR está definido para ε, x₀ y v"):
-        loss_weight(linear, t, weighting="min_snr", prediction="posterior_mean")
-    with pytest.raises(ValueError, match="señal terminal nula"):
-        loss_weight(rescale_zero_terminal_snr(linear), t)
-    with pytest.raises(ValueError, match="«learned»"):
-        loss_weight(linear, t, weighting="vlb", variance="learned")
+        loss_weight(Diffusion(linear), "p2")
+    for variance in ("learned", "learned_range"):
+        with pytest.raises(ValueError, match=f"«{variance}» la aprende"):
+            loss_weight(Diffusion(linear, variance=variance), "vlb")
+
+
+def test_a_weight_can_be_a_function(linear: Schedule) -> None:
+    def halved(diffusion: Diffusion) -> Tensor:
+        return diffusion.schedule.alphas_cumprod / 2
+
+    assert torch.equal(loss_weight(Diffusion(linear), halved), linear.alphas_cumprod / 2)
 
 
 @pytest.mark.parametrize("weighting", ["vlb", "min_snr"])
 def test_weights_are_finite_with_zero_terminal_snr(linear: Schedule, weighting: str) -> None:
     rescaled = rescale_zero_terminal_snr(linear)
     for prediction in ("x_start", "v"):
-        for variance in FIXED_VARIANCES:
-            weights = loss_weight(
-                rescaled,
-                torch.arange(1000),
-                weighting=weighting,
-                prediction=prediction,
-                variance=variance,
-            )
+        for variance in FIXED:
+            weights = loss_weight(Diffusion(rescaled, prediction, variance), weighting)
             assert weights.isfinite().all()
             assert (weights >= 0).all()
 
@@ -200,13 +206,19 @@ def test_kl_between_normals(generator: torch.Generator, agree: Callable[..., Non
 
 
 @pytest.mark.equation("perdidas-kl")
-def test_kl_of_nearly_equal_variances_in_float32() -> None:
-    """Para varianzas casi iguales vale r²/4: en float32 no se pierde en 1 - 1."""
-    ratio = torch.tensor([1e-2, -1e-3])
-    zero = torch.zeros(2)
-    torch.testing.assert_close(
-        normal_kl(zero, ratio, zero, zero), ratio**2 / 4 + ratio**3 / 12, rtol=1e-3, atol=0
-    )
+@pytest.mark.parametrize("mean", [0.0, 1e-4])
+def test_kl_of_nearly_equal_variances_in_float32(mean: float) -> None:
+    """Por poco que se separen las varianzas, float32 da lo que la serie exacta en float64."""
+    size = torch.logspace(-8, 0, 81, dtype=torch.float64)
+    size = torch.cat([size, torch.tensor([0.499, 0.5, 0.501], dtype=torch.float64)])
+    ratio = torch.cat([size, -size]).float().requires_grad_()
+    zero, shift = torch.zeros_like(ratio), torch.full_like(ratio, mean)
+    kl = normal_kl(shift, ratio, zero, zero)
+    r, d = ratio.detach().double(), shift.double()
+    expected = (sum(r**n / float(math.factorial(n)) for n in range(2, 30)) + d.square()) / 2
+    torch.testing.assert_close(kl.double(), expected, rtol=1e-6, atol=0)
+    (slope,) = torch.autograd.grad(kl.sum(), ratio)
+    torch.testing.assert_close(slope.double(), r.expm1() / 2, rtol=1e-6, atol=0)
 
 
 def test_normal_cdf(agree: Callable[..., None]) -> None:
@@ -276,26 +288,17 @@ def test_the_decoder_needs_two_levels() -> None:
 
 
 @pytest.mark.equation("perdidas-lt", "perdidas-peso", "perdidas-bits")
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("variance", FIXED_VARIANCES)
+@pytest.mark.parametrize("prediction", PARAMETRISATIONS)
+@pytest.mark.parametrize("variance", FIXED)
 def test_each_term_is_a_weighted_square_error_plus_a_constant(
     schedule: Schedule, prediction: str, variance: str, agree: Callable[..., None]
 ) -> None:
     """L_{t-1} en nats = w(t)·error cuadrático + C, con C = 0 si la varianza es la del posterior."""
     x_start, noise, x_t, error, t = batch(schedule)
-    target = training_target(schedule, prediction, x_start, noise, t)
+    target = PARAMETRISATIONS[prediction].target(schedule, x_start, noise, t)
     output = target + error
-    term = vb_term(
-        schedule,
-        output,
-        x_start,
-        x_t,
-        t,
-        prediction=prediction,
-        variance=variance,
-        clip=False,
-    )
-    weight = loss_weight(schedule, t, weighting="vlb", prediction=prediction, variance=variance)
+    term = vb_term(Diffusion(schedule, prediction, variance, clip=False), output, x_start, x_t, t)
+    weight = loss_weight(Diffusion(schedule, prediction, variance), "vlb")[t]
     bar = schedule.alphas_cumprod
     ratio = torch.ones(999, dtype=torch.float64)
     if variance == "fixed_large":
@@ -308,7 +311,7 @@ def test_each_term_is_a_weighted_square_error_plus_a_constant(
 
 @pytest.mark.equation("perdidas-l0", "perdidas-bits")
 @pytest.mark.parametrize("levels", [17, 256])
-@pytest.mark.parametrize("variance", FIXED_VARIANCES)
+@pytest.mark.parametrize("variance", FIXED)
 def test_the_first_term_is_the_decoder(
     linear: Schedule, levels: int, variance: str, agree: Callable[..., None]
 ) -> None:
@@ -317,8 +320,10 @@ def test_the_first_term_is_the_decoder(
     generator = torch.Generator().manual_seed(5)
     noise = torch.randn(2, 8, dtype=torch.float64, generator=generator)
     x_t = q_sample(linear, x_start, t, noise)
-    term = vb_term(linear, noise * 0.5, x_start, x_t, t, variance=variance, levels=levels)
-    step = p_mean_variance(linear, noise * 0.5, x_t, t, variance=variance)
+    term = vb_term(
+        Diffusion(linear, variance=variance), noise * 0.5, x_start, x_t, t, levels=levels
+    )
+    step = p_mean_variance(Diffusion(linear, variance=variance), noise * 0.5, x_t, t)
     std = linear.posterior_variance[1].sqrt()
     normal, half = Normal(step.mean, std), 1 / (levels - 1)
     upper = torch.where(x_start > 1 - half, 1.0, normal.cdf(x_start + half))
@@ -330,26 +335,26 @@ def test_first_and_later_terms_share_a_batch(linear: Schedule) -> None:
     x_start, noise, _, _, _ = (value[:3] for value in batch(linear))
     t = torch.tensor([7, 0, 999])
     x_t = q_sample(linear, x_start, t, noise)
-    together = vb_term(linear, noise * 0.9, x_start, x_t, t)
+    diffusion = Diffusion(linear, variance="fixed_large")
+    together = vb_term(diffusion, noise * 0.9, x_start, x_t, t)
     for row in range(3):
         rows = slice(row, row + 1)
-        alone = vb_term(linear, noise[rows] * 0.9, x_start[rows], x_t[rows], t[rows])
+        alone = vb_term(diffusion, noise[rows] * 0.9, x_start[rows], x_t[rows], t[rows])
         torch.testing.assert_close(alone[0], together[row], rtol=1e-12, atol=0)
 
 
-def test_defaults_clip_and_use_the_large_variance(linear: Schedule) -> None:
+def test_defaults_clip_and_use_the_small_variance(linear: Schedule) -> None:
     x_start, noise, x_t, _, t = (value[300:310] for value in batch(linear))
     output = 3 * noise
-    term = vb_term(linear, output, x_start, x_t, t)
-    explicit = vb_term(
-        linear, output, x_start, x_t, t, prediction="epsilon", variance="fixed_large", clip=True
-    )
-    assert torch.equal(term, explicit)
-    assert (term < vb_term(linear, output, x_start, x_t, t, clip=False)).all()
+    term = vb_term(Diffusion(linear), output, x_start, x_t, t)
+    explicit = Diffusion(linear, "epsilon", "fixed_small", clip=True)
+    assert torch.equal(term, vb_term(explicit, output, x_start, x_t, t))
+    free = Diffusion(linear, clip=False)
+    assert (term < vb_term(free, output, x_start, x_t, t)).all()
 
 
 @pytest.mark.equation("perdidas-lt", "perdidas-peso", "perdidas-kl")
-@pytest.mark.parametrize("variance", FIXED_VARIANCES)
+@pytest.mark.parametrize("variance", FIXED)
 @pytest.mark.parametrize("std", [0.2, 1.0, 2.0])
 def test_expected_terms_of_gaussian_data(
     schedule: Schedule, variance: str, std: float, agree: Callable[..., None]
@@ -367,7 +372,7 @@ def test_expected_terms_of_gaussian_data(
     x_t = q_sample(schedule, x_start, t, noise)
     bar = schedule.alphas_cumprod[t].unsqueeze(1)
     output = (1 - bar).sqrt() * x_t / (bar * std**2 + 1 - bar)
-    terms = vb_term(schedule, output, x_start, x_t, t, variance=variance, clip=False)
+    terms = vb_term(Diffusion(schedule, variance=variance, clip=False), output, x_start, x_t, t)
     expected_terms = (terms.reshape(999, 9) * mass).sum(dim=1)
     beta, bars = schedule.betas[1:], schedule.alphas_cumprod
     small = beta * (1 - bars[:-1]) / (1 - bars[1:])
@@ -417,8 +422,8 @@ def test_the_bound_is_the_sum_of_its_terms(linear: Schedule, agree: Callable[...
         seen.append(int(t[0]))
         return x * (t.to(x.dtype) / 1000).reshape(-1, 1)
 
-    options = {"prediction": "v", "variance": "fixed_small", "clip": False, "levels": 17}
-    bound = variational_bound(model, walk, x_start, lambda index: noises[index], **options)
+    diffusion = Diffusion(walk, "v", clip=False)
+    bound = variational_bound(model, diffusion, x_start, lambda index: noises[index], levels=17)
     assert sorted(seen) == [0, 30, 400, 999]
     assert bound.terms.dtype == torch.float64
     assert bound.terms.shape == (2, 4)
@@ -428,7 +433,7 @@ def test_the_bound_is_the_sum_of_its_terms(linear: Schedule, agree: Callable[...
         t = torch.full((2,), index)
         x_t = q_sample(walk, x_start, t, noises[index])
         output = x_t * (original / 1000)
-        expected = vb_term(walk, output, x_start, x_t, t, **options)
+        expected = vb_term(diffusion, output, x_start, x_t, t, levels=17)
         agree(bound.terms[:, index], expected)
 
 
@@ -446,11 +451,9 @@ def bound_of_a_coin(schedule: Schedule, factor: float = 1.0) -> float:
 
     bound = variational_bound(
         model,
-        schedule,
+        Diffusion(schedule, "x_start"),
         torch.ones(801, 1, dtype=torch.float64),
         lambda index: noise.unsqueeze(1),
-        prediction="x_start",
-        variance="fixed_small",
         levels=2,
     )
     return ((bound.total * mass).sum() / mass.sum()).item()
@@ -468,7 +471,10 @@ def test_the_bound_of_a_coin_falls_to_one_bit() -> None:
 def test_the_bound_keeps_no_gradient(short: Schedule) -> None:
     weight = torch.ones(1, requires_grad=True)
     bound = variational_bound(
-        lambda x, t: x * weight, short, torch.zeros(2, 3), lambda index: torch.ones(2, 3)
+        lambda x, t: x * weight,
+        Diffusion(short, variance="fixed_large"),
+        torch.zeros(2, 3),
+        lambda index: torch.ones(2, 3),
     )
     assert not bound.total.requires_grad
     assert bound.total.isfinite().all()
@@ -477,10 +483,10 @@ def test_the_bound_keeps_no_gradient(short: Schedule) -> None:
 def test_the_large_variance_costs_more_when_the_data_are_known(short: Schedule) -> None:
     """Con la red perfecta cada término es 0 con β̃_t, y positivo con β_t."""
     x_start, noise, x_t, _, t = (value[1:] for value in batch(short))
-    exact = vb_term(short, noise, x_start, x_t, t, variance="fixed_small")
-    loose = vb_term(short, noise, x_start, x_t, t, variance="fixed_large")
+    exact = vb_term(Diffusion(short), noise, x_start, x_t, t)
+    loose = vb_term(Diffusion(short, variance="fixed_large"), noise, x_start, x_t, t)
     torch.testing.assert_close(exact, torch.zeros_like(exact), rtol=0, atol=1e-12)
     assert (loose > 0).all()
     assert loose[0] > 0.1
-    variance, log_variance = fixed_variance(short, "fixed_large", t, x_t)
+    variance, log_variance = VARIANCES["fixed_large"](short, t, x_t)
     torch.testing.assert_close(variance.log(), log_variance)

@@ -9,11 +9,13 @@ from scipy import stats
 
 from ddpm_lit.noise import (
     Stream,
+    TrainingDraws,
     batch_indices,
     keyed_generator,
     sampling_noise,
     training_draws,
 )
+from ddpm_lit.training import seeded
 
 # --- El reparto en lotes o en procesos no cambia nada -------------------------------------------
 
@@ -50,6 +52,55 @@ def test_the_shape_and_the_type_are_the_ones_asked() -> None:
     assert (noise.shape, noise.dtype) == ((4, 3, 8, 8), torch.float32)
     noise = next(sampling_noise(0, range(4), (3, 8, 8)))
     assert (noise.shape, noise.dtype) == ((4, 3, 8, 8), torch.float32)
+
+
+def test_the_draws_of_training_go_on_where_they_were() -> None:
+    """Dos épocas con el mismo objeto no repiten nada, y reanudar es decir en qué paso se iba."""
+    x_0 = torch.zeros(4, 3, 2)
+    draws = TrainingDraws(5)
+    walked = [draws(x_0, 1000) for _ in range(6)]
+    for step, (t, noise) in enumerate(walked):
+        expected = training_draws(5, step, range(4), (3, 2), 1000)
+        assert torch.equal(t, expected[0])
+        assert torch.equal(noise, expected[1])
+    assert draws.step == 6
+    resumed = TrainingDraws(5, step=4)
+    for t, noise in walked[4:]:
+        again = resumed(x_0, 1000)
+        assert torch.equal(again[0], t)
+        assert torch.equal(again[1], noise)
+
+
+def test_the_probabilities_are_asked_for_at_each_step() -> None:
+    asked = []
+
+    def probabilities() -> torch.Tensor:
+        asked.append(1)
+        return torch.nn.functional.one_hot(torch.tensor(len(asked) - 1), 3).double()
+
+    draws = TrainingDraws(probabilities=probabilities)
+    assert [draws(torch.zeros(9, 1), 3)[0].unique().tolist() for _ in range(3)] == [[0], [1], [2]]
+
+
+def test_seeded_layers_leave_the_global_generator_alone() -> None:
+    """El dropout depende de la semilla y de la vez; el generador global ni se lee ni se mueve."""
+    layer = torch.nn.Dropout(0.5)
+    x, t = torch.ones(1, 200), torch.zeros(1)
+
+    def model(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return layer(x_t)
+
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    call = seeded(model, seed=3)
+    outputs = [call(x, t) for _ in range(3)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(outputs[0], outputs[1])
+    torch.manual_seed(99)
+    again = seeded(model, seed=3)
+    assert all(torch.equal(again(x, t), output) for output in outputs)
+    assert torch.equal(seeded(model, seed=3, step=2)(x, t), outputs[2])
+    assert not torch.equal(seeded(model, seed=4)(x, t), outputs[0])
 
 
 # --- La distribución ----------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.backward import Denoiser, p_mean_variance
 from ddpm_lit.ddim import ddim_sigma
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.sampling import algorithm2, make_sampler
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
@@ -50,7 +51,7 @@ def loop(schedule: Schedule, x: Tensor, indices: list[int], prediction: str) -> 
     draws = noises()
     for index in indices:
         t = torch.full((4,), index)
-        step = p_mean_variance(schedule, model(x, t), x, t, prediction=prediction)
+        step = p_mean_variance(Diffusion(schedule, prediction), model(x, t), x, t)
         x = step.mean if index == 0 else step.mean + step.variance.sqrt() * next(draws)
     return x
 
@@ -87,7 +88,7 @@ def test_full_loop(linear: Schedule, prediction: str) -> None:
 @pytest.mark.equation("backward-paso")
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 def test_full_loop_of_algorithm2(linear: Schedule, prediction: str) -> None:
-    states = list(algorithm2(model, linear, sample(), noises(), prediction=prediction))
+    states = list(algorithm2(Denoiser(model, Diffusion(linear, prediction)), sample(), noises()))
     assert [state.t for state in states] == list(range(999, -1, -1))
     check(states[-1].x_t, *FULL_LOOPS[prediction])
 
@@ -153,13 +154,11 @@ def test_custom_timesteps(linear: Schedule) -> None:
 
 
 def ddim_loop(
-    schedule: Schedule, x: Tensor, *, prediction: str = "epsilon", path: list[int] | None = None
+    schedule: Schedule, x: Tensor, *, prediction: str = "epsilon", levels: int = 10
 ) -> Tensor:
-    """Diez pasos «leading» (900, 800, …, 0) con η = 0, o solo los de `path`."""
-    short = respace(schedule, spaced_indices(1000, 10, "leading"))
-    *_, last = algorithm2(
-        model, short, x, noises(), sampler=make_sampler("ddim"), prediction=prediction, path=path
-    )
+    """Diez pasos «leading» (900, 800, …, 0) con η = 0, o solo los últimos."""
+    short = Diffusion(schedule, prediction).respaced(10, "leading").first(levels)
+    *_, last = algorithm2(Denoiser(model, short), x, noises(), make_sampler("ddim"))
     return last.x_t
 
 
@@ -181,7 +180,7 @@ def test_ddim_with_a_larger_beta(alpha_one: bool, total: float, mean: float) -> 
     short = respace(Schedule.from_betas(betas), spaced_indices(1000, 10, "leading"))
     final = 1.0 if alpha_one else float(short.alphas_cumprod[0])
     sampler = make_sampler("ddim", final_alpha_cumprod=final)
-    *_, last = algorithm2(model, short, sample(), noises(), sampler=sampler)
+    *_, last = algorithm2(Denoiser(model, Diffusion(short)), sample(), noises(), sampler)
     check(last.x_t, total, mean)
 
 
@@ -189,7 +188,7 @@ def test_ddim_with_a_larger_beta(alpha_one: bool, total: float, mean: float) -> 
 def test_ddim_from_an_intermediate_level(linear: Schedule) -> None:
     """Ruido hasta t = 100 y los dos últimos pasos de los diez: [100, 0]."""
     noisy = q_sample(linear, sample(), torch.full((4,), 100), noise())
-    check(ddim_loop(linear, noisy, path=[1, 0]), 354.5418, 0.4616)
+    check(ddim_loop(linear, noisy, levels=2), 354.5418, 0.4616)
 
 
 @pytest.mark.equation("ddim-sigma")
@@ -221,7 +220,7 @@ def test_ddim_with_eta_one_is_ddpm(linear: Schedule, spacing: str, dtype: torch.
     ends = []
     for sampler in (make_sampler("ddpm"), make_sampler("ddim", eta=1.0)):
         draws = (z.to(dtype) for z in noises())
-        *_, last = algorithm2(model, short, sample().to(dtype), draws, sampler=sampler)
+        *_, last = algorithm2(Denoiser(model, Diffusion(short)), sample().to(dtype), draws, sampler)
         ends.append(last.x_t)
     assert ends[0].abs().max() > 0.5
     tolerance = 1e-5 if dtype == torch.float32 else 1e-12

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.backward import Denoiser, p_mean_variance
 from ddpm_lit.ddim import ddim
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.losses import prior_term, vb_term
 from ddpm_lit.sampling import algorithm2
@@ -105,13 +106,15 @@ def test_reverse_step(case: dict[str, Any], dtype: torch.dtype, agree: Callable[
     t = torch.full((2,), case["t"])
     x_t = q_sample(schedule, x_start, t, noise)
     step = p_mean_variance(
-        schedule,
+        Diffusion(
+            schedule,
+            PREDICTION_NAMES[case["predicts"]],
+            case["variance"].lower(),
+            clip=case["clip"],
+        ),
         network(x_t, t, case),
         x_t,
         t,
-        prediction=PREDICTION_NAMES[case["predicts"]],
-        variance=case["variance"].lower(),
-        clip=case["clip"],
     )
     rtol = 1e-5
     unclipped = case["predicts"] == "EPSILON" and not case["clip"]
@@ -141,14 +144,16 @@ def test_bound_terms(case: dict[str, Any], dtype: torch.dtype, agree: Callable[.
     t = torch.full((2,), case["t"])
     x_t = q_sample(schedule, x_start, t, noise)
     term = vb_term(
-        schedule,
+        Diffusion(
+            schedule,
+            PREDICTION_NAMES[case["predicts"]],
+            case["variance"].lower(),
+            clip=case["clip"],
+        ),
         network(x_t, t, case),
         x_start,
         x_t,
         t,
-        prediction=PREDICTION_NAMES[case["predicts"]],
-        variance=case["variance"].lower(),
-        clip=case["clip"],
         cdf=approximate_cdf,
     )
     agree(term, expected(case["vb_bpd"]), rtol=1e-5, atol=1e-6)
@@ -196,6 +201,8 @@ def test_ddim_loops(loop: dict[str, Any], dtype: torch.dtype, agree: Callable[..
     def model(x: Tensor, t: Tensor) -> Tensor:
         return 0.5 * x * torch.cos(t.to(x.dtype) / 300).reshape(-1, 1, 1, 1)
 
-    (*_, last) = algorithm2(model, walk_of(loop), inputs(dtype)[1], iter(()), sampler=ddim)
+    (*_, last) = algorithm2(
+        Denoiser(model, Diffusion(walk_of(loop))), inputs(dtype)[1], iter(()), ddim
+    )
     agree(last.x_t.flatten()[:8], expected(loop["x0_head"]), rtol=1e-5, atol=1e-5)
     agree(last.x_t.abs().double().sum(), loop["abs_sum"], rtol=1e-5)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 import tiny
-from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.backward import Denoiser, p_mean_variance
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.models.storage import Trained
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.recipes.recipe import Recipe
@@ -61,7 +63,7 @@ def test_it_is_the_algorithm_of_the_paper(prediction: str, variance: str) -> Non
     x = x_T = next(noises)
     steps = list(
         algorithm2(
-            TOY.model, schedule, x_T, noises, prediction=prediction, variance=variance, clip=False
+            Denoiser(TOY.model, Diffusion(schedule, prediction, variance, clip=False)), x_T, noises
         )
     )
     z = draws((5, 2))
@@ -70,13 +72,7 @@ def test_it_is_the_algorithm_of_the_paper(prediction: str, variance: str) -> Non
         for state, index in zip(steps, reversed(range(12)), strict=True):
             t = torch.full((5,), index)
             step = p_mean_variance(
-                schedule,
-                TOY.model(x, t),
-                x,
-                t,
-                prediction=prediction,
-                variance=variance,
-                clip=False,
+                Diffusion(schedule, prediction, variance, clip=False), TOY.model(x, t), x, t
             )
             x = step.mean + (step.variance.sqrt() * next(z) if index > 0 else 0)
             assert state.t == index
@@ -93,7 +89,9 @@ def test_the_last_step_adds_no_noise_and_asks_for_none() -> None:
             asked.append(1)
             yield torch.full((1, 2), 7.0)
 
-    *_, last = algorithm2(zeros, schedule, torch.ones(1, 2), count(), clip=False)
+    *_, last = algorithm2(
+        Denoiser(zeros, Diffusion(schedule, clip=False)), torch.ones(1, 2), count()
+    )
     assert len(asked) == 29
     assert last.t == 0
     assert torch.allclose(last.x_t, last.x_start, rtol=1e-5)
@@ -106,7 +104,9 @@ def test_it_is_a_generator_that_can_be_left_half_way() -> None:
         called.append(int(t[0]))
         return x
 
-    states = algorithm2(model, make_schedule("linear", 100), torch.ones(1, 2), draws((1, 2)))
+    states = algorithm2(
+        Denoiser(model, Diffusion(make_schedule("linear", 100))), torch.ones(1, 2), draws((1, 2))
+    )
     assert called == []
     assert [next(states).t, next(states).t] == [99, 98]
     states.close()
@@ -116,7 +116,9 @@ def test_it_is_a_generator_that_can_be_left_half_way() -> None:
 def test_no_graph_is_built() -> None:
     weight = torch.ones(1, requires_grad=True)
     schedule = make_schedule("linear", 25)
-    states = algorithm2(lambda x, t: weight * x, schedule, torch.ones(1, 2), draws((1, 2)))
+    states = algorithm2(
+        Denoiser(lambda x, t: weight * x, Diffusion(schedule)), torch.ones(1, 2), draws((1, 2))
+    )
     assert not next(states).x_t.requires_grad
     assert torch.is_grad_enabled()
 
@@ -129,7 +131,7 @@ def test_a_respaced_schedule_tells_the_network_the_original_time() -> None:
         return torch.zeros_like(x)
 
     schedule = respace(make_schedule("linear", 100), [0, 40, 99])
-    states = list(algorithm2(model, schedule, torch.ones(1, 2), draws((1, 2))))
+    states = list(algorithm2(Denoiser(model, Diffusion(schedule)), torch.ones(1, 2), draws((1, 2))))
     assert seen == [99, 40, 0]
     assert [state.t for state in states] == [2, 1, 0]
 
@@ -143,15 +145,19 @@ def test_the_condition_reaches_the_network() -> None:
 
     schedule = make_schedule("linear", 25)
     condition = {"class_labels": labels}
-    list(algorithm2(model, schedule, torch.ones(2, 2), draws((2, 2)), condition=condition))
+    list(
+        algorithm2(Denoiser(model, Diffusion(schedule), condition), torch.ones(2, 2), draws((2, 2)))
+    )
 
 
 def test_x_start_is_clipped_or_not() -> None:
     schedule = make_schedule("linear", 25)
     x_T = torch.full((1, 2), 5.0)
-    clipped = next(algorithm2(zeros, schedule, x_T, draws((1, 2))))
-    free = next(algorithm2(zeros, schedule, x_T, draws((1, 2)), clip=False))
-    halved = next(algorithm2(zeros, schedule, x_T, draws((1, 2)), clip=lambda x: x / 2))
+    clipped = next(algorithm2(Denoiser(zeros, Diffusion(schedule)), x_T, draws((1, 2))))
+    free = next(algorithm2(Denoiser(zeros, Diffusion(schedule, clip=False)), x_T, draws((1, 2))))
+    halved = next(
+        algorithm2(Denoiser(zeros, Diffusion(schedule, clip=lambda x: x / 2)), x_T, draws((1, 2)))
+    )
     assert torch.equal(clipped.x_start, torch.ones(1, 2))
     assert (free.x_start > 5).all()
     assert torch.equal(halved.x_start, free.x_start / 2)
@@ -176,8 +182,10 @@ def test_points_are_exactly_the_same_when_the_network_is(batch_size: int) -> Non
         return torch.tanh(x.flip(1) * 1.5) + t[:, None] / 1000
 
     schedule = make_schedule("cosine", 40)
-    whole = sample(model, schedule, (2,), indices=range(10), seed=3)
-    split = sample(model, schedule, (2,), indices=range(10), seed=3, batch_size=batch_size)
+    whole = sample(model, Diffusion(schedule), (2,), indices=range(10), seed=3)
+    split = sample(
+        model, Diffusion(schedule), (2,), indices=range(10), seed=3, batch_size=batch_size
+    )
     assert torch.equal(split, whole)
 
 
@@ -215,9 +223,9 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
 
 def test_the_trajectory_ends_in_the_sample() -> None:
     options = {"seed": 2, "condition": {"class_labels": torch.tensor([1, 2, 3])}}
-    arguments = (DIGITS.model, DIGITS.schedule, DIGITS.shape)
-    whole = sample(*arguments, indices=range(3), **options, **DIGITS.options())
-    trajectory = sample_trajectory(*arguments, indices=range(3), **options, **DIGITS.options())
+    arguments = (DIGITS.model, DIGITS.diffusion, DIGITS.shape)
+    whole = sample(*arguments, indices=range(3), **options)
+    trajectory = sample_trajectory(*arguments, indices=range(3), **options)
     assert trajectory.x_t.shape == (21, 3, 1, 8, 8)
     assert trajectory.x_start.shape == (20, 3, 1, 8, 8)
     assert torch.equal(trajectory.x_t[0], next(sampling_noise(2, range(3), (1, 8, 8))))
@@ -233,9 +241,9 @@ def test_fewer_steps_are_spread_over_the_process() -> None:
         return torch.zeros_like(x)
 
     schedule = make_schedule("linear", 100)
-    sample(model, schedule, (2,), indices=[0], steps=7)
+    sample(model, Diffusion(schedule), (2,), indices=[0], steps=7)
     assert seen == spaced_indices(100, 7).flip(0).tolist()
-    trajectory = sample_trajectory(zeros, schedule, (2,), indices=[0], steps=7)
+    trajectory = sample_trajectory(zeros, Diffusion(schedule), (2,), indices=[0], steps=7)
     assert trajectory.x_t.shape == (8, 1, 2)
 
 
@@ -257,6 +265,22 @@ def test_the_progress_bar_counts_steps(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == ""
 
 
+def test_each_step_remembers_where_it_started() -> None:
+    """`before` es el estado del que se salió: el x_t del paso anterior, y x_T en el primero."""
+    seen: list[SampleStep] = []
+    TOY.sample(3, seed=4, callback=seen.append)
+    assert torch.equal(seen[0].before, next(sampling_noise(4, range(3), (2,))))
+    for one, other in pairwise(seen):
+        assert torch.equal(other.before, one.x_t)
+        assert not torch.equal(other.before, other.x_t)
+
+
+def test_the_indices_are_a_sequence() -> None:
+    for function in (sample, sample_trajectory):
+        with pytest.raises(TypeError, match=r"indices es 5 .*range\(5\)"):
+            function(zeros, Diffusion(make_schedule("cosine", 10)), (2,), indices=5)
+
+
 def test_no_samples_is_an_empty_tensor() -> None:
     assert DIGITS.sample(0).shape == (0, 1, 8, 8)
 
@@ -270,7 +294,7 @@ def test_one_class_for_all_or_one_for_each() -> None:
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 5), (2, 3, 4, 5)])
 def test_any_shape_of_data(shape: tuple[int, ...]) -> None:
-    samples = sample(zeros, make_schedule("cosine", 10), shape, indices=range(2))
+    samples = sample(zeros, Diffusion(make_schedule("cosine", 10)), shape, indices=range(2))
     assert samples.shape == (2, *shape)
 
 
@@ -280,11 +304,9 @@ def test_the_perfect_network_of_a_single_point_returns_it(variance: str) -> None
     point = torch.tensor([0.3, -0.8])
     samples = sample(
         lambda x, t: point.expand_as(x),
-        schedule,
+        Diffusion(schedule, "x_start", variance),
         (2,),
         indices=range(5),
-        prediction="x_start",
-        variance=variance,
     )
     assert torch.allclose(samples, point.expand(5, 2), atol=1e-5)
 
@@ -300,13 +322,10 @@ def test_the_perfect_network_of_a_gaussian_gives_that_gaussian() -> None:
 
     samples = sample(
         model,
-        schedule,
+        Diffusion(schedule, "x_start", "fixed_large", clip=False),
         (1,),
         indices=range(4000),
         batch_size=4000,
-        prediction="x_start",
-        variance="fixed_large",
-        clip=False,
     )
     assert abs(float(samples.mean())) < 4 * s / math.sqrt(4000)
     assert float(samples.std()) == pytest.approx(s, rel=0.05)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from algebra import Array
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.ddim import ddim
-from ddpm_lit.sampling import algorithm2, predictor
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.sampling import algorithm2
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
 from ddpm_lit.solvers import dpm_solver_2m, heun
 from exact import Mixture, exact_marginals, log_snr_grid, slope
@@ -41,7 +43,7 @@ def test_the_multistep_formula(
 ) -> None:
     walk = respace(schedule, spaced_indices(1000, 12, spacing))
     x_t, output, previous = numbers(3, 5, 2, seed=1)
-    predict = predictor(lambda x, t: output, walk, prediction="x_start", clip=False)
+    predict = Denoiser(lambda x, t: output, Diffusion(walk, "x_start", clip=False))
     for level in (10, 6, 1):
         bars = walk.alphas_cumprod[[level + 1, level, level - 1]].tolist()
         (_, _, last), (_, sigma_s, now), (alpha, sigma, after) = map(coefficients, bars)
@@ -49,7 +51,7 @@ def test_the_multistep_formula(
         r = (now - last) / h
         ahead = (1 + 1 / (2 * r)) * output - 1 / (2 * r) * previous
         expected = sigma / sigma_s * x_t - alpha * math.expm1(-h) * ahead
-        x_prev, x_start = dpm_solver_2m(predict, walk, x_t, level, iter(()), previous)
+        x_prev, x_start = dpm_solver_2m(predict, x_t, level, iter(()), previous)
         agree(x_prev, expected, rtol=1e-7, atol=1e-9)
         assert torch.equal(x_start, output)
 
@@ -58,14 +60,14 @@ def test_the_multistep_formula(
 def test_first_and_last_multistep_are_ddim(linear: Schedule) -> None:
     walk = respace(linear, spaced_indices(1000, 10))
     x_t, previous = numbers(2, 5, seed=2)
-    predict = predictor(lambda x, t: torch.sin(x), walk)
+    predict = Denoiser(lambda x, t: torch.sin(x), Diffusion(walk))
     for level, before in ((9, None), (4, None), (0, None), (0, previous)):
-        actual = dpm_solver_2m(predict, walk, x_t, level, iter(()), before)
-        expected = ddim(predict, walk, x_t, level, iter(()))
+        actual = dpm_solver_2m(predict, x_t, level, iter(()), before)
+        expected = ddim(predict, x_t, level, iter(()))
         assert torch.equal(actual[0], expected[0])
         assert torch.equal(actual[1], expected[1])
-    changed = dpm_solver_2m(predict, walk, x_t, 4, iter(()), previous)[0]
-    assert (changed - ddim(predict, walk, x_t, 4, iter(()))[0]).abs().max() > 1e-3
+    changed = dpm_solver_2m(predict, x_t, 4, iter(()), previous)[0]
+    assert (changed - ddim(predict, x_t, 4, iter(()))[0]).abs().max() > 1e-3
 
 
 @pytest.mark.equation("ddim-2m")
@@ -78,13 +80,10 @@ def test_a_constant_prediction_is_integrated_exactly(
     for steps in (3, 28, 1000):
         walk = respace(linear, spaced_indices(1000, steps))
         *_, before, last = algorithm2(
-            lambda x, t: x_start,
-            walk,
+            Denoiser(lambda x, t: x_start, Diffusion(walk, "x_start", clip=False)),
             x_T,
             iter(()),
-            sampler=dpm_solver_2m,
-            prediction="x_start",
-            clip=False,
+            dpm_solver_2m,
         )
         agree(last.x_t, x_start, rtol=1e-12)
         levels.append(before.x_t)
@@ -104,10 +103,10 @@ def test_the_heun_formula(schedule: Schedule, clip: bool, agree: Callable[..., N
         seen.append(int(t[0]))
         return torch.sin(x) * (1 + t[0] / 1000)
 
-    predict = predictor(model, walk, clip=clip)
+    predict = Denoiser(model, Diffusion(walk, clip=clip))
     for level, originals in ((2, [800, 400]), (1, [400, 100])):
         seen.clear()
-        x_prev, x_start = heun(predict, walk, x_t, level, iter(()), None)
+        x_prev, x_start = heun(predict, x_t, level, iter(()), None)
         assert seen == originals
         before, bar = walk.alphas_cumprod[level - 1 : level + 1].tolist()
         slopes = []
@@ -119,9 +118,9 @@ def test_the_heun_formula(schedule: Schedule, clip: bool, agree: Callable[..., N
         agree(x_prev, x_t + stride * (slopes[0] + slopes[1]) / 2, rtol=1e-8)
         assert torch.equal(x_start, first.x_start)
     seen.clear()
-    last = heun(predict, walk, x_t, 0, iter(()), None)
+    last = heun(predict, x_t, 0, iter(()), None)
     assert seen == [100]
-    assert torch.equal(last[0], ddim(predict, walk, x_t, 0, iter(()))[0])
+    assert torch.equal(last[0], ddim(predict, x_t, 0, iter(()))[0])
 
 
 # --- Datos normales: cada estado, con la recursión a mano ---------------------------------------
@@ -181,7 +180,7 @@ def test_samples_have_those_marginals(
     walk, count = respace(linear, spaced_indices(1000, 12)), 40_000
     x_T = torch.randn(count, dtype=torch.float64, generator=generator)
     model = Mixture((1.0, 0.3, 0.25)).model(linear)
-    states = algorithm2(model, walk, x_T, iter(()), sampler=SOLVERS[name], clip=False)
+    states = algorithm2(Denoiser(model, Diffusion(walk, clip=False)), x_T, iter(()), SOLVERS[name])
     for state, mean, var in zip(states, *by_hand(name, walk, 0.3, 0.25), strict=True):
         assert abs(state.x_t.mean().item() - mean) < 4.5 * math.sqrt(var / count)
         assert abs(state.x_t.var().item() - var) < 4.5 * var * math.sqrt(2 / count)
@@ -195,7 +194,7 @@ def solver_error(sampler: Callable[..., tuple[Tensor, Tensor]], steps: int) -> f
     grid = log_snr_grid(steps)
     x_T = MIXTURE.quantile(grid.alphas_cumprod[-1].item(), PROBABILITIES)
     *_, before, _ = algorithm2(
-        MIXTURE.model(grid), grid, x_T, iter(()), sampler=sampler, clip=False
+        Denoiser(MIXTURE.model(grid), Diffusion(grid, clip=False)), x_T, iter(()), sampler
     )
     exact = MIXTURE.quantile(grid.alphas_cumprod[0].item(), PROBABILITIES)
     return (before.x_t - exact).abs().max().item()
@@ -223,7 +222,7 @@ def test_second_order_pays_off(kind: str) -> None:
         walk = respace(schedule, spaced_indices(1000, steps, "quadratic"))
         x_T = MIXTURE.quantile(walk.alphas_cumprod[-1].item(), PROBABILITIES)
         *_, last = algorithm2(
-            MIXTURE.model(schedule), walk, x_T, iter(()), sampler=sampler, clip=False
+            Denoiser(MIXTURE.model(schedule), Diffusion(walk, clip=False)), x_T, iter(()), sampler
         )
         errors.append((last.x_t - exact).abs().mean().item())
     assert errors[1] < 0.25 * errors[0]

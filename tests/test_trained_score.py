@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.networks.mlp import MLP, MLPConfig
+from ddpm_lit.noise import TrainingDraws
 from ddpm_lit.scheduler import make_schedule
-from ddpm_lit.training import algorithm1
+from ddpm_lit.training import algorithm1, gradient_step
 from test_exact_distribution import exact_epsilon, mixture_samples
 
 STEPS, BATCH, PEAK = 1500, 512, 3e-3
@@ -32,7 +34,9 @@ def trained() -> torch.nn.Module:
                 group["lr"] = PEAK * 0.5 * (1 + math.cos(math.pi * step / STEPS))
             yield {"x": mixture_samples(BATCH, generator).float()}
 
-    for _ in algorithm1(model, SCHEDULE, batches(), optimizer, seed=0):
+    for _ in algorithm1(
+        model, Diffusion(SCHEDULE), batches(), TrainingDraws(0), gradient_step(optimizer)
+    ):
         ema.update(model)
     return ema.model
 

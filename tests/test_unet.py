@@ -62,6 +62,18 @@ def test_the_two_configurations_of_the_paper_have_their_parameters() -> None:
     assert parameters(CELEBAHQ256_CONFIG) == 113_673_219
 
 
+def test_blocks_whose_shortcut_is_a_convolution() -> None:
+    """En la de CIFAR-10, 13 de los 22 bloques: uno al bajar y todos los de la subida."""
+    with torch.device("meta"):
+        blocks = {
+            name: isinstance(module.conv_shortcut, nn.Conv2d)
+            for name, module in UNet(CIFAR10_CONFIG).named_modules()
+            if isinstance(module, ResidualBlock)
+        }
+    assert (len(blocks), sum(blocks.values())) == (22, 13)
+    assert all(convolved for name, convolved in blocks.items() if name.startswith("up_blocks"))
+
+
 def fixture_config(case: str) -> UNetConfig:
     return UNetConfig(**DIFFUSERS[case]["config"])
 

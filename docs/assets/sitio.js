@@ -35,7 +35,35 @@
     });
   }, { threshold: 0.4 });
 
+  // Un botón debajo, donde los mandos del navegador taparían lo que se lee en la animación.
+  function ponerBoton(figura) {
+    var videos = Array.prototype.slice.call(figura.querySelectorAll("video[data-boton]"));
+    var boton = document.createElement("button");
+    function visible() {
+      return videos.find(function (video) { return video.getClientRects().length; }) || videos[0];
+    }
+    function rotular() {
+      boton.textContent = visible().paused ? "▶ Reproducir" : "❚❚ Pausar";
+      boton.setAttribute("aria-label", (visible().paused ? "Reproducir" : "Pausar") + " la animación");
+    }
+    boton.type = "button";
+    boton.className = "dl-pausa";
+    boton.addEventListener("click", function () {
+      var video = visible();
+      if (video.paused) video.play();
+      else video.pause();
+    });
+    videos.forEach(function (video) {
+      video.removeAttribute("controls");
+      video.addEventListener("play", rotular);
+      video.addEventListener("pause", rotular);
+    });
+    videos[videos.length - 1].insertAdjacentElement("afterend", boton);
+    rotular();
+  }
+
   function preparar() {
+    document.querySelectorAll(".dl-figura:has(video[data-boton]):not(:has(.dl-pausa))").forEach(ponerBoton);
     document.querySelectorAll("video[data-animacion]").forEach(function (video) {
       video.muted = true;
       video.addEventListener("pause", function () {

@@ -184,8 +184,8 @@ plt.ylabel("pérdida")
 plt.show()
 
 # %% [markdown]
-# Empieza en 1, que es lo que paga quien siempre responde 0, y cae enseguida. Nunca llegará a 0:
-# con poco ruido es imposible saber del todo qué es ruido y qué es trazo.
+# Empieza en 1, que es lo que paga quien siempre responde 0, y cae enseguida. No llega a 0:
+# con poco ruido, a la red le cuesta saber qué es ruido y qué es trazo.
 #
 # ## 6. Generar: el Algoritmo 2
 #

@@ -81,11 +81,12 @@ def task_sample() -> Iterator[Task]:
 
 
 def task_evaluate() -> Task:
-    """Mide las muestras de dígitos."""
+    """Mide las muestras de dígitos y el primer paso de los puntos."""
     task = _task(
         "evaluation",
         [card_path("evaluation")],
         [
+            models.model_path("swiss-roll"),
             models.classifier_path(),
             samples.samples_path("digits"),
             samples.samples_path("digits-class"),

@@ -16,6 +16,7 @@ from scripts.site.project import PACKAGE, ROOT, build_dir
 
 CHAPTERS = (
     "brand",
+    "cover",
     "forward",
     "scheduler",
     "posterior",
@@ -63,18 +64,20 @@ def inputs(name: str) -> list[Path]:
 def names(name: str) -> list[str]:
     """Los artefactos que deja un capítulo."""
     module = chapter(name)
-    return [*module.FIGURES, *getattr(module, "ANIMATIONS", {}), *getattr(module, "IMAGES", {})]
+    kinds = ("FIGURES", "ANIMATIONS", "IMAGES")
+    return [artefact for kind in kinds for artefact in getattr(module, kind, {})]
 
 
 def draw(name: str) -> None:
     """Dibuja todas las figuras de un capítulo."""
     module = chapter(name)
     entries = [f"scripts.figures.{name}", "scripts.figures.style"]
-    figures: dict[str, Callable[[Palette], Figure]] = module.FIGURES
+    figures: dict[str, Callable[[Palette], Figure]] = getattr(module, "FIGURES", {})
     animations: dict[str, Callable[[Palette], list[Image.Image]]] = getattr(
         module, "ANIMATIONS", {}
     )
     posters: dict[str, int] = getattr(module, "POSTERS", {})
+    compression: dict[str, int] = getattr(module, "CRF", {})
     images: dict[str, Callable[[], Image.Image]] = getattr(module, "IMAGES", {})
     folder = build_dir() / "figures"
     for figure, draw_figure in figures.items():
@@ -89,7 +92,13 @@ def draw(name: str) -> None:
                 stem = f"{animation}.{palette.name}"
                 with themed(palette):
                     frames = draw_frames(palette)
-                save_mp4(frames, folder / f"{stem}.mp4", fps=FPS, hold_last=2)
+                save_mp4(
+                    frames,
+                    folder / f"{stem}.mp4",
+                    fps=FPS,
+                    hold_last=2,
+                    crf=compression.get(animation, 18),
+                )
                 save_png(frames[posters.get(animation, -1)], folder / f"{stem}.png")
                 card["files"] += [f"figures/{stem}.mp4", f"figures/{stem}.png"]
     for image, draw_image in images.items():

@@ -1,6 +1,7 @@
 """Improving diffusion: lo que cuesta una varianza y lo que aprende una red."""
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from ddpm_lit.backward import p_mean_variance, split_output
 from ddpm_lit.forward import q_sample
 from ddpm_lit.improved import ImportanceSampler, Likelihood, bits_per_dimension, rate_distortion
+from ddpm_lit.losses import variational_bound
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
@@ -22,6 +24,7 @@ from scripts.site.project import profile
 INPUTS = ("digits-learned",)
 HELD_OUT = 8 if profile() == "smoke" else 64
 BOUND = 2 if profile() == "smoke" else 16
+HISTORY = 2 if profile() == "smoke" else 10
 INSTANTS = 8 if profile() == "smoke" else 28
 STD = 0.3
 
@@ -76,6 +79,22 @@ def held_out_likelihood() -> Likelihood:
     )
 
 
+@cache
+def training_terms() -> Tensor:
+    """Lo que ve el muestreo: de cada t, los términos sin recortar de unos dígitos, (H, T)."""
+    trained = models.load("digits-learned")
+    data = models.digits_split()[1]
+    x_0 = data.x[:HISTORY]
+    noises = sampling_noise(3, range(len(x_0)), trained.shape)
+    return variational_bound(
+        trained.model,
+        replace(trained.diffusion, clip=False),
+        x_0,
+        lambda _: next(noises),
+        levels=data.levels,
+    ).terms.double()
+
+
 def true_variance(schedule: Schedule, std: float) -> Tensor:
     """Var(x_{t-1}|x_t) de datos N(0, std²), (T,)."""
     before = schedule.alphas_cumprod_prev * std**2 + 1 - schedule.alphas_cumprod_prev
@@ -122,12 +141,24 @@ def draw_v(palette: Palette) -> Figure:
 
 
 def draw_importance(palette: Palette) -> Figure:
-    terms = held_out_likelihood().terms
-    sampler = ImportanceSampler(len(terms), history=1)
-    sampler.update(torch.arange(len(terms)), terms)
-    t = np.arange(1, len(terms) + 1)
+    terms = training_terms()
+    sampler = ImportanceSampler(terms.shape[1], history=len(terms))
+    for losses in terms:
+        sampler.update(torch.arange(len(losses)), losses)
+    probabilities = sampler.probabilities()
+    t = np.arange(1, len(probabilities) + 1)
     figure, (panel,) = canvas(1, 1, height=3.2)
-    panel.plot(t, sampler.probabilities(), color=palette.noise, label="por importancia")
+    panel.plot(t, probabilities, color=palette.noise, label="por importancia")
+    panel.plot(t[-1], probabilities[-1], "o", color=palette.noise, clip_on=False, zorder=5)
+    panel.annotate(
+        "$t=T$",
+        (t[-1], probabilities[-1]),
+        (-8, -4),
+        textcoords="offset points",
+        ha="right",
+        color=palette.noise,
+        fontsize=12,
+    )
     panel.plot(t, np.full(len(t), 1 / len(t)), color=palette.text, linestyle=(0, (5, 2)))
     panel.annotate(
         "uniforme",

@@ -9,13 +9,11 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import FileSystemBytecodeCache
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File
-from mkdocs.structure.toc import get_toc
 
 if str(Path(__file__).resolve().parents[2]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -30,6 +28,7 @@ from scripts.site import (
     macros,
     notebook,
     plaintext,
+    private,
     project,
     search,
 )
@@ -89,14 +88,12 @@ def on_config(config: Any) -> Any:
     for name in ("logo", "favicon"):
         for drawn in manifest.artefacts.get(name, {}).get("files", [])[:1]:
             config.theme[name] = f"assets/{Path(drawn).name}"
-    config.mdx_configs.setdefault("toc", {})["slugify"] = plaintext.slugify
+    private.set_slugify(config, plaintext.slugify)
     config.plugins["macros"].register_macros(macros.bind(state.context))
     _configure_notebooks(config)
-    for fence in config.mdx_configs["pymdownx.superfences"]["custom_fences"]:
-        if fence["name"] == "python":
-            fence["format"] = format_python
+    private.set_cell_formatter(config, format_python)
     if state.serving:
-        state.pages.remember_search(config.plugins["material/search"].search_index)
+        private.intercept_search(config.plugins, state.pages.index)
     return config
 
 
@@ -106,7 +103,7 @@ def _configure_notebooks(config: Any) -> None:
     Las salidas de una ejecución anterior solo se enseñan si nada de lo que las decide ha cambiado:
     los cuadernos, el código del paquete y, si las nombran, sus recetas.
     """
-    jupyter = config.plugins["mkdocs-jupyter"].config
+    jupyter = private.notebook_options(config.plugins)
     folder = project.CACHE / "cuadernos" / project.profile()
     sources = sorted((Path(config.docs_dir) / "cuadernos").glob("*.py"))
     recipes = any("recipe" in path.read_text(encoding="utf-8") for path in sources)
@@ -151,7 +148,7 @@ def on_files(files: Any, config: Any) -> Any:
                     add(f"assets/{path.name}", path)
     state.notebooks = {}
     for file in list(files):
-        if re.fullmatch(r"assets/javascripts/workers/search\..*\.js", file.src_uri):
+        if private.SEARCH_WORKER.fullmatch(file.src_uri):
             add(
                 file.src_uri,
                 search.WORKER_PRELUDE + Path(file.abs_src_path).read_text(encoding="utf-8"),
@@ -159,7 +156,7 @@ def on_files(files: Any, config: Any) -> Any:
         elif file.src_uri.startswith("cuadernos/") and file.src_uri.endswith(".py"):
             state.notebooks[file.src_uri] = Path(file.abs_src_path)
             if project.profile() == "smoke":
-                file.file.abs_src_path = str(notebook.for_smoke(Path(file.abs_src_path)))
+                private.read_notebook_from(file, notebook.for_smoke(Path(file.abs_src_path)))
     return files
 
 
@@ -219,7 +216,8 @@ def _after_macros(markdown: str, page: Any, config: Any, files: Any) -> str:
             parts.append(state.code)
         if documented.search(markdown):
             parts.append(state.text)
-        state.pages.wrap(page, project.digest(*parts), config.plugins["autorefs"])
+        render = state.pages.renderer(page, project.digest(*parts), config.plugins["autorefs"])
+        private.intercept_render(page, render)
     return documented.sub(_documented, markdown)
 
 
@@ -263,10 +261,10 @@ def _notebook_page(html_text: str, page: Any, config: Any) -> str:
     _, body, headings, problems = state.dressed[page.file.src_uri]
     for problem in problems:
         log.warning("%s: %s.", page.file.src_uri, problem)
-    page.toc = get_toc(headings)
+    page.toc = private.table_of_contents(headings)
     page.present_anchor_ids = set(re.findall(r'\bid="([^"]+)"', body))
     bar = notebook.download_bar(original.stem)
-    if not config.plugins["mkdocs-jupyter"].config["execute"]:
+    if not private.notebook_options(config.plugins)["execute"]:
         error = LookupError("el cuaderno se enseña sin ejecutar; ejecútalo con `make site`")
         bar += macros.missing(state.context, error)
     return body.replace("</h1>", "</h1>" + bar, 1)
@@ -277,7 +275,7 @@ def _typeset(items: Any) -> None:
     for item in items:
         if r"\(" in item.title:
             shown = html.unescape(re.sub(r"<[^>]+>", "", item.title))
-            item.typeset = SimpleNamespace(title=macros.inline_markdown(shown))
+            private.set_typeset(item, macros.inline_markdown(shown))
             item.title = html.escape(plaintext.plain_math(shown), quote=False)
         _typeset(item.children)
 
@@ -345,7 +343,7 @@ def on_post_build(config: Any) -> None:
     references = {name: f"({equation.tag})" for name, equation in state.book.items()}
     search.clean_index(Path(config.site_dir) / "search" / "search_index.json", references)
     state.formulas.save()
-    if config.plugins["mkdocs-jupyter"].config["execute"] and state.ledger:
+    if private.notebook_options(config.plugins)["execute"] and state.ledger:
         state.ledger.write()
     if not state.serving:
         state.runner.end_build()

@@ -164,8 +164,7 @@ def fuente(context: PageContext, symbol: str, docstring: bool = False) -> str:
     where = f"{path.relative_to(ROOT).as_posix()}, líneas {first} a {last}"
     return (
         '<div class="dl-fuente" markdown="1">\n'
-        f'<div class="dl-fuente__barra"><autoref identifier="{symbol}">'
-        f"<code>{symbol}</code></autoref>"
+        f'<div class="dl-fuente__barra" markdown="span">[`{symbol}`][{symbol}]'
         f'<span class="dl-fuente__lugar">{where}</span></div>\n\n'
         f"``````python\n{code}\n``````\n\n</div>\n"
     )
@@ -227,12 +226,42 @@ def figura(
     return _figure(name, "".join(images), pie)
 
 
-def video(context: PageContext, name: str, *, alt: str, pie: str, ancho: int | None = None) -> str:
-    """Animación de la construcción, con un fotograma fijo para quien no quiera movimiento."""
+def video(
+    context: PageContext,
+    name: str,
+    *,
+    alt: str,
+    pie: str,
+    ancho: int | None = None,
+    estrecha: str = "",
+    mandos: bool = True,
+) -> str:
+    """Animación de la construcción, con un fotograma fijo para quien no quiera movimiento.
+
+    Args:
+        context: Página.
+        name: La animación.
+        alt: Qué se ve en ella.
+        pie: Su pie.
+        ancho: Anchura en píxeles, si no es la suya.
+        estrecha: La animación que la sustituye en una pantalla estrecha, si hay otra.
+        mandos: Si es falso, un botón debajo la para y la pone en marcha, en lugar de los mandos
+            del navegador, que tapan su parte de abajo.
+    """
+    widths = ((name, "dl-ancha"), (estrecha, "dl-estrecha")) if estrecha else ((name, ""),)
     try:
-        groups = variants(context.manifest.files(name))
         bodies = [
-            _animation(context, name, groups[group], alt=alt, css=css, width=ancho)
+            _animation(
+                context,
+                chosen,
+                groups[group],
+                alt=alt,
+                css=f"{css} {width_css}".strip(),
+                width=ancho,
+                controls=mandos,
+            )
+            for chosen, width_css in widths
+            for groups in [variants(context.manifest.files(chosen))]
             for group, css in (("light", "dl-claro"), ("dark", "dl-oscuro"), ("both", ""))
             if groups[group]
         ]
@@ -249,6 +278,7 @@ def _animation(
     alt: str,
     css: str,
     width: int | None,
+    controls: bool,
 ) -> str:
     by_suffix = {path.suffix: path for path in paths}
     poster = by_suffix.get(".png") or by_suffix.get(".svg")
@@ -263,10 +293,11 @@ def _animation(
                 f"la animación «{name}» no tiene fotograma fijo (.png); rehazla con `{COMMAND}`"
             )
         wide, high = dimensions(still)
+        button = "" if controls else " data-boton"
         return (
             f'<video{css_class} src="{_url(context, moving)}" poster="{_url(context, still)}"'
             f' width="{wide}" height="{high}"{style} aria-label="{label}"'
-            ' controls muted loop playsinline preload="none" data-animacion></video>'
+            f' controls muted loop playsinline preload="none" data-animacion{button}></video>'
         )
     loop = by_suffix.get(".webp") or by_suffix.get(".gif")
     if not loop or not poster:

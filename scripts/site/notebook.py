@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import private
 from .plaintext import slugify
 from .project import CACHE
 
@@ -74,7 +75,7 @@ def for_smoke(path: Path) -> Path:
     for cell in re.split(r"^(?=# %%)", path.read_text(encoding="utf-8"), flags=re.M):
         extra = re.search(r'\bsmoke="([^"]*)"', cell.partition("\n")[0])
         out.append(f"{cell.rstrip()}\n{extra[1]}\n\n" if extra else cell)
-    target = CACHE / "cuadernos-smoke" / path.name
+    target = CACHE / "smoke" / path.parent.name / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(out), encoding="utf-8")
     return target
@@ -128,32 +129,25 @@ def restyle(page_html: str, texts: list[str]) -> tuple[str, list[dict[str, Any]]
     problems: list[str] = []
     for tag in soup.find_all(["style", "script", "link", "meta"]):
         tag.decompose()
-    for css in (
-        "clipboard-copy-txt",
-        "jp-InputPrompt",
-        "jp-OutputPrompt",
-        "jp-Collapser",
-        "zeroclipboard-container",
-    ):
-        for tag in soup.select(f".{css}"):
-            tag.decompose()
+    for tag in soup.select(", ".join(private.CELL_EXTRAS)):
+        tag.decompose()
     parts: list[str] = []
     headings: list[dict[str, Any]] = []
     code_cells = 0
-    for cell in soup.select(".jp-Cell"):
-        if cell.select_one(".jp-Cell"):
+    for cell in soup.select(private.CELL):
+        if cell.select_one(private.CELL):
             continue
-        if text := cell.select_one(".jp-RenderedMarkdown, .jp-MarkdownOutput"):
+        if text := cell.select_one(private.CELL_TEXT):
             for link in text.select("a.anchor-link"):
                 link.decompose()
             parts.append(_headings(mark_math(text.decode_contents()), headings))
             continue
         alt = texts[code_cells] if code_cells < len(texts) else ""
         code_cells += 1
-        if source := cell.select_one(".jp-InputArea pre"):
+        if source := cell.select_one(private.CELL_SOURCE):
             inner = source.decode_contents().strip("\n")
             parts.append(f'<div class="highlight"><pre><code>{inner}</code></pre></div>')
-        for output in cell.select(".jp-OutputArea-output"):
+        for output in cell.select(private.CELL_OUTPUT):
             _append(parts, _output(output, alt, code_cells, problems))
     return "\n".join(part for part in parts if part), headings, problems
 

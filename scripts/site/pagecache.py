@@ -2,24 +2,24 @@
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .private import Anchor, recorded_anchors
 from .project import digest
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rendered:
-    """Lo que deja `Page.render`, y las anclas que registró autorefs mientras tanto."""
+    """Lo que deja la conversión de una página, y las anclas que apuntó autorefs mientras tanto."""
 
     content: str | None
     toc: Any
     title: str | None
-    anchors: set[str] | None
-    links: Any
-    references: list[tuple[str, str, list[str]]]
-    titles: dict[str, str]
+    ids: set[str] | None
+    links: dict[str, dict[str, str]] | None
+    anchors: Sequence[Anchor]
 
 
 class _Counter(logging.Handler):
@@ -40,15 +40,19 @@ class PageCache:
     hits: int = 0
     misses: int = 0
 
-    def wrap(self, page: Any, key: str, autorefs: Any) -> None:
-        """Hace que la página se convierta una sola vez mientras `key` no cambie.
+    def renderer(
+        self, page: Any, key: str, autorefs: Any
+    ) -> Callable[[Callable[[], None], Any], None]:
+        """Una conversión que se hace una sola vez mientras `key` no cambie.
 
         Una conversión que da avisos no se guarda, para que vuelvan a verse la próxima vez.
+
+        Returns:
+            Lo que espera `private.intercept_render`.
         """
-        original: Callable[..., None] = page.render
         source = page.file.src_uri
 
-        def render(config: Any, files: Any) -> None:
+        def render(original: Callable[[], None], files: Any) -> None:
             stored = self.pages.get(source)
             if stored and stored[0] == key:
                 self.hits += 1
@@ -56,86 +60,53 @@ class PageCache:
                 return
             self.misses += 1
             self.pages.pop(source, None)
-            before = snapshot(autorefs)
             counter = _Counter()
             logger = logging.getLogger("mkdocs")
             logger.addHandler(counter)
             try:
-                original(config, files)
+                with recorded_anchors(autorefs) as anchors:
+                    original()
             finally:
                 logger.removeHandler(counter)
             if not counter.count:
-                self.pages[source] = (key, capture(page, before, autorefs))
+                self.pages[source] = (key, capture(page, anchors))
 
-        page.render = render
+        return render
 
-    def remember_search(self, index: Any) -> None:
-        """Hace que el índice de búsqueda solo vuelva a leer las páginas que han cambiado."""
-        original: Callable[[Any], None] = index.add_entry_from_context
+    def index(self, original: Callable[[], None], page: Any, entries: list[Any]) -> None:
+        """Apunta una página en el índice de búsqueda, y solo la lee si ha cambiado.
 
-        def add(page: Any) -> None:
-            key = digest(page.url, str(page.title), str(page.meta), page.content)
-            stored = self.searches.get(page.file.src_uri)
-            if stored and stored[0] == key:
-                index.entries.extend(dict(entry) for entry in stored[1])
-                return
-            start = len(index.entries)
-            original(page)
-            self.searches[page.file.src_uri] = (
-                key,
-                [dict(entry) for entry in index.entries[start:]],
-            )
-
-        index.add_entry_from_context = add
+        Es lo que espera `private.intercept_search`.
+        """
+        key = digest(page.url, str(page.title), str(page.meta), page.content)
+        stored = self.searches.get(page.file.src_uri)
+        if stored and stored[0] == key:
+            entries.extend(dict(entry) for entry in stored[1])
+            return
+        start = len(entries)
+        original()
+        self.searches[page.file.src_uri] = (key, [dict(entry) for entry in entries[start:]])
 
 
-MAPS = ("_primary_url_map", "_secondary_url_map")
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """Anclas y títulos que conoce autorefs en un momento dado."""
-
-    maps: dict[str, dict[str, list[str]]]
-    titles: dict[str, str]
-
-
-def snapshot(autorefs: Any) -> Anchors:
-    """Copia de lo que conoce autorefs en este momento."""
-    maps = {name: {k: list(v) for k, v in getattr(autorefs, name).items()} for name in MAPS}
-    return Anchors(maps, dict(autorefs._title_map))
-
-
-def capture(page: Any, before: Anchors, autorefs: Any) -> Rendered:
+def capture(page: Any, anchors: Sequence[Anchor]) -> Rendered:
     """Guarda lo que dejó la conversión de una página."""
-    references = []
-    for name in MAPS:
-        for identifier, urls in getattr(autorefs, name).items():
-            new = [url for url in urls if url not in before.maps[name].get(identifier, [])]
-            if new:
-                references.append((name, identifier, new))
-    titles = {k: v for k, v in autorefs._title_map.items() if k not in before.titles}
     links = None
     if page.links_to_anchors is not None:
-        links = {file.src_uri: dict(anchors) for file, anchors in page.links_to_anchors.items()}
-    anchors = set(page.present_anchor_ids) if page.present_anchor_ids is not None else None
-    title = getattr(page, "_title_from_render", None)
-    toc = copy.deepcopy(page.toc)
-    return Rendered(page.content, toc, title, anchors, links, references, titles)
+        links = {file.src_uri: dict(found) for file, found in page.links_to_anchors.items()}
+    ids = set(page.present_anchor_ids) if page.present_anchor_ids is not None else None
+    return Rendered(page.content, copy.deepcopy(page.toc), page.title, ids, links, tuple(anchors))
 
 
 def restore(page: Any, rendered: Rendered, files: Any, autorefs: Any) -> None:
     """Devuelve a una página lo que dejó su última conversión."""
     page.content = rendered.content
     page.toc = copy.deepcopy(rendered.toc)
-    page._title_from_render = rendered.title
-    page.present_anchor_ids = set(rendered.anchors) if rendered.anchors is not None else None
+    page.title = rendered.title
+    page.present_anchor_ids = set(rendered.ids) if rendered.ids is not None else None
     if rendered.links is not None:
         found = {files.get_file_from_path(uri): anchors for uri, anchors in rendered.links.items()}
         page.links_to_anchors = {
             file: dict(anchors) for file, anchors in found.items() if file is not None
         }
-    for name, identifier, urls in rendered.references:
-        known = getattr(autorefs, name).setdefault(identifier, [])
-        known.extend(url for url in urls if url not in known)
-    autorefs._title_map.update(rendered.titles)
+    for anchor in rendered.anchors:
+        autorefs.register_anchor(page, *anchor.arguments, **anchor.options)

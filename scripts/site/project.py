@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src"
 PACKAGE = SRC / "ddpm_lit"
 CACHE = Path(os.environ.get("DDPM_CACHE") or ROOT / ".cache" / "sitio")
+BUILD = Path(os.environ.get("DDPM_BUILD") or ROOT / "build")
 PROFILES = ("smoke", "cpu", "gpu")
 
 
@@ -28,7 +29,7 @@ def profile() -> str:
 
 def build_dir() -> Path:
     """Carpeta donde la construcción deja modelos, figuras y `manifest.json` del perfil actual."""
-    return ROOT / "build" / profile()
+    return BUILD / profile()
 
 
 def digest(*parts: str | bytes) -> str:

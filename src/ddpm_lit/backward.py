@@ -103,16 +103,17 @@ def split_output(
     """
     if not isinstance(model_output, Tensor):
         raise TypeError(
-            f"La red ha devuelto un {type(model_output).__name__} y debe devolver un tensor con la "
-            "forma de x_t. Si el tensor va dentro, envuelve la red: "
-            "lambda x_t, t: red(x_t, t).sample."
+            f"La red ha devuelto un {type(model_output).__name__} y debe "
+            "devolver un tensor con la forma de x_t. Si el tensor va dentro, "
+            "envuelve la red: lambda x_t, t: red(x_t, t).sample."
         )
     shape = tuple(x_t.shape)
     if not variance.learned:
         if model_output.shape != x_t.shape:
             raise ValueError(
-                f"La salida de la red tiene forma {tuple(model_output.shape)} y x_t tiene {shape}: "
-                f"con la varianza «{variance.name}» deben ser iguales."
+                f"La salida de la red tiene forma {tuple(model_output.shape)} "
+                f"y x_t tiene {shape}: con la varianza «{variance.name}» deben "
+                "ser iguales."
             )
         return model_output, x_t
     if x_t.ndim < 2 or model_output.shape != (
@@ -121,9 +122,10 @@ def split_output(
         *shape[2:],
     ):
         raise ValueError(
-            f"La salida de la red tiene forma {tuple(model_output.shape)} y x_t tiene {shape}: con "
-            f"la varianza «{variance.name}» la red debe dar el doble de canales que x_t "
-            "(dimensión 1), la mitad para su predicción y la mitad para la varianza."
+            f"La salida de la red tiene forma {tuple(model_output.shape)} y "
+            f"x_t tiene {shape}: con la varianza «{variance.name}» la red debe "
+            "dar el doble de canales que x_t (dimensión 1), la mitad para su "
+            "predicción y la mitad para la varianza."
         )
     output, channels = model_output.chunk(2, dim=1)
     return output, channels

@@ -48,8 +48,8 @@ class Condition(NamedTuple):
 def _null_class(value: Tensor, num_classes: int | None) -> Tensor:
     if num_classes is None:
         raise ValueError(
-            "La condición lleva «class_labels» y no se sabe cuál es la clase nula: da "
-            "num_classes, el número de clases de la red."
+            "La condición lleva «class_labels» y no se sabe cuál es la clase "
+            "nula: da num_classes, el número de clases de la red."
         )
     return torch.full_like(value, num_classes)
 
@@ -147,8 +147,8 @@ def check_data(name: str, value: Tensor) -> None:
     largest = float(value.abs().max()) if value.numel() else 0.0
     if largest > 2:
         raise ValueError(
-            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: si es una imagen de "
-            "0 a 255, pásala por x / 127.5 - 1."
+            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: "
+            "si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
         )
 
 
@@ -156,12 +156,14 @@ def check_finite(name: str, value: Tensor) -> None:
     """Rechaza con una frase lo que no es un tensor de números finitos (véase `check_data`)."""
     if not isinstance(value, Tensor):
         raise TypeError(
-            f"«{name}» es un {type(value).__name__} y debe ser un tensor, en [-1, 1]."
+            f"«{name}» es un {type(value).__name__} y debe ser un tensor, en "
+            "[-1, 1]."
         )
     if not value.is_floating_point():
         raise ValueError(
-            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, en [-1, 1]; si es una "
-            "imagen de 0 a 255, pásala por x / 127.5 - 1."
+            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, "
+            "en [-1, 1]; si es una imagen de 0 a 255, pásala por "
+            "x / 127.5 - 1."
         )
     if not bool(value.isfinite().all()):
         raise ValueError(
@@ -219,8 +221,8 @@ def tokenize(
             raise ValueError(_unknown_words(unknown, caption, known))
         if len(found) >= length:
             raise ValueError(
-                f"«{caption}» tiene {len(found)} palabras y la red lee como mucho {length - 1}: "
-                "acórtala."
+                f"«{caption}» tiene {len(found)} palabras y la red lee como "
+                f"mucho {length - 1}: acórtala."
             )
         line[1 : 1 + len(found)] = torch.tensor(
             [known[word] for word in found], dtype=torch.int64
@@ -236,7 +238,10 @@ def _unknown_words(
     rest = f"Conoce {len(known)} palabras: usa solo esas."
     if len(unknown) == 1:
         hint = f" ¿Querías decir «{'», «'.join(close[0])}»?" if close[0] else ""
-        return f"La red no conoce la palabra «{unknown[0]}» de «{caption}».{hint} {rest}"
+        return (
+            f"La red no conoce la palabra «{unknown[0]}» de «{caption}».{hint} "
+            f"{rest}"
+        )
     named = [
         f"«{word}»" + (f" (¿«{'», «'.join(near)}»?)" if near else "")
         for word, near in zip(unknown, close, strict=True)
@@ -314,8 +319,8 @@ class TextEncoder(nn.Module):
         length = len(self.positions)
         if tokens.ndim != 2 or tokens.shape[1] != length:
             raise ValueError(
-                f"tokens tiene forma {tuple(tokens.shape)}, y se esperaba (B, {length}): usa "
-                "ddpm_lit.conditioning.tokenize."
+                f"tokens tiene forma {tuple(tokens.shape)}, y se esperaba (B, "
+                f"{length}): usa ddpm_lit.conditioning.tokenize."
             )
         h = self.embedding(tokens) + self.positions
         h = self.norm(self.layers(h, src_key_padding_mask=tokens == PADDING))

@@ -29,8 +29,9 @@ def check_eta(eta: float) -> None:
     """
     if not 0 <= eta <= 1:
         raise ValueError(
-            f"η va de 0 (DDIM, sin azar) a 1 (el azar de DDPM) y ha llegado {eta}. Para la "
-            "varianza mayor del artículo, σ̂, usa sigma_hat=True."
+            "η va de 0 (DDIM, sin azar) a 1 (el azar de DDPM) y ha llegado "
+            f"{eta}. Para la varianza mayor del artículo, σ̂, usa "
+            "sigma_hat=True."
         )
 
 
@@ -52,7 +53,8 @@ def previous_alpha_cumprod(
     """
     if not 0 < final_alpha_cumprod <= 1:
         raise ValueError(
-            f"El último paso lleva a ᾱ₀, que es 1 o poco menos, y ha llegado {final_alpha_cumprod}."
+            "El último paso lleva a ᾱ₀, que es 1 o poco menos, y ha llegado "
+            f"{final_alpha_cumprod}."
         )
     return (
         float(schedule.alphas_cumprod[index - 1])
@@ -217,8 +219,9 @@ def slerp(a: Tensor, b: Tensor, fraction: float | Tensor) -> Tensor:
     """
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(
-            f"Los extremos tienen formas {tuple(a.shape)} y {tuple(b.shape)}: deben ser iguales, "
-            "(B, …), con una muestra por fila. A un vector solo, dale su fila: a[None]."
+            f"Los extremos tienen formas {tuple(a.shape)} y {tuple(b.shape)}: "
+            "deben ser iguales, (B, …), con una muestra por fila. A un vector "
+            "solo, dale su fila: a[None]."
         )
     # En float64, que vive en la CPU: no todos los dispositivos lo tienen.
     rows_a, rows_b = (end.cpu().double().flatten(1) for end in (a, b))
@@ -226,8 +229,8 @@ def slerp(a: Tensor, b: Tensor, fraction: float | Tensor) -> Tensor:
     cosine = ((rows_a * rows_b).sum(dim=1) / norms).clamp(-1, 1)
     if not bool((cosine > -1 + 1e-12).all()):
         raise ValueError(
-            "Alguna muestra es nula o tiene los extremos opuestos, y entre ellos no hay un único "
-            "arco: cambia uno de los dos."
+            "Alguna muestra es nula o tiene los extremos opuestos, y entre "
+            "ellos no hay un único arco: cambia uno de los dos."
         )
     f = torch.as_tensor(fraction).cpu().double()
     angle = cosine.acos()
@@ -259,6 +262,7 @@ def interpolate_latents(a: Tensor, b: Tensor, count: int) -> Tensor:
     """
     if count < 2:
         raise ValueError(
-            f"Un paseo tiene al menos sus 2 extremos y se han pedido {count} puntos."
+            f"Un paseo tiene al menos sus 2 extremos y se han pedido {count} "
+            "puntos."
         )
     return torch.stack([slerp(a, b, k / (count - 1)) for k in range(count)])

@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ddpm_lit.parametrisation import PARAMETRISATIONS, Parametrisation
+from ddpm_lit.parametrisation import (
+    PARAMETRISATIONS,
+    Parametrisation,
+    check_informative,
+)
 from ddpm_lit.scheduler import Schedule, respace, spaced_indices
 from ddpm_lit.tables import row
 from ddpm_lit.variance import VARIANCES, Variance
@@ -63,13 +67,7 @@ class Diffusion:
             raise TypeError(
                 f"clip es {clip!r} y debe ser True, False o una función de x̂₀."
             )
-        silent = (self.prediction.slope(schedule) == 0).nonzero()
-        if len(silent):
-            raise ValueError(
-                f"Con señal terminal nula (ᾱ_T = 0) no se puede predecir «{self.prediction.name}»: "
-                f"en t = {int(silent[-1]) + 1} x_t ya es solo ruido, lo que responde la red no "
-                "dice nada de x₀ y x̂₀ no existe. Usa la predicción «v» o «x_start»."
-            )
+        check_informative(schedule, self.prediction)
 
     def clipped(self, x_start: Tensor) -> Tensor:
         r"""$\hat x_0$ como pide `clip`."""

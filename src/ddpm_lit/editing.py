@@ -103,18 +103,19 @@ def repaint_path(
     """
     if steps < 1 or jump < 1 or resamplings < 1:
         raise ValueError(
-            f"steps, jump y resamplings deben ser al menos 1 y han llegado {steps}, {jump} y "
-            f"{resamplings}."
+            "steps, jump y resamplings deben ser al menos 1 y han llegado "
+            f"{steps}, {jump} y {resamplings}."
         )
     if resamplings > 1 and steps == 1:
         raise ValueError(
-            f"Con un solo paso no hay ningún tramo que repetir {resamplings} veces: da más pasos, "
-            "o usa resamplings=1."
+            "Con un solo paso no hay ningún tramo que repetir "
+            f"{resamplings} veces: da más pasos, o usa resamplings=1."
         )
     if resamplings > 1 and jump >= steps:
         raise ValueError(
-            f"Un salto de {jump} niveles no cabe en un proceso de {steps} pasos: usa un jump "
-            f"menor que {steps}, o resamplings=1 para no saltar."
+            f"Un salto de {jump} niveles no cabe en un proceso de {steps} "
+            f"pasos: usa un jump menor que {steps}, o resamplings=1 para no "
+            "saltar."
         )
     bottoms = range(0, steps - jump, jump)
     path = list(range(steps - 1, bottoms[-1] + jump if bottoms else 0, -1))
@@ -143,10 +144,12 @@ def noised_levels(steps: int, strength: float) -> int:
     """
     if not 0 < strength <= 1:
         raise ValueError(
-            f"strength vale {strength} y debe ser mayor que 0 y como mucho 1: cerca de 0 casi no "
-            "cambia la imagen, y con 1 se hace otra de nuevo."
+            f"strength vale {strength} y debe ser mayor que 0 y como mucho 1: "
+            "cerca de 0 casi no cambia la imagen, y con 1 se hace otra de "
+            "nuevo."
         )
-    # Redondear antes evita que 0.07 · 100 = 7.000000000000001 pida un nivel más.
+    # Redondear antes evita que 0.07 · 100 = 7.000000000000001 pida un nivel
+    # más.
     return math.ceil(round(strength * steps, 9))
 
 
@@ -203,13 +206,14 @@ def inpaint(
         ValueError: si algo no es de coma flotante o finito, los datos no están en [-1, 1] o la
             máscara se sale de [0, 1].
     """
-    mask = mask.to(known.dtype) if mask.dtype == torch.bool else mask
     check_data("known", known)
+    mask = mask.to(known.dtype)
     check_finite("mask", mask)
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ValueError(
-            f"La máscara va de {mask.min():.4g} a {mask.max():.4g} y debe estar en [0, 1]: 1 donde "
-            "la imagen se conoce y 0 donde hay que inventarla."
+            f"La máscara va de {mask.min():.4g} a {mask.max():.4g} y debe "
+            "estar en [0, 1]: 1 donde la imagen se conoce y 0 donde hay que "
+            "inventarla."
         )
     return Edit(
         partial(repaint, jump=jump, resamplings=resamplings),

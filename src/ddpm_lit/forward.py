@@ -46,8 +46,8 @@ def check_shapes(t: Tensor, **tensors: Tensor) -> None:
     for other, tensor in others:
         if tensor.shape[1:] != first.shape[1:] or tensor.ndim != first.ndim:
             raise ValueError(
-                f"«{other}» tiene forma {tuple(tensor.shape)} y «{name}» {tuple(first.shape)}: "
-                "deben ser de la misma forma."
+                f"«{other}» tiene forma {tuple(tensor.shape)} y «{name}» "
+                f"{tuple(first.shape)}: deben ser de la misma forma."
             )
     sizes = {
         label: len(tensor)
@@ -59,7 +59,8 @@ def check_shapes(t: Tensor, **tensors: Tensor) -> None:
             f"{size} en «{label}»" for label, size in sizes.items()
         )
         raise ValueError(
-            f"El número de ejemplos no coincide: hay {listed}. Hace falta un índice t por ejemplo."
+            f"El número de ejemplos no coincide: hay {listed}. Hace falta un "
+            "índice t por ejemplo."
         )
 
 
@@ -154,12 +155,14 @@ def diffuse(
     """
     if not -1 <= source < target < len(schedule):
         raise ValueError(
-            f"Para añadir ruido hay que subir de nivel: se pide ir del {source} al {target} en un "
-            f"proceso cuyos niveles van de -1 (los datos) a {len(schedule) - 1}."
+            "Para añadir ruido hay que subir de nivel: se pide ir del "
+            f"{source} al {target} en un proceso cuyos niveles van de -1 (los "
+            f"datos) a {len(schedule) - 1}."
         )
     if x.shape != noise.shape:
         raise ValueError(
-            f"x tiene forma {tuple(x.shape)} y el ruido, {tuple(noise.shape)}: deben ser iguales."
+            f"x tiene forma {tuple(x.shape)} y el ruido, {tuple(noise.shape)}: "
+            "deben ser iguales."
         )
     before = float(schedule.alphas_cumprod[source]) if source >= 0 else 1.0
     ratio = float(schedule.alphas_cumprod[target]) / before

@@ -46,8 +46,9 @@ def guidance_weight(**scale: float) -> float:
     unknown = sorted(set(scale) - {"w", "s"})
     if unknown:
         raise ValueError(
-            f"«{unknown[0]}» no dice en qué convenio está: unas bibliotecas llaman así a w, que no "
-            "guía con 0, y otras a s = 1 + w, que no guía con 1. Escribe w=… o s=…."
+            f"«{unknown[0]}» no dice en qué convenio está: unas bibliotecas "
+            "llaman así a w, que no guía con 0, y otras a s = 1 + w, que no "
+            "guía con 1. Escribe w=… o s=…."
         )
     if len(scale) != 1:
         listed = (
@@ -55,8 +56,8 @@ def guidance_weight(**scale: float) -> float:
             or "nada"
         )
         raise ValueError(
-            f"El peso de la guía se da con w=… o con s=… (s = 1 + w), uno de los dos, y ha llegado "
-            f"{listed}."
+            "El peso de la guía se da con w=… o con s=… (s = 1 + w), uno de "
+            f"los dos, y ha llegado {listed}."
         )
     ((name, value),) = scale.items()
     if not math.isfinite(value):
@@ -114,19 +115,22 @@ def classifier_free(
         )
     if interval is not None and not 0 <= interval[0] <= interval[1]:
         raise ValueError(
-            f"El intervalo de la guía va de {interval[0]} a {interval[1]}: deben ser dos índices "
-            "de código, (t_min, t_max), no negativos y en orden."
+            f"El intervalo de la guía va de {interval[0]} a {interval[1]}: "
+            "deben ser dos índices de código, (t_min, t_max), no negativos y "
+            "en orden."
         )
 
     def guided(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         if not condition:
             raise ValueError(
-                "La red guiada no ha recibido ninguna condición, y sin ella no hay nada que guiar: "
-                "dásela por su nombre (class_labels=…) o usa la red sin guía."
+                "La red guiada no ha recibido ninguna condición, y sin ella "
+                "no hay nada que guiar: dásela por su nombre (class_labels=…) "
+                "o usa la red sin guía."
             )
         low, high = interval or (0, math.inf)
         inside = (t >= low) & (t <= high)
-        # Mirar los t obligaría a esperar a una GPU: solo se miran si hay intervalo.
+        # Mirar los t obligaría a esperar a una GPU: solo se miran si hay
+        # intervalo.
         outside = interval is not None and not bool(inside.any())
         if weight == 0 or outside:
             return model(x_t, t, **condition)
@@ -171,7 +175,8 @@ def rescale_guidance(guided: Tensor, conditional: Tensor, phi: float) -> Tensor:
     wanted, found = (
         value.view(-1, *(1,) * (guided.ndim - 1)) for value in stds
     )
-    # Una salida constante no tiene desviación que devolverle: se queda como está.
+    # Una salida constante no tiene desviación que devolverle: se queda como
+    # está.
     ratio = torch.where(found > 0, wanted / found.clamp(min=1e-30), 1.0)
     return guided * (phi * ratio + 1 - phi)
 
@@ -195,7 +200,8 @@ def dynamic_threshold(percentile: float = 0.995) -> Callable[[Tensor], Tensor]:
     """
     if not 0 <= percentile <= 1:
         raise ValueError(
-            f"El percentil es {percentile} y debe estar entre 0 y 1, p. ej. 0.995."
+            f"El percentil es {percentile} y debe estar entre 0 y 1, p. ej. "
+            "0.995."
         )
 
     def clip(x_start: Tensor) -> Tensor:
@@ -233,8 +239,9 @@ def log_prob_gradient(
         value = log_prob(x, t, **condition)
         if value.shape != (len(x_t),):
             raise ValueError(
-                f"log p(y|x_t) ha llegado con forma {tuple(value.shape)} y se esperaba "
-                f"({len(x_t)},): un número por muestra, el de la clase pedida."
+                f"log p(y|x_t) ha llegado con forma {tuple(value.shape)} y se "
+                f"esperaba ({len(x_t)},): un número por muestra, el de la "
+                "clase pedida."
             )
         (gradient,) = torch.autograd.grad(value.sum(), x)
     return gradient
@@ -278,9 +285,9 @@ def classifier_guided(
     schedule = diffusion.schedule
     if schedule.zero_terminal_snr:
         raise ValueError(
-            "Con señal terminal nula (ᾱ_T = 0), x_T no dice nada de la clase y la guía por "
-            "clasificador no está definida: usa un schedule que deje algo de señal, o "
-            "`classifier_free`."
+            "Con señal terminal nula (ᾱ_T = 0), x_T no dice nada de la clase "
+            "y la guía por clasificador no está definida: usa un schedule que "
+            "deje algo de señal, o `classifier_free`."
         )
     bar = schedule.alphas_cumprod
     moved = (1 - bar) / bar.sqrt() * diffusion.prediction.slope(schedule)
@@ -327,6 +334,6 @@ def _check_null(
     expected = {name: tuple(value.shape) for name, value in condition.items()}
     if found != expected:
         raise ValueError(
-            f"La condición nula es {found} y la condición, {expected}: deben tener los mismos "
-            "nombres y formas para ir en la misma tanda."
+            f"La condición nula es {found} y la condición, {expected}: deben "
+            "tener los mismos nombres y formas para ir en la misma tanda."
         )

@@ -116,8 +116,8 @@ def hybrid_loss(
     if not variance.learned:
         learned = [name for name, each in VARIANCES.items() if each.learned]
         raise ValueError(
-            f"La pérdida «hybrid» enseña la varianza y «{variance.name}» no se aprende. Usa una "
-            f"de {', '.join(learned)}, o la pérdida «mse»."
+            f"La pérdida «hybrid» enseña la varianza y «{variance.name}» no se "
+            f"aprende. Usa una de {', '.join(learned)}, o la pérdida «mse»."
         )
     output, channels = split_output(variance, model_output, x_start)
     simple = weighted_error(diffusion, output, x_start, noise, t, weighting)
@@ -178,8 +178,9 @@ class ImportanceSampler:
     ) -> None:
         if timesteps < 1 or history < 1 or not 0 <= uniform <= 1:
             raise ValueError(
-                f"Han llegado timesteps = {timesteps}, history = {history} y uniform = {uniform}: "
-                "los dos primeros deben ser al menos 1 y el último, una fracción entre 0 y 1."
+                f"Han llegado timesteps = {timesteps}, history = {history} y "
+                f"uniform = {uniform}: los dos primeros deben ser al menos 1 y "
+                "el último, una fracción entre 0 y 1."
             )
         self.uniform = uniform
         self.losses = torch.zeros(timesteps, history, dtype=torch.float64)
@@ -217,8 +218,8 @@ class ImportanceSampler:
         """
         if t.shape != losses.shape:
             raise ValueError(
-                f"Han llegado {tuple(t.shape)} índices y {tuple(losses.shape)} pérdidas: hace "
-                "falta una por índice."
+                f"Han llegado {tuple(t.shape)} índices y {tuple(losses.shape)} "
+                "pérdidas: hace falta una por índice."
             )
         history = self.losses.shape[1]
         for index, loss in zip(t.tolist(), losses.tolist(), strict=True):
@@ -277,8 +278,9 @@ class ImportanceSampler:
         for name, mine in self.state_dict().items():
             if state[name].shape != mine.shape:
                 raise ValueError(
-                    f"El muestreo por importancia guardado tiene «{name}» de forma "
-                    f"{tuple(state[name].shape)} y este, {tuple(mine.shape)}."
+                    f"El muestreo por importancia guardado tiene «{name}» de "
+                    f"forma {tuple(state[name].shape)} y este, "
+                    f"{tuple(mine.shape)}."
                 )
             mine.copy_(state[name])
 
@@ -348,14 +350,14 @@ def bits_per_dimension(
     """
     if len(x) == 0 or batch_size < 1:
         raise ValueError(
-            f"Hay {len(x)} datos y se evalúan de {batch_size} en {batch_size}: los dos números "
-            "deben ser al menos 1."
+            f"Hay {len(x)} datos y se evalúan de {batch_size} en {batch_size}: "
+            "los dos números deben ser al menos 1."
         )
     for name, value in (condition or {}).items():
         if len(value) != len(x):
             raise ValueError(
-                f"La condición «{name}» tiene {len(value)} filas y hay {len(x)} datos: hace falta "
-                "una por dato."
+                f"La condición «{name}» tiene {len(value)} filas y hay "
+                f"{len(x)} datos: hace falta una por dato."
             )
     totals, prior = [], 0.0
     terms = torch.zeros(len(diffusion.schedule), dtype=torch.float64)

@@ -54,8 +54,9 @@ def vlb_weight(diffusion: Diffusion) -> Tensor:
     schedule, variance = diffusion.schedule, diffusion.variance
     if variance.learned:
         raise ValueError(
-            f"El peso «vlb» se calcula con una varianza fija y «{variance.name}» la aprende la "
-            "red: usa la pérdida «vlb» o «hybrid», o el peso «uniform»."
+            "El peso «vlb» se calcula con una varianza fija y "
+            f"«{variance.name}» la aprende la red: usa la pérdida «vlb» o "
+            "«hybrid», o el peso «uniform»."
         )
     every_t = torch.arange(len(schedule))
     sigma2, log_sigma2 = variance(schedule, every_t, schedule.betas)
@@ -130,13 +131,13 @@ def weighted_mse(
     """
     if model_output.shape != target.shape:
         raise ValueError(
-            f"La salida de la red tiene forma {tuple(model_output.shape)} y el objetivo "
-            f"{tuple(target.shape)}: deben ser iguales."
+            f"La salida de la red tiene forma {tuple(model_output.shape)} y el "
+            f"objetivo {tuple(target.shape)}: deben ser iguales."
         )
     if weight is not None and weight.shape != target.shape[:1]:
         raise ValueError(
-            f"Los pesos tienen forma {tuple(weight.shape)} y se espera ({len(target)},): uno por "
-            "ejemplo."
+            f"Los pesos tienen forma {tuple(weight.shape)} y se espera "
+            f"({len(target)},): uno por ejemplo."
         )
     errors = _mean_of_each((model_output.float() - target.float()).square())
     return errors if weight is None else errors * weight.to(errors)
@@ -201,8 +202,9 @@ def simple_loss(
     """
     if diffusion.variance.learned:
         raise ValueError(
-            f"Con la pérdida «mse» nada enseña la varianza «{diffusion.variance.name}». Usa la "
-            "pérdida «hybrid» o «vlb», o una varianza fija."
+            "Con la pérdida «mse» nada enseña la varianza "
+            f"«{diffusion.variance.name}». Usa la pérdida «hybrid» o «vlb», o "
+            "una varianza fija."
         )
     output, _ = split_output(diffusion.variance, model_output, x_start)
     return weighted_error(diffusion, output, x_start, noise, t, weighting)
@@ -228,10 +230,17 @@ def normal_kl(
     Returns:
         La divergencia elemento a elemento, con la forma común.
     """
-    ratio = log_var1 - log_var2
-    return 0.5 * (
-        ratio.expm1() - ratio + (mean1 - mean2).square() * (-log_var2).exp()
-    )
+    excess = _exp_minus_tangent(log_var1 - log_var2)
+    return 0.5 * (excess + (mean1 - mean2).square() * (-log_var2).exp())
+
+
+def _exp_minus_tangent(r: Tensor) -> Tensor:
+    """$e^r - 1 - r$; cerca de 0, donde esa resta se queda sin cifras, con la serie de Taylor."""
+    small = r.clamp(-0.5, 0.5)
+    series = torch.ones_like(small)
+    for n in range(14, 2, -1):
+        series = 1 + small / n * series
+    return torch.where(r == small, small.square() / 2 * series, r.expm1() - r)
 
 
 def normal_cdf(x: Tensor) -> Tensor:

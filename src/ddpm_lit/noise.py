@@ -54,7 +54,8 @@ def keyed_generator(
         )
     if any(number < 0 for number in counter):
         raise ValueError(
-            f"Los índices y los pasos empiezan en 0 y han llegado {', '.join(map(str, counter))}."
+            "Los índices y los pasos empiezan en 0 y han llegado "
+            f"{', '.join(map(str, counter))}."
         )
     words = np.zeros(4, dtype=np.uint64)
     words[1 : 1 + len(counter)] = counter
@@ -92,8 +93,9 @@ def training_draws(
     """
     if probabilities is not None and probabilities.shape != (timesteps,):
         raise ValueError(
-            f"Las probabilidades de los instantes tienen forma {tuple(probabilities.shape)} y se "
-            f"espera ({timesteps},): una por instante."
+            "Las probabilidades de los instantes tienen forma "
+            f"{tuple(probabilities.shape)} y se espera ({timesteps},): una por "
+            "instante."
         )
     cumulative = (
         None if probabilities is None else probabilities.cumsum(0).numpy()
@@ -216,8 +218,8 @@ def batch_indices(
     """
     if size < 1 or batch_size < 1:
         raise ValueError(
-            f"Hay {size} ejemplos y se pide un lote de {batch_size}: los dos números deben ser "
-            "al menos 1."
+            f"Hay {size} ejemplos y se pide un lote de {batch_size}: los dos "
+            "números deben ser al menos 1."
         )
     first, last = step * batch_size, (step + 1) * batch_size
     chosen: list[int] = []

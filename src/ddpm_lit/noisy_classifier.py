@@ -41,7 +41,8 @@ class NoisyClassifier(nn.Module):
         super().__init__()
         if config.num_classes is None:
             raise ValueError(
-                "Un clasificador necesita saber cuántas clases hay: da num_classes."
+                "Un clasificador necesita saber cuántas clases hay: da "
+                "num_classes."
             )
         self.config = config
         widths = config.block_out_channels

@@ -233,6 +233,23 @@ PARAMETRISATIONS: dict[str, Parametrisation] = {
 """Lo que puede predecir una red, por su nombre."""
 
 
+def check_informative(schedule: Schedule, prediction: Parametrisation) -> None:
+    r"""Rechaza una predicción que con ese schedule no dice nada de $x_0$ en algún paso.
+
+    Raises:
+        ValueError: p. ej., con $\epsilon$ y señal terminal nula: allí $x_T = \epsilon$, acertar el
+            ruido no dice nada de $x_0$ y la ecuación 15 divide entre 0.
+    """
+    silent = (prediction.slope(schedule) == 0).nonzero()
+    if len(silent):
+        raise ValueError(
+            "Con señal terminal nula (ᾱ_T = 0) no se puede predecir "
+            f"«{prediction.name}»: en t = {int(silent[-1]) + 1} x_t ya es solo "
+            "ruido, lo que responde la red no dice nada de x₀ y x̂₀ no "
+            "existe. Usa la predicción «v» o «x_start»."
+        )
+
+
 def convert(
     schedule: Schedule,
     output: Tensor,
@@ -257,13 +274,15 @@ def convert(
         La respuesta traducida, de forma (B, …).
 
     Raises:
-        ValueError: si una parametrización no existe, o las formas no casan.
+        ValueError: si una parametrización no existe o no tiene sentido con el schedule, o las
+            formas no casan.
     """
     check_shapes(t, output=output, x_t=x_t)
     said, wanted = (
         row(PARAMETRISATIONS, name, "La red no puede predecir")
         for name in (source, target)
     )
+    check_informative(schedule, said)
     if said is wanted:
         return output
     x_start = said.x_start(schedule, output, x_t, t)

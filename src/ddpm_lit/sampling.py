@@ -201,14 +201,11 @@ def sample(
         ValueError: si una condición no tiene una fila por muestra, o algún otro argumento no
             es válido.
     """
-    if isinstance(indices, int):
-        raise TypeError(
-            f"indices es {indices} y debe decir el índice de cada muestra: para las {indices} "
-            f"primeras, range({indices})."
-        )
+    _check_indices(indices)
     if batch_size < 1:
         raise ValueError(
-            f"Se pide generar de {batch_size} en {batch_size}: debe ser al menos 1."
+            f"Se pide generar de {batch_size} en {batch_size}: debe ser al "
+            "menos 1."
         )
     _check_condition(condition, len(indices))
     short = diffusion.respaced(steps, spacing)
@@ -268,6 +265,7 @@ def sample_trajectory(
     Returns:
         La trayectoria, en la CPU.
     """
+    _check_indices(indices)
     states: list[SampleStep] = []
     sample(
         model,
@@ -285,14 +283,22 @@ def sample_trajectory(
     )
 
 
+def _check_indices(indices: Sequence[int]) -> None:
+    if isinstance(indices, int):
+        raise TypeError(
+            f"indices es {indices} y debe decir el índice de cada muestra: "
+            f"para las {indices} primeras, range({indices})."
+        )
+
+
 def _check_condition(
     condition: Mapping[str, Tensor] | None, count: int
 ) -> None:
     for name, value in (condition or {}).items():
         if value.shape[0] != count:
             raise ValueError(
-                f"La condición «{name}» tiene {value.shape[0]} filas y se han pedido {count} "
-                "muestras: hace falta una fila por muestra."
+                f"La condición «{name}» tiene {value.shape[0]} filas y se han "
+                f"pedido {count} muestras: hace falta una fila por muestra."
             )
 
 
@@ -301,6 +307,7 @@ def _expanded(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
         return value.expand(*shape)
     except RuntimeError as error:
         raise ValueError(
-            f"«{name}» tiene forma {tuple(value.shape)} y se esperaba {tuple(shape)}: una fila por "
-            "muestra, o una sola forma que se repita en todas."
+            f"«{name}» tiene forma {tuple(value.shape)} y se esperaba "
+            f"{tuple(shape)}: una fila por muestra, o una sola forma que se "
+            "repita en todas."
         ) from error

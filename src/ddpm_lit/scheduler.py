@@ -85,8 +85,8 @@ def scaled_linear_betas(
     _check_timesteps(timesteps)
     if not (0 < beta_start < 1 and 0 < beta_end < 1):
         raise ValueError(
-            f"Han llegado beta_start = {beta_start} y beta_end = {beta_end}, y son varianzas: "
-            "deben estar entre 0 y 1."
+            f"Han llegado beta_start = {beta_start} y beta_end = {beta_end}, y "
+            "son varianzas: deben estar entre 0 y 1."
         )
     roots = torch.linspace(
         math.sqrt(beta_start),
@@ -190,8 +190,8 @@ def sigmoid_betas(
     _check_timesteps(timesteps)
     if end <= start or tau <= 0:
         raise ValueError(
-            f"El schedule sigmoide necesita start < end y tau > 0; han llegado start = {start}, "
-            f"end = {end} y tau = {tau}."
+            "El schedule sigmoide necesita start < end y tau > 0; han llegado "
+            f"start = {start}, end = {end} y tau = {tau}."
         )
     u = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
     curve = torch.sigmoid((start + (end - start) * u) / tau)
@@ -243,13 +243,14 @@ class Schedule:
         _check_betas(self.betas)
         if self.timesteps.shape != self.betas.shape:
             raise ValueError(
-                f"Hay {tuple(self.betas.shape)} betas y {tuple(self.timesteps.shape)} índices "
-                "originales: debe haber uno por beta."
+                f"Hay {tuple(self.betas.shape)} betas y "
+                f"{tuple(self.timesteps.shape)} índices originales: debe haber "
+                "uno por beta."
             )
         if not bool((self.timesteps.diff() > 0).all()):
             raise ValueError(
-                "Los índices originales deben ser estrictamente crecientes y han llegado "
-                f"{self.timesteps.tolist()[:12]}."
+                "Los índices originales deben ser estrictamente crecientes y "
+                f"han llegado {self.timesteps.tolist()[:12]}."
             )
         object.__setattr__(self, "betas", self.betas.detach().cpu().double())
         object.__setattr__(
@@ -290,8 +291,9 @@ class Schedule:
             or not bool((table >= 0).all())
         ):
             raise ValueError(
-                "La tabla de ᾱ debe ser de una dimensión, estrictamente decreciente, menor que 1 "
-                "y no negativa. Si la tuya empieza por ᾱ₀ = 1, quita ese primer valor."
+                "La tabla de ᾱ debe ser de una dimensión, estrictamente "
+                "decreciente, menor que 1 y no negativa. Si la tuya empieza "
+                "por ᾱ₀ = 1, quita ese primer valor."
             )
         return cls.from_betas(1 - table / previous)
 
@@ -366,9 +368,9 @@ class Schedule:
     def posterior_log_variance_clipped(self) -> Tensor:
         r"""$\log\tilde\beta_t$, con $\log\tilde\beta_2$ donde iría $\log\tilde\beta_1 = -\infty$.
 
-        Es la elección del código de Nichol y Dhariwal (2021). En el primer paso no se
-        añade ruido, así que ninguna muestra depende de ella; sí depende el término
-        $L_0$ de la cota, que necesita una varianza positiva.
+        Es la elección del código de Ho et al. (2020), que hereda el de Nichol y Dhariwal (2021).
+        En el primer paso no se añade ruido, así que ninguna muestra depende de ella; sí
+        depende el término $L_0$ de la cota, que necesita una varianza positiva.
         """
         if len(self) == 1:
             return self.betas.log()
@@ -440,21 +442,24 @@ class Schedule:
         """
         if not like.is_floating_point():
             raise TypeError(
-                f"Los datos deben ser de coma flotante, con valores en [-1, 1], y son {like.dtype}."
+                "Los datos deben ser de coma flotante, con valores en [-1, "
+                f"1], y son {like.dtype}."
             )
         if t.dtype not in (torch.int64, torch.int32):
             raise TypeError(
-                f"t debe ser un tensor de índices enteros (int64) y ha llegado {t.dtype}. "
-                "Recuerda que el índice 0 es el t = 1 del artículo."
+                "t debe ser un tensor de índices enteros (int64) y ha llegado "
+                f"{t.dtype}. Recuerda que el índice 0 es el t = 1 del artículo."
             )
         if t.ndim != 1:
             raise ValueError(
-                f"t debe tener forma (B,), un índice por ejemplo, y ha llegado {tuple(t.shape)}."
+                "t debe tener forma (B,), un índice por ejemplo, y ha llegado "
+                f"{tuple(t.shape)}."
             )
         if t.device.type == "cpu" and bool(((t < 0) | (t >= len(self))).any()):
             raise ValueError(
-                f"t debe estar entre 0 y {len(self) - 1} (el índice 0 es el t = 1 del artículo) y "
-                f"han llegado valores entre {int(t.min())} y {int(t.max())}."
+                f"t debe estar entre 0 y {len(self) - 1} (el índice 0 es el t "
+                f"= 1 del artículo) y han llegado valores entre {int(t.min())} "
+                f"y {int(t.max())}."
             )
         key = (name, like.dtype, like.device)
         if key not in self._tables:
@@ -506,7 +511,8 @@ def make_schedule(
         betas = function(timesteps, **options)
     except TypeError as error:
         raise ValueError(
-            f"El schedule «{name}» no admite las opciones {sorted(options)} ({error})."
+            f"El schedule «{name}» no admite las opciones {sorted(options)} "
+            f"({error})."
         ) from error
     schedule = Schedule.from_betas(betas)
     return (
@@ -534,8 +540,8 @@ def rescale_zero_terminal_snr(schedule: Schedule) -> Schedule:
     """
     if len(schedule) == 1:
         raise ValueError(
-            "Un schedule de un solo paso no se puede reescalar: su primera ᾱ debería conservarse "
-            "y valer 0 a la vez. Usa T ≥ 2."
+            "Un schedule de un solo paso no se puede reescalar: su primera ᾱ "
+            "debería conservarse y valer 0 a la vez. Usa T ≥ 2."
         )
     roots = schedule.sqrt_alphas_cumprod
     rescaled = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])
@@ -582,7 +588,8 @@ def spaced_indices(
         )
     if spacing not in SPACINGS:
         raise ValueError(
-            f"No hay ningún reparto «{spacing}». Los que hay: {', '.join(SPACINGS)}."
+            f"No hay ningún reparto «{spacing}». Los que hay: "
+            f"{', '.join(SPACINGS)}."
         )
     ks = torch.arange(steps)
     last = timesteps - 1
@@ -626,8 +633,9 @@ def respace(schedule: Schedule, indices: Tensor | Sequence[int]) -> Schedule:
         or not bool((chosen.diff() > 0).all())
     ):
         raise ValueError(
-            f"Los índices de la subsucesión deben ser estrictamente crecientes y estar entre 0 y "
-            f"{len(schedule) - 1}; han llegado {chosen.tolist()[:12]}."
+            "Los índices de la subsucesión deben ser estrictamente crecientes "
+            f"y estar entre 0 y {len(schedule) - 1}; han llegado "
+            f"{chosen.tolist()[:12]}."
         )
     betas = Schedule.from_alphas_cumprod(schedule.alphas_cumprod[chosen]).betas
     return Schedule(betas, schedule.timesteps[chosen])
@@ -638,9 +646,10 @@ def _rescaling(name: str, timesteps: int, largest_beta: float) -> float:
     scale = 1000 / timesteps
     if scale * largest_beta >= 1:
         raise ValueError(
-            f"El schedule {name} reescalado no existe para T = {timesteps}: su mayor beta "
-            f"sería {scale * largest_beta:.3g}, y una varianza debe ser menor que 1. "
-            f"Usa T ≥ {math.floor(1000 * largest_beta) + 1}, o el schedule «cosine»."
+            f"El schedule {name} reescalado no existe para T = {timesteps}: su "
+            f"mayor beta sería {scale * largest_beta:.3g}, y una varianza debe "
+            f"ser menor que 1. Usa T ≥ {math.floor(1000 * largest_beta) + 1}, "
+            "o el schedule «cosine»."
         )
     return scale
 
@@ -655,12 +664,14 @@ def _check_timesteps(timesteps: int) -> None:
 def _check_betas(betas: Tensor) -> None:
     if betas.ndim != 1 or betas.numel() == 0:
         raise ValueError(
-            f"Las betas deben formar una tabla (T,) con T ≥ 1 y su forma es {tuple(betas.shape)}."
+            "Las betas deben formar una tabla (T,) con T ≥ 1 y su forma es "
+            f"{tuple(betas.shape)}."
         )
     if not bool(((betas > 0) & (betas <= 1)).all()) or bool(
         (betas[:-1] == 1).any()
     ):
         raise ValueError(
-            "Cada beta es una varianza y debe cumplir 0 < β < 1 (solo la última puede ser 1); "
-            f"han llegado valores entre {betas.min().item():.4g} y {betas.max().item():.4g}."
+            "Cada beta es una varianza y debe cumplir 0 < β < 1 (solo la "
+            "última puede ser 1); han llegado valores entre "
+            f"{betas.min().item():.4g} y {betas.max().item():.4g}."
         )

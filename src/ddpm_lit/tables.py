@@ -35,8 +35,8 @@ def row(table: Mapping[str, Row], name: str | Row, missing: str) -> Row:
     close = difflib.get_close_matches(name, table, n=1)
     hint = f" ¿Querías decir «{close[0]}»?" if close else ""
     raise ValueError(
-        f"{missing} «{name}».{hint} Hay: {', '.join(table)}. Una tuya se añade a la tabla por su "
-        "nombre antes de usarla."
+        f"{missing} «{name}».{hint} Hay: {', '.join(table)}. Una tuya se añade "
+        "a la tabla por su nombre antes de usarla."
     )
 
 

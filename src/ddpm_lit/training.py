@@ -92,7 +92,8 @@ def split_batch(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             else f"un {type(batch).__name__}"
         )
         raise TypeError(
-            f"Un lote debe ser un diccionario con los datos en «x» y ha llegado {came}. Si tu "
+            "Un lote debe ser un diccionario con los datos en «x» y ha "
+            f"llegado {came}. Si tu "
             'DataLoader da tuplas, conviértelas: ({"x": x} for x, *_ in lotes).'
         )
     condition = {name: value for name, value in batch.items() if name != "x"}

@@ -103,7 +103,8 @@ class UNetConfig:
     patch_size: int = 1
 
     def __post_init__(self) -> None:
-        # Un fichero TOML da listas; las tuplas hacen que la configuración sea inmutable.
+        # Un fichero TOML da listas; las tuplas hacen que la configuración sea
+        # inmutable.
         expected = dict.fromkeys(
             ("block_out_channels", "attention"), "con un valor por nivel"
         )
@@ -134,7 +135,8 @@ class UNetConfig:
                 check_positive(name, getattr(self, name))
         if not self.block_out_channels:
             raise ValueError(
-                "block_out_channels está vacío: la U-Net necesita al menos un nivel."
+                "block_out_channels está vacío: la U-Net necesita al menos un "
+                "nivel."
             )
         for channels in self.block_out_channels:
             check_positive("block_out_channels", channels)
@@ -142,19 +144,22 @@ class UNetConfig:
             if channels % self.norm_num_groups:
                 raise ValueError(
                     f"Un nivel tiene {channels} canales, que no se reparten en "
-                    f"norm_num_groups={self.norm_num_groups} grupos iguales: usa un "
-                    f"múltiplo de {self.norm_num_groups}, u otro número de grupos "
-                    f"(por ejemplo {math.gcd(*self.block_out_channels, 32)})."
+                    f"norm_num_groups={self.norm_num_groups} grupos iguales: "
+                    f"usa un múltiplo de {self.norm_num_groups}, u otro número "
+                    "de grupos (por ejemplo "
+                    f"{math.gcd(*self.block_out_channels, 32)})."
                 )
         check_embedding_dim("block_out_channels[0]", self.block_out_channels[0])
         if len(self.attention) != len(self.block_out_channels):
             raise ValueError(
-                f"attention tiene {len(self.attention)} valores y block_out_channels "
-                f"{len(self.block_out_channels)}: hace falta uno por nivel."
+                f"attention tiene {len(self.attention)} valores y "
+                f"block_out_channels {len(self.block_out_channels)}: hace "
+                "falta uno por nivel."
             )
         if not all(isinstance(value, bool) for value in self.attention):
             raise TypeError(
-                f"attention es {self.attention}: cada valor debe ser True o False."
+                f"attention es {self.attention}: cada valor debe ser True o "
+                "False."
             )
         check_dropout(self.dropout)
         if self.attention_head_dim is not None:
@@ -163,8 +168,9 @@ class UNetConfig:
             for channels in (*attended, self.block_out_channels[-1]):
                 if channels % self.attention_head_dim:
                     raise ValueError(
-                        f"Un nivel con atención tiene {channels} canales, que no se reparten "
-                        f"en cabezas de attention_head_dim={self.attention_head_dim}: usa un "
+                        f"Un nivel con atención tiene {channels} canales, que "
+                        "no se reparten en cabezas de "
+                        f"attention_head_dim={self.attention_head_dim}: usa un "
                         f"divisor de {channels}, o None para una sola cabeza."
                     )
 
@@ -201,7 +207,8 @@ def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
         )
         wanted = f"una de forma {expected}" if channels else "ninguna"
         raise ValueError(
-            f"La red espera {wanted} como imagen de la condición (image) y ha llegado {came}."
+            f"La red espera {wanted} como imagen de la condición (image) y ha "
+            f"llegado {came}."
         )
     # Mirar los valores en la GPU obligaría a esperarla en cada paso.
     if image.device.type == "cpu" or not image.is_floating_point():
@@ -293,7 +300,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """De (B, channels, H, W) a la misma forma."""
         height, width = x.shape[-2:]
-        # En channels_last, (B, C, H, W) ya está en memoria como (B, H·W, C): nada se copia.
+        # En channels_last, (B, C, H, W) ya está en memoria como (B, H·W, C):
+        # nada se copia.
         pixels = self.group_norm(x).flatten(2).transpose(1, 2)
         q, k, v = (
             project(pixels).unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -735,8 +743,8 @@ class UNet(nn.Module):
         if self.text_encoder is None or self.text_proj is None:
             if tokens is not None:
                 raise ValueError(
-                    "Esta red no lee texto y ha recibido tokens: créala con un vocabulary, o "
-                    "llámala sin ellos."
+                    "Esta red no lee texto y ha recibido tokens: créala con "
+                    "un vocabulary, o llámala sin ellos."
                 )
             return emb, None
         if tokens is None:
@@ -749,8 +757,8 @@ class UNet(nn.Module):
             tokens = null_condition({"tokens": tokens})["tokens"]
         if len(tokens) != len(emb):
             raise ValueError(
-                f"Han llegado {len(tokens)} frases para {len(emb)} muestras: hace falta una por "
-                "muestra."
+                f"Han llegado {len(tokens)} frases para {len(emb)} muestras: "
+                "hace falta una por muestra."
             )
         text: Text = self.text_encoder(tokens)
         return emb + self.text_proj(text.summary), text
@@ -770,7 +778,8 @@ def initialize(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    # `apply` visita a los hijos antes que al padre: este puede anular su última capa.
+    # `apply` visita a los hijos antes que al padre: este puede anular su
+    # última capa.
     elif isinstance(module, ResidualBlock):
         zero_(module.conv2)
     elif isinstance(module, (SelfAttention, CrossAttention)):
@@ -878,9 +887,9 @@ def check_images(x: Tensor, config: UNetConfig) -> None:
             for rounded in (math.floor, math.ceil)
         )
         raise ValueError(
-            f"La imagen mide {height}×{width} y esta U-Net la reduce {factor} veces: alto y "
-            f"ancho deben ser múltiplos de {factor}. Los tamaños válidos más cercanos son "
-            f"{below} y {above}."
+            f"La imagen mide {height}×{width} y esta U-Net la reduce {factor} "
+            f"veces: alto y ancho deben ser múltiplos de {factor}. Los tamaños "
+            f"válidos más cercanos son {below} y {above}."
         )
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from scripts.site.browser import ARGUMENTS, find_chromium, serve  # noqa: E402
+from small_sites import Build, build_tiny  # noqa: E402
 
 
 def skip_or_fail(reason: str) -> None:
@@ -51,6 +53,14 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
     """Navegador en español y sin animaciones."""
     return {**browser_context_args, "locale": "es-ES", "reduced_motion": "reduce"}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Construye en este proceso webs diminutas, en una carpeta propia (véase `build_tiny`)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    return partial(build_tiny, tmp_path)
 
 
 @pytest.fixture(autouse=True)

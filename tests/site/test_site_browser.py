@@ -13,6 +13,7 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Page
 from scripts.site.browser import pages
+from scripts.site.sentinels import RAW
 
 WITH_MATHS = (
     "componentes/forward.html",
@@ -57,6 +58,28 @@ IMAGES = """() => {
     if (!(drawing.getAttribute("aria-label") || "").trim()) problems.push("svg sin aria-label");
   return problems;
 }"""
+
+# Cuánto sobresale cada bloque de código del libro y cuál es su línea más larga.
+SCROLLING_CODE = """shown => [...document.querySelectorAll("article pre > code")]
+  .filter(code => Boolean(code.closest(".dl-fuente")) === shown)
+  .filter(code => code.scrollWidth > code.clientWidth)
+  .map(code => {
+    const lines = code.textContent.split("\\n");
+    const longest = lines.reduce((a, b) => (b.length > a.length ? b : a), "");
+    return `${longest.length} columnas: ${longest.trim()}`;
+  })"""
+COLUMNS = """() => {
+  const code = document.querySelector("article pre > code"), style = getComputedStyle(code);
+  const ruler = document.createElement("span");
+  ruler.textContent = "x".repeat(100);
+  code.append(ruler);
+  const column = ruler.getBoundingClientRect().width / 100;
+  ruler.remove();
+  const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+  return (code.clientWidth - padding) / column;
+}"""
+SCROLLBAR = 15
+"""Lo que ocupa la barra de desplazamiento de un escritorio, que aquí el navegador no dibuja."""
 
 View = Callable[[str, int], tuple[Page, list[str]]]
 
@@ -109,19 +132,7 @@ def test_every_page(view: View, address: str, site_dir: Path, scheme: str, width
         if page.evaluate("document.body.dataset.mdColorScheme") != expected:
             problems.append(f"{name}: no está en modo {expected}")
         text = page.evaluate(VISIBLE_TEXT)
-        for raw in (
-            r"\(",
-            r"\[",
-            "$$",
-            r"\label",
-            r"\eqref",
-            r"\figref",
-            "@[",
-            "]@",
-            "¿?",
-            "In [1]:",
-            "Copied!",
-        ):
+        for raw in RAW:
             if raw in text:
                 at = text.index(raw)
                 problems.append(f"{name}: se lee «{raw}» en «…{text[max(0, at - 40) : at + 40]}…»")
@@ -131,6 +142,52 @@ def test_every_page(view: View, address: str, site_dir: Path, scheme: str, width
             problems.append(f"{name}: falta un artefacto o una fórmula no se entiende")
         if page.locator("h1").count() != 1:
             problems.append(f"{name}: {page.locator('h1').count()} títulos de primer nivel")
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["por su símbolo", "de la página"])
+def test_the_code_of_the_book_does_not_scroll(
+    view: View, address: str, site_dir: Path, shown: bool
+) -> None:
+    page, problems = view("light", 1280 - SCROLLBAR)
+    for name in pages(site_dir):
+        if not name.startswith("api/"):
+            page.goto(address + name, wait_until="load")
+            problems += [f"{name}: {code}" for code in page.evaluate(SCROLLING_CODE, shown)]
+    assert not problems, "\n".join(problems)
+
+
+def test_eighty_columns_of_code_fit(view: View, address: str) -> None:
+    page, _ = view("light", 1280 - SCROLLBAR)
+    page.goto(address + "componentes/forward.html")
+    assert page.evaluate(COLUMNS) >= 80
+
+
+def test_the_cover_moves_only_if_wanted_and_can_be_stopped(view: View, address: str) -> None:
+    for motion, moves in (("reduce", False), ("no-preference", True)):
+        page, _ = view("light", 1280)
+        page.emulate_media(color_scheme="light", reduced_motion=motion)
+        page.goto(address + "index.html")
+        video = page.locator("article .dl-figura video:visible").first
+        button = page.locator(".dl-pausa")
+        button.wait_for()
+        waiting = "document.querySelector('.dl-pausa').textContent.includes('▶')"
+        page.wait_for_function(f"{waiting} === {str(not moves).lower()}")
+        assert video.evaluate("video => video.paused") is not moves
+        assert not video.evaluate("video => video.controls")
+        button.click()
+        page.wait_for_function(f"{waiting} === {str(moves).lower()}")
+        assert video.evaluate("video => video.paused") is moves
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1280, "portada-emoji."), (360, "-estrecha.")])
+def test_the_cover_fits_the_screen(view: View, address: str, width: int, shown: str) -> None:
+    page, problems = view("dark", width)
+    page.goto(address + "index.html")
+    videos = page.locator("article .dl-figura video:visible")
+    assert videos.count() == 1
+    assert shown in str(videos.first.get_attribute("src"))
+    assert "dark" in str(videos.first.get_attribute("src"))
     assert not problems, "\n".join(problems)
 
 

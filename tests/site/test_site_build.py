@@ -1,84 +1,14 @@
-"""Webs pequeñas construidas de verdad con la configuración del libro, en otro proceso."""
+"""Lo que deja la construcción de una web pequeña, y los errores de los que avisa."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("mkdocs")
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = """
-import json, logging, sys
-logging.basicConfig(level=logging.WARNING)
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
-options = json.loads(sys.argv[1])
-build(load_config("mkdocs.yml", **options))
-"""
-GOOD = {
-    "index.md": "# Portada\n\nVéase \\eqref{uno}.\n",
-    "introduccion/a.md": """# Paso $q(x_t|x_{t-1})$ y difusión
-
-Texto con $\\xt$.
-
-$$
-\\xt = \\sqrt{\\abt}\\,\\xo
-\\label{comprobada:uno}
-$$
-
-@[ fuente("ddpm_lit.forward.q_sample") ]@
-
-```python exec="1" source="above" session="s"
-print("una celda")
-```
-""",
-    "api/forward.md": "::: ddpm_lit.forward\n",
-    "introduccion/b.md": """# Otra
-
-!!! note "Nota"
-
-    $$ a = b \\label{derivada:dos} $$
-
-    Como en \\eqref{uno} y \\eqref{dos}.
-""",
-}
-
-
-def build(
-    folder: Path, pages: dict[str, str], profile: str = "cpu", strict: bool = True
-) -> subprocess.CompletedProcess[str]:
-    docs = folder / "docs"
-    for name, text in pages.items():
-        path = docs / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    for asset in ("sitio.css", "sitio.js", "logo.svg"):
-        (docs / "assets").mkdir(parents=True, exist_ok=True)
-        (docs / "assets" / asset).write_bytes((ROOT / "docs" / "assets" / asset).read_bytes())
-    options = {
-        "docs_dir": str(docs),
-        "site_dir": str(folder / "site"),
-        "nav": list(pages),
-        "strict": strict,
-    }
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(options)],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DDPM_CACHE": str(folder / "cache"),
-            "DDPM_PROFILE": profile,
-            "NO_MKDOCS_2_WARNING": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from small_sites import GOOD, build
 
 
 def test_a_good_site_passes_strict_and_reads_well(tmp_path: Path) -> None:

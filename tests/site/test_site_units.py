@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("mkdocs")
 
@@ -238,6 +239,28 @@ def test_figure_has_both_schemes_size_alt_and_caption(
     assert "Figura 1." in numbered and "Figura 2." in numbered
     assert names == {"una": 1, "otra": 2}
     assert "<p>" not in numbered
+
+
+def test_an_animation_can_have_a_narrow_version_and_a_button(
+    tmp_path: Path, context: macros.PageContext
+) -> None:
+    (tmp_path / "figures").mkdir()
+    moving = {}
+    for name in ("ancha", "estrecha"):
+        files = [f"figures/{name}.{scheme}" for scheme in ("light", "dark")]
+        for file in files:
+            Image.new("RGB", (8, 4)).save(tmp_path / f"{file}.png")
+            (tmp_path / f"{file}.mp4").write_bytes(b"")
+        listed = [file + suffix for file in files for suffix in (".mp4", ".png")]
+        moving[name] = {"kind": "animation", "files": listed, "values": {}}
+    context.manifest = artefacts.Manifest(tmp_path, moving)
+    shown = macros.video(context, "ancha", alt="a", pie="b", estrecha="estrecha", mandos=False)
+    for css in ("dl-claro dl-ancha", "dl-oscuro dl-ancha", "dl-claro dl-estrecha"):
+        assert shown.count(f'class="{css}"') == 1
+    assert shown.count(" controls ") == shown.count(" data-boton>") == 4
+    assert shown.count("<figure") == 1
+    alone = macros.video(context, "ancha", alt="a", pie="b")
+    assert "dl-ancha" not in alone and "data-boton" not in alone
 
 
 def test_values_and_stale_artefacts(tmp_path: Path, context: macros.PageContext) -> None:

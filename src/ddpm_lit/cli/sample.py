@@ -242,14 +242,14 @@ def sample_command(
         **changes,
     )
     elapsed = time.perf_counter() - started
-    columns = turns if turns > 1 else None
-    save_png(_draw(samples, columns), output.out)
+    titles = _titles(trained, wanted.texts or labels, total)
+    save_png(_draw(samples, titles), output.out)
     click.echo(
         f"{output.out}: {integer(total)} muestras en {integer(film.steps)} pasos de "
         f"{config.sampler} ({duration(elapsed)}, {where})."
     )
     if output.animation is not None:
-        _animate(film, output.animation, columns, editing)
+        _animate(film, output.animation, titles, editing)
     if output.tensors is not None:
         _save_tensors(output.tensors, samples, _in_turn(labels, total))
         click.echo(
@@ -461,18 +461,33 @@ def _in_turn(values: Sequence[Any], total: int) -> list[Any] | None:
     )
 
 
+def _titles(trained: "Trained", asked: Sequence[Any], total: int) -> list[str]:
+    """Lo que se ha pedido en cada columna, si se han pedido varias cosas."""
+    if len(asked) < 2:
+        return []
+    names = trained.class_names
+    return [
+        names[each]
+        if isinstance(each, int) and each < len(names)
+        else str(each)
+        for each in asked[:total]
+    ]
+
+
 def _draw(
     samples: "Tensor",
-    columns: int | None,
+    titles: Sequence[str],
     *,
     size: int = 512,
     limit: float = 1.2,
 ) -> "Image":
-    from ddpm_lit.files.images import grid, points_image
+    from ddpm_lit.files.images import grid, points_image, with_titles
 
     if samples.ndim == 2:
         return points_image(samples, size=size, limit=limit)
-    return grid(samples, columns=columns)
+    if not titles:
+        return grid(samples)
+    return with_titles(grid(samples, columns=len(titles)), titles)
 
 
 class _Film:
@@ -502,13 +517,13 @@ class _Film:
 
 
 def _animate(
-    film: _Film, path: Path, columns: int | None, editing: Editing
+    film: _Film, path: Path, titles: Sequence[str], editing: Editing
 ) -> None:
     from ddpm_lit.files.images import save_gif, save_mp4
 
     save = save_gif if path.suffix.lower() == ".gif" else save_mp4
     frames = [
-        _draw(state, columns, size=384, limit=2.0) for state in film.states()
+        _draw(state, titles, size=384, limit=2.0) for state in film.states()
     ]
     save(frames, path, fps=FRAMES_PER_SECOND)
     start = "x_T" if editing.from_image is None else "la imagen con ruido"

@@ -144,6 +144,8 @@ def train_command(
       ddpm-lit train digits --set training.steps=200 --run-dir runs/prueba
       ddpm-lit train mi-receta.toml --device cuda --sample-every 500
     """
+    from ddpm_lit.data import describe, summary
+    from ddpm_lit.recipes.data import split_data, whole_data
     from ddpm_lit.recipes.reading import load_recipe
     from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
     from ddpm_lit.runs.train import Every, train
@@ -160,6 +162,10 @@ def train_command(
     # Antes de borrar nada: los pesos pueden ser los de este mismo checkpoint.
     weights = None if start.weights is None else open_model(start.weights)
     _announce(folder / CHECKPOINT, start)
+    whole = whole_data(chosen)
+    data, held_out = split_data(chosen, whole)
+    apart = f", de los que se apartan {len(held_out)}" if held_out else ""
+    click.echo(f"Datos: {summary(describe(whole))}{apart}.")
     visible = sys.stderr.isatty()
     every = Every(
         frequencies.log_every,
@@ -169,6 +175,7 @@ def train_command(
     trained = train(
         chosen,
         folder,
+        dataset=data,
         weights=weights,
         device=device,
         every=every,

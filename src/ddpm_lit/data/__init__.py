@@ -61,17 +61,25 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         ModuleNotFoundError: si el conjunto necesita un paquete que no está instalado.
     """
     if name not in DATASETS:
-        raise ValueError(_unknown(f"El conjunto de datos {name!r} no existe", name, DATASETS))
+        raise ValueError(
+            _unknown(f"El conjunto de datos {name!r} no existe", name, DATASETS)
+        )
     loader = DATASETS[name]
     parameters = inspect.signature(loader).parameters
     for option in options:
         if option not in parameters:
             raise ValueError(
-                _unknown(f"El conjunto «{name}» no tiene la opción {option!r}", option, parameters)
+                _unknown(
+                    f"El conjunto «{name}» no tiene la opción {option!r}",
+                    option,
+                    parameters,
+                )
             )
     for option, parameter in parameters.items():
         if parameter.default is parameter.empty and option not in options:
-            raise ValueError(f"El conjunto «{name}» necesita la opción «{option}».")
+            raise ValueError(
+                f"El conjunto «{name}» necesita la opción «{option}»."
+            )
     return loader(**options)
 
 

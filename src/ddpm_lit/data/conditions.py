@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ddpm_lit.data.dataset import Dataset, check_integer
 
-# Luminancia de la televisión digital (recomendación ITU-R BT.601), la «L» de Pillow.
+# Luminancia de la televisión digital (recomendación ITU-R BT.601), la «L» de
+# Pillow.
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -38,11 +39,13 @@ def low_resolution(x: Tensor, factor: int = 2) -> Tensor:
     check_integer("factor", factor, minimum=1)
     if x.shape[2] % factor or x.shape[3] % factor:
         raise ValueError(
-            f"Una imagen de {x.shape[2]}×{x.shape[3]} no se divide en bloques de "
-            f"{factor}×{factor}: usa un factor que divida a sus dos lados."
+            f"Una imagen de {x.shape[2]}×{x.shape[3]} no se divide en bloques "
+            f"de {factor}×{factor}: usa un factor que divida a sus dos lados."
         )
     blocks = F.avg_pool2d(x, factor)
-    return blocks.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    return blocks.repeat_interleave(factor, dim=2).repeat_interleave(
+        factor, dim=3
+    )
 
 
 def greyscale(x: Tensor) -> Tensor:
@@ -63,8 +66,8 @@ def greyscale(x: Tensor) -> Tensor:
     _check_images(x)
     if x.shape[1] != len(LUMA):
         raise ValueError(
-            f"Las imágenes tienen {x.shape[1]} canales y solo se pueden pasar a gris las de color, "
-            f"de {len(LUMA)}."
+            f"Las imágenes tienen {x.shape[1]} canales y solo se pueden pasar "
+            f"a gris las de color, de {len(LUMA)}."
         )
     return (x * x.new_tensor(LUMA).view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
 
@@ -113,18 +116,23 @@ def conditioned(dataset: Dataset, conditions: Mapping[str, Any]) -> Dataset:
     unknown = sorted(conditions.keys() - {"image", "factor", "scalars", "text"})
     if unknown:
         raise ValueError(
-            f"No existe la condición «data.conditions.{unknown[0]}». Las que hay: image (con "
-            "factor), scalars y text."
+            f"No existe la condición «data.conditions.{unknown[0]}». Las que "
+            "hay: image (con factor), scalars y text."
         )
     if "factor" in conditions and conditions.get("image") != "low_resolution":
         raise ValueError(
-            "«data.conditions.factor» es el lado de los bloques de image = «low_resolution», y la "
-            f"imagen pedida es {conditions.get('image')!r}: quita factor o cambia image."
+            "«data.conditions.factor» es el lado de los bloques de image = "
+            "«low_resolution», y la imagen pedida es "
+            f"{conditions.get('image')!r}: quita factor o cambia image."
         )
     added: dict[str, Tensor] = {}
     if "image" in conditions:
-        options = {name: conditions[name] for name in ("factor",) if name in conditions}
-        added["image"] = _named(IMAGES, "image", conditions)(dataset.x, **options)
+        options = {
+            name: conditions[name] for name in ("factor",) if name in conditions
+        }
+        added["image"] = _named(IMAGES, "image", conditions)(
+            dataset.x, **options
+        )
     if "scalars" in conditions:
         added["scalars"] = _named(SCALARS, "scalars", conditions)(dataset.x)
     return replace(dataset, conditions={**dataset.conditions, **added})
@@ -144,17 +152,22 @@ def block_side(conditions: Mapping[str, Any]) -> int:
     """
     if conditions.get("image") != "low_resolution":
         return 1
-    default: int = inspect.signature(low_resolution).parameters["factor"].default
+    default: int = (
+        inspect.signature(low_resolution).parameters["factor"].default
+    )
     return int(conditions.get("factor", default))
 
 
 def _named(
-    functions: Mapping[str, Callable[..., Tensor]], kind: str, conditions: Mapping[str, Any]
+    functions: Mapping[str, Callable[..., Tensor]],
+    kind: str,
+    conditions: Mapping[str, Any],
 ) -> Callable[..., Tensor]:
     name = conditions[kind]
     if name not in functions:
         raise ValueError(
-            f"«data.conditions.{kind}» vale {name!r} y debe ser una de: {', '.join(functions)}."
+            f"«data.conditions.{kind}» vale {name!r} y debe ser una de: "
+            f"{', '.join(functions)}."
         )
     return functions[name]
 
@@ -162,6 +175,6 @@ def _named(
 def _check_images(x: Tensor) -> None:
     if x.ndim != 4:
         raise ValueError(
-            f"Los datos tienen forma {tuple(x.shape)}, y esta condición es para imágenes, de forma "
-            "(N, C, H, W)."
+            f"Los datos tienen forma {tuple(x.shape)}, y esta condición es "
+            "para imágenes, de forma (N, C, H, W)."
         )

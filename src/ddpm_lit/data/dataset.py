@@ -94,7 +94,9 @@ class Dataset:
         result = {"x": self.x[chosen]}
         if self.labels is not None:
             result["class_labels"] = self.labels[chosen]
-        return result | {name: value[chosen] for name, value in self.conditions.items()}
+        return result | {
+            name: value[chosen] for name, value in self.conditions.items()
+        }
 
     def subset(self, indices: Tensor | Sequence[int]) -> "Dataset":
         """El mismo conjunto con solo algunos de sus datos, en el orden pedido.
@@ -111,7 +113,9 @@ class Dataset:
             self,
             x=self.x[chosen],
             labels=None if self.labels is None else self.labels[chosen],
-            conditions={name: value[chosen] for name, value in self.conditions.items()},
+            conditions={
+                name: value[chosen] for name, value in self.conditions.items()
+            },
             captions=_chosen(self.captions, positions),
             groups=_chosen(self.groups, positions),
             content_keys=_chosen(self.content_keys, positions),
@@ -128,7 +132,9 @@ class Dataset:
             16 cifras hexadecimales.
         """
         levels = self.levels or _EIGHT_BITS
-        digest = hashlib.sha256(repr((tuple(self.x.shape), self.levels)).encode())
+        digest = hashlib.sha256(
+            repr((tuple(self.x.shape), self.levels)).encode()
+        )
         for part in _parts(self.x):
             position = ((part + 1) * ((levels - 1) / 2)).round()
             kind = np.uint8 if levels <= _EIGHT_BITS else np.uint16
@@ -138,7 +144,9 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+def split(
+    dataset: Dataset, fraction: float, seed: int
+) -> tuple[Dataset, Dataset]:
     """Reparte un conjunto en entrenamiento y reserva, siempre igual con la misma semilla.
 
     Los datos que pueden crecer, como una carpeta, llevan `content_keys`, y entonces se aparta
@@ -172,7 +180,11 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
         )
     check_integer("seed", seed, minimum=0)
     n = len(dataset)
-    labels = np.zeros(n, np.int64) if dataset.labels is None else dataset.labels.numpy()
+    labels = (
+        np.zeros(n, np.int64)
+        if dataset.labels is None
+        else dataset.labels.numpy()
+    )
     if dataset.content_keys:
         held = _held_by_content(dataset.content_keys, labels, fraction, seed)
     else:
@@ -204,14 +216,22 @@ def check_integer(name: str, value: object, *, minimum: int) -> int:
         ValueError: si es menor que `minimum`.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"«{name}» debe ser un número entero y ha llegado {value!r}.")
+        raise TypeError(
+            f"«{name}» debe ser un número entero y ha llegado {value!r}."
+        )
     if value < minimum:
-        raise ValueError(f"«{name}» vale {value} y debe ser al menos {minimum}.")
+        raise ValueError(
+            f"«{name}» vale {value} y debe ser al menos {minimum}."
+        )
     return int(value)
 
 
-def _held_by_position(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    order = np.argsort(np.random.Philox(key=seed).random_raw(len(labels)), kind="stable")
+def _held_by_position(
+    labels: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    order = np.argsort(
+        np.random.Philox(key=seed).random_raw(len(labels)), kind="stable"
+    )
     held = np.zeros(len(labels), dtype=bool)
     for label, amount in enumerate(_apportion(np.bincount(labels), fraction)):
         members = order[labels[order] == label]
@@ -223,7 +243,9 @@ def _held_by_content(
     keys: Sequence[str], labels: NDArray[np.int64], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
     """Cada dato por su número, de 0 a 1, que sale de la semilla y de su huella."""
-    digests = [hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8] for key in keys]
+    digests = [
+        hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8] for key in keys
+    ]
     number = np.array([int.from_bytes(digest) / 2**64 for digest in digests])
     largest = [number[labels == label].max() for label in np.unique(labels)]
     free = ~np.isin(number, largest)
@@ -248,7 +270,9 @@ def _apportion(counts: np.ndarray, fraction: float) -> np.ndarray:
 def _check_values(x: Tensor, levels: int | None) -> None:
     if not isinstance(x, Tensor) or x.dtype != torch.float32:
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"Los datos deben ser un tensor float32 y han llegado como {kind}.")
+        raise TypeError(
+            f"Los datos deben ser un tensor float32 y han llegado como {kind}."
+        )
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(
             f"Los datos tienen forma {tuple(x.shape)} y se espera (N, ...), con al menos un "
@@ -262,10 +286,15 @@ def _check_values(x: Tensor, levels: int | None) -> None:
         )
     if levels is not None:
         if check_integer("levels", levels, minimum=2) > 2**16:
-            raise ValueError(f"«levels» vale {levels} y debe ser como mucho 65536.")
+            raise ValueError(
+                f"«levels» vale {levels} y debe ser como mucho 65536."
+            )
         for part in _parts(x):
             position = (part + 1) * ((levels - 1) / 2)
-            if float((position - position.round()).abs().max()) <= levels * 1e-6:
+            if (
+                float((position - position.round()).abs().max())
+                <= levels * 1e-6
+            ):
                 continue
             raise ValueError(
                 f"Hay datos que no caen en ninguno de los {levels} valores repartidos por "
@@ -282,14 +311,24 @@ def _chosen(texts: tuple[str, ...], positions: list[int]) -> tuple[str, ...]:
     return tuple(texts[i] for i in positions) if texts else ()
 
 
-def _check_labels(labels: Tensor | None, names: tuple[str, ...], n: int) -> None:
+def _check_labels(
+    labels: Tensor | None, names: tuple[str, ...], n: int
+) -> None:
     if labels is None:
         if names:
-            raise ValueError("Hay «label_names» pero no «labels»: da las dos o ninguna.")
+            raise ValueError(
+                "Hay «label_names» pero no «labels»: da las dos o ninguna."
+            )
         return
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
-        raise TypeError(f"Las clases deben ser un tensor int64 y han llegado como {kind}.")
+        kind = (
+            labels.dtype
+            if isinstance(labels, Tensor)
+            else type(labels).__name__
+        )
+        raise TypeError(
+            f"Las clases deben ser un tensor int64 y han llegado como {kind}."
+        )
     if labels.shape != (n,):
         raise ValueError(
             f"Las clases tienen forma {tuple(labels.shape)} y se espera ({n},): una por dato."
@@ -301,7 +340,9 @@ def _check_labels(labels: Tensor | None, names: tuple[str, ...], n: int) -> None
         )
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"Dos clases se llaman «{repeated}»: da a cada una un nombre distinto.")
+        raise ValueError(
+            f"Dos clases se llaman «{repeated}»: da a cada una un nombre distinto."
+        )
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= len(names):
         raise ValueError(

@@ -47,7 +47,9 @@ def describe(dataset: Dataset) -> DataDescription:
     """
     counts: list[int] = []
     if dataset.labels is not None:
-        counts = torch.bincount(dataset.labels, minlength=len(dataset.label_names)).tolist()
+        counts = torch.bincount(
+            dataset.labels, minlength=len(dataset.label_names)
+        ).tolist()
     return DataDescription(
         count=len(dataset),
         shape=dataset.image_shape,
@@ -89,7 +91,9 @@ def explain_change(before: DataDescription, now: DataDescription) -> str | None:
         return None
     changes = []
     if before.shape != now.shape:
-        changes.append(f"eran {_size(before.shape)} y ahora son {_size(now.shape)}")
+        changes.append(
+            f"eran {_size(before.shape)} y ahora son {_size(now.shape)}"
+        )
     if before.count != now.count:
         noun = _noun(before, before.count)
         changes.append(f"había {before.count} {noun} y ahora hay {now.count}")
@@ -108,10 +112,16 @@ def _class_changes(before: DataDescription, now: DataDescription) -> list[str]:
     removed = [f"«{name}»" for name in old if name not in new]
     changes = []
     if added:
-        which = "hay una clase nueva:" if len(added) == 1 else "hay clases nuevas:"
+        which = (
+            "hay una clase nueva:" if len(added) == 1 else "hay clases nuevas:"
+        )
         changes.append(f"{which} {_list(added)}")
     if removed:
-        which = "ya no está la clase" if len(removed) == 1 else "ya no están las clases"
+        which = (
+            "ya no está la clase"
+            if len(removed) == 1
+            else "ya no están las clases"
+        )
         changes.append(f"{which} {_list(removed)}")
     moved = [
         f"la clase «{name}» era la {old.index(name)} y ahora es la {number}"
@@ -119,7 +129,10 @@ def _class_changes(before: DataDescription, now: DataDescription) -> list[str]:
         if name in old and old.index(name) != number
     ]
     if len(moved) > _SHOWN:
-        moved = [*moved[:_SHOWN], f"y otras {len(moved) - _SHOWN} han cambiado de número"]
+        moved = [
+            *moved[:_SHOWN],
+            f"y otras {len(moved) - _SHOWN} han cambiado de número",
+        ]
     return changes + moved
 
 
@@ -133,7 +146,9 @@ def _size(shape: Sequence[int]) -> str:
     if len(shape) != 3:
         return f"de forma {tuple(shape)}"
     channels, height, width = shape
-    colors = {1: " en gris", 3: " en color"}.get(channels, f" de {channels} canales")
+    colors = {1: " en gris", 3: " en color"}.get(
+        channels, f" de {channels} canales"
+    )
     return f"de {width}×{height}{colors}"
 
 
@@ -141,4 +156,6 @@ def _list(words: Sequence[str], shown: int = _SHOWN) -> str:
     """Palabras unidas con comas y una «y»; si son muchas, solo las primeras."""
     if len(words) > shown:
         return f"{', '.join(words[:shown])} y otras {len(words) - shown}"
-    return " y ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return " y ".join(
+        [", ".join(words[:-1]), words[-1]] if len(words) > 1 else words
+    )

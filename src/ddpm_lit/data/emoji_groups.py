@@ -72,7 +72,9 @@ SEQUENCE_GROUPS: dict[str, str] = {
 
 _VARIATION_SELECTOR = "\ufe0f"
 _REGIONAL_INDICATORS = range(0x1F1E6, 0x1F1FF + 1)
-_GROUP_OF = {character: group for group, text in CHARACTERS.items() for character in text}
+_GROUP_OF = {
+    character: group for group, text in CHARACTERS.items() for character in text
+}
 
 
 def emoji_group(emoji: str) -> str | None:

@@ -68,11 +68,15 @@ def load_folder(
         raise ValueError(f"«color» vale {color!r} y debe ser «rgb» o «gray».")
     for name, value in (("classes", classes), ("skip_errors", skip_errors)):
         if not isinstance(value, bool):
-            raise TypeError(f"«{name}» debe ser true o false, y ha llegado {value!r}.")
+            raise TypeError(
+                f"«{name}» debe ser true o false, y ha llegado {value!r}."
+            )
     root = _folder(path)
     found = _explore(root)
     _check_found(root, found, classes=classes, skip_errors=skip_errors)
-    x, kept, failures = _read_images(root, found, size, _MODES[color], skip_errors=skip_errors)
+    x, kept, failures = _read_images(
+        root, found, size, _MODES[color], skip_errors=skip_errors
+    )
     for notice in _notices(root, found, failures):
         warnings.warn(notice, stacklevel=3)
     names: tuple[str, ...] = ()
@@ -81,7 +85,9 @@ def load_folder(
         folders = [_relative(file, root).split("/")[0] for file in kept]
         names = tuple(sorted(set(folders)))
         numbers = {name: number for number, name in enumerate(names)}
-        labels = torch.tensor([numbers[name] for name in folders], dtype=torch.int64)
+        labels = torch.tensor(
+            [numbers[name] for name in folders], dtype=torch.int64
+        )
     return Dataset(
         x=torch.from_numpy(x),
         labels=labels,
@@ -136,9 +142,13 @@ def _explore(root: Path) -> _Found:
             continue
         seen.add(real)
         try:
-            entries = [(entry, _kind(entry)) for entry in sorted(folder.iterdir())]
+            entries = [
+                (entry, _kind(entry)) for entry in sorted(folder.iterdir())
+            ]
         except OSError as error:
-            found.closed.append((folder, f"el sistema no deja abrirla ({error.strerror})"))
+            found.closed.append(
+                (folder, f"el sistema no deja abrirla ({error.strerror})")
+            )
             continue
         for entry, kind in entries:
             if kind == "folder":
@@ -160,7 +170,9 @@ def _kind(entry: Path) -> str | None:
     return "file" if entry.is_file() or entry.is_symlink() else None
 
 
-def _check_found(root: Path, found: _Found, *, classes: bool, skip_errors: bool) -> None:
+def _check_found(
+    root: Path, found: _Found, *, classes: bool, skip_errors: bool
+) -> None:
     for folder, reason in found.closed:
         if folder == root or not skip_errors:
             raise ValueError(
@@ -168,7 +180,9 @@ def _check_found(root: Path, found: _Found, *, classes: bool, skip_errors: bool)
                 "«skip_errors = true» para omitir lo que falle."
             )
     if not found.images:
-        what = f"hay {_counted(found.others)}" if found.others else "no hay nada"
+        what = (
+            f"hay {_counted(found.others)}" if found.others else "no hay nada"
+        )
         raise ValueError(
             f"En la carpeta {str(root)!r} no hay ninguna imagen (PNG, JPEG, WebP, GIF…): {what}."
         )
@@ -186,7 +200,10 @@ def _read_images(
     """Las imágenes (N, C, size, size), sus ficheros y lo que no se ha podido leer."""
     x = _room(len(found.images), len(mode), size)
     kept: list[Path] = []
-    failures = [f"{_relative(folder, root)}: {reason}" for folder, reason in found.closed]
+    failures = [
+        f"{_relative(folder, root)}: {reason}"
+        for folder, reason in found.closed
+    ]
     for file in found.images:
         try:
             _read_image(file, mode, out=x[len(kept)])
@@ -214,7 +231,9 @@ def _notices(root: Path, found: _Found, failures: list[str]) -> Iterable[str]:
             f"De las {len(found.images)} imágenes de {str(root)!r} se han omitido "
             f"{len(failures)}, que no se pueden leer: {_first(failures)}"
         )
-    unread = Counter({s: n for s, n in found.others.items() if s in _OTHER_PICTURES})
+    unread = Counter(
+        {s: n for s, n in found.others.items() if s in _OTHER_PICTURES}
+    )
     if unread:
         yield (
             f"En la carpeta {str(root)!r} han quedado fuera ficheros que no se saben leer "
@@ -226,8 +245,13 @@ def _notices(root: Path, found: _Found, failures: list[str]) -> Iterable[str]:
 
 
 def _counted(suffixes: Counter[str]) -> str:
-    counts = [f"{count} {suffix or 'sin extensión'}" for suffix, count in sorted(suffixes.items())]
-    return " y ".join([", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts)
+    counts = [
+        f"{count} {suffix or 'sin extensión'}"
+        for suffix, count in sorted(suffixes.items())
+    ]
+    return " y ".join(
+        [", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts
+    )
 
 
 def _first(names: list[str]) -> str:

@@ -81,13 +81,19 @@ def load_openmoji(
         raise ValueError(f"«size» vale {size} y debe ser como mucho 512.")
     color = _hex_color(background)
     icons = _icons(skin_tones=skin_tones, extras=extras)
-    pixels = _cached_pixels(icons, size, color, Path(cache_dir or user_cache_dir()))
+    pixels = _cached_pixels(
+        icons, size, color, Path(cache_dir or user_cache_dir())
+    )
     x = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     x -= 1
-    names = tuple(name for name in GROUPS if any(icon.group == name for icon in icons))
+    names = tuple(
+        name for name in GROUPS if any(icon.group == name for icon in icons)
+    )
     dataset = Dataset(
         x=torch.from_numpy(x),
-        labels=torch.tensor([names.index(icon.group) for icon in icons], dtype=torch.int64),
+        labels=torch.tensor(
+            [names.index(icon.group) for icon in icons], dtype=torch.int64
+        ),
         label_names=names,
         captions=tuple(icon.caption for icon in icons),
         groups=tuple(icon.group for icon in icons),
@@ -101,9 +107,15 @@ def load_openmoji(
 def _without(dataset: Dataset, captions: Sequence[str]) -> Dataset:
     unknown = sorted(set(captions) - set(dataset.captions))
     if unknown:
-        raise ValueError(f"No hay ningún emoji que se llame {', '.join(unknown)}.")
+        raise ValueError(
+            f"No hay ningún emoji que se llame {', '.join(unknown)}."
+        )
     return dataset.subset(
-        [i for i, caption in enumerate(dataset.captions) if caption not in captions]
+        [
+            i
+            for i, caption in enumerate(dataset.captions)
+            if caption not in captions
+        ]
     )
 
 
@@ -116,10 +128,14 @@ def _only_groups(dataset: Dataset, groups: Sequence[str]) -> Dataset:
             f"{', '.join(dataset.label_names)}."
         )
     names = tuple(name for name in dataset.label_names if name in wanted)
-    chosen = dataset.subset([i for i, group in enumerate(dataset.groups) if group in wanted])
+    chosen = dataset.subset(
+        [i for i, group in enumerate(dataset.groups) if group in wanted]
+    )
     return Dataset(
         x=chosen.x,
-        labels=torch.tensor([names.index(group) for group in chosen.groups], dtype=torch.int64),
+        labels=torch.tensor(
+            [names.index(group) for group in chosen.groups], dtype=torch.int64
+        ),
         label_names=names,
         captions=chosen.captions,
         groups=chosen.groups,
@@ -136,17 +152,30 @@ def _icons(*, skin_tones: bool, extras: bool) -> list[_Icon]:
         extra="datos",
         purpose="El conjunto «openmoji»",
     )
-    emoji = require("emoji", package="emoji", extra="datos", purpose="El conjunto «openmoji»")
+    emoji = require(
+        "emoji",
+        package="emoji",
+        extra="datos",
+        purpose="El conjunto «openmoji»",
+    )
     emoji.config.load_language("es")
     icons = []
-    for path in sorted(Path(str(openmoji.get_openmoji_svg_data())).glob("*.svg")):
-        characters = "".join(chr(int(code, 16)) for code in path.stem.split("-"))
+    for path in sorted(
+        Path(str(openmoji.get_openmoji_svg_data())).glob("*.svg")
+    ):
+        characters = "".join(
+            chr(int(code, 16)) for code in path.stem.split("-")
+        )
         names = emoji.EMOJI_DATA.get(characters)
         if names is None and not extras:
             continue
         if not skin_tones and _SKIN_TONES.intersection(characters):
             continue
-        group = EXTRAS_GROUP if names is None else emoji_group(characters) or EXTRAS_GROUP
+        group = (
+            EXTRAS_GROUP
+            if names is None
+            else emoji_group(characters) or EXTRAS_GROUP
+        )
         icons.append(_Icon(path, _caption(names, path.stem), group))
     if not icons:
         raise ValueError(
@@ -175,7 +204,9 @@ def _hex_color(background: str) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _cached_pixels(icons: list[_Icon], size: int, color: str, folder: Path) -> Pixels:
+def _cached_pixels(
+    icons: list[_Icon], size: int, color: str, folder: Path
+) -> Pixels:
     """Píxeles (N, 3, size, size): de la caché si está sana y, si no, dibujados y guardados."""
     content = {
         "format": _CACHE_FORMAT,
@@ -185,7 +216,9 @@ def _cached_pixels(icons: list[_Icon], size: int, color: str, folder: Path) -> P
         "background": color,
         "icons": [icon.path.stem for icon in icons],
     }
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(
+        json.dumps(content, sort_keys=True).encode()
+    ).hexdigest()
     path = folder / f"openmoji-{size}-{key[:16]}.npz"
     cached = _read_cache(path, (len(icons), 3, size, size))
     if cached is not None:
@@ -193,7 +226,9 @@ def _cached_pixels(icons: list[_Icon], size: int, color: str, folder: Path) -> P
     pixels = _rasterise(icons, size, color)
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, pixels=pixels, digest=np.array(_digest(pixels)))
+            np.savez_compressed(
+                file, pixels=pixels, digest=np.array(_digest(pixels))
+            )
     except OSError as error:
         warnings.warn(
             f"No se ha podido guardar la caché de OpenMoji en {path} ({error}): la próxima vez "
@@ -211,14 +246,26 @@ def _read_cache(path: Path, shape: tuple[int, ...]) -> Pixels | None:
         with np.load(path, allow_pickle=False) as stored:
             pixels: Pixels = stored["pixels"]
             digest = str(stored["digest"])
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = f"{type(error).__name__}: {error}"
     else:
-        if pixels.shape == shape and pixels.dtype == np.uint8 and _digest(pixels) == digest:
+        if (
+            pixels.shape == shape
+            and pixels.dtype == np.uint8
+            and _digest(pixels) == digest
+        ):
             return pixels
         reason = "la suma de comprobación no coincide"
     warnings.warn(
-        f"La caché de OpenMoji {path} está dañada ({reason}) y se vuelve a crear.", stacklevel=4
+        f"La caché de OpenMoji {path} está dañada ({reason}) y se vuelve a crear.",
+        stacklevel=4,
     )
     return None
 
@@ -228,7 +275,12 @@ def _digest(pixels: Pixels) -> str:
 
 
 def _rasterise(icons: list[_Icon], size: int, color: str) -> Pixels:
-    resvg = require("resvg_py", package="resvg-py", extra="datos", purpose="El conjunto «openmoji»")
+    resvg = require(
+        "resvg_py",
+        package="resvg-py",
+        extra="datos",
+        purpose="El conjunto «openmoji»",
+    )
     pixels = np.empty((len(icons), 3, size, size), dtype=np.uint8)
     for slot, icon in zip(pixels, icons, strict=True):
         png = resvg.svg_to_bytes(

@@ -48,7 +48,8 @@ def gaussian_mixture_parameters() -> GaussianMixture:
     return GaussianMixture(
         weights=torch.tensor([0.35, 0.30, 0.20, 0.15], dtype=torch.float64),
         means=torch.tensor(
-            [[0.45, 0.35], [-0.45, 0.30], [-0.25, -0.45], [0.40, -0.40]], dtype=torch.float64
+            [[0.45, 0.35], [-0.45, 0.30], [-0.25, -0.45], [0.40, -0.40]],
+            dtype=torch.float64,
         ),
         stds=torch.tensor([0.07, 0.06, 0.08, 0.05], dtype=torch.float64),
     )
@@ -65,13 +66,21 @@ def load_gaussian_mixture(n: int = 10_000, seed: int = 0) -> Dataset:
         Puntos (n, 2), con la componente de la que salió cada uno como clase.
     """
     generator = _generator(n, seed)
-    weights, means, stds = (table.numpy() for table in gaussian_mixture_parameters())
+    weights, means, stds = (
+        table.numpy() for table in gaussian_mixture_parameters()
+    )
     component = generator.choice(len(weights), size=n, p=weights)
-    points = means[component] + stds[component, None] * generator.standard_normal((n, 2))
-    return _points(points, component, tuple(f"componente {k}" for k in range(len(weights))))
+    points = means[component] + stds[
+        component, None
+    ] * generator.standard_normal((n, 2))
+    return _points(
+        points, component, tuple(f"componente {k}" for k in range(len(weights)))
+    )
 
 
-def load_swiss_roll(n: int = 10_000, seed: int = 0, noise: float = 0.02) -> Dataset:
+def load_swiss_roll(
+    n: int = 10_000, seed: int = 0, noise: float = 0.02
+) -> Dataset:
     r"""El rollo suizo en el plano: la espiral $r = t$, de una vuelta y media.
 
     Args:
@@ -107,7 +116,9 @@ def load_moons(n: int = 10_000, seed: int = 0, noise: float = 0.03) -> Dataset:
     return _points(_blur(points, noise, generator), moon, ("arriba", "abajo"))
 
 
-def load_eight_gaussians(n: int = 10_000, seed: int = 0, noise: float = 0.04) -> Dataset:
+def load_eight_gaussians(
+    n: int = 10_000, seed: int = 0, noise: float = 0.04
+) -> Dataset:
     """Ocho gaussianas iguales en los vértices de un octógono de radio 0,7.
 
     Args:
@@ -141,7 +152,9 @@ def load_ring(n: int = 10_000, seed: int = 0, noise: float = 0.03) -> Dataset:
     return _points(_blur(points, noise, generator))
 
 
-def load_letters(n: int = 10_000, seed: int = 0, noise: float = 0.0, text: str = "DDPM") -> Dataset:
+def load_letters(
+    n: int = 10_000, seed: int = 0, noise: float = 0.0, text: str = "DDPM"
+) -> Dataset:
     """Puntos repartidos por igual sobre la tinta de un texto corto.
 
     Se dibuja con la letra que trae Pillow, a gran tamaño, y se escala para que el lado mayor
@@ -164,14 +177,27 @@ def load_letters(n: int = 10_000, seed: int = 0, noise: float = 0.0, text: str =
     chosen = generator.integers(0, len(pixels), size=n)
     points = pixels[chosen] + generator.random((n, 2))
     low, high = pixels.min(axis=0), pixels.max(axis=0) + 1
-    points = 1.8 / (high - low).max() * (points - (low + high) / 2) * np.array([1.0, -1.0])
-    names = tuple(f"{position}: {character}" for position, character in enumerate(text, start=1))
+    points = (
+        1.8
+        / (high - low).max()
+        * (points - (low + high) / 2)
+        * np.array([1.0, -1.0])
+    )
+    names = tuple(
+        f"{position}: {character}"
+        for position, character in enumerate(text, start=1)
+    )
     return _points(_blur(points, noise, generator), letter[chosen], names)
 
 
 def _ink(text: str) -> tuple[Array, NDArray[np.int64]]:
     """Píxeles (M, 2) con tinta, como (columna, fila), y la letra a la que pertenece cada uno."""
-    if not isinstance(text, str) or not text.strip() or len(text) > 20 or "\n" in text:
+    if (
+        not isinstance(text, str)
+        or not text.strip()
+        or len(text) > 20
+        or "\n" in text
+    ):
         raise ValueError(
             f"El texto es {text!r} y se espera una línea de 1 a 20 caracteres visibles."
         )
@@ -186,7 +212,9 @@ def _ink(text: str) -> tuple[Array, NDArray[np.int64]]:
         pixels.append(np.stack([columns, rows], axis=1).astype(np.float64))
         letters.append(np.full(len(rows), position, dtype=np.int64))
     if not sum(len(part) for part in pixels):
-        raise ValueError(f"El texto {text!r} no deja tinta: usa letras que se vean.")
+        raise ValueError(
+            f"El texto {text!r} no deja tinta: usa letras que se vean."
+        )
     return np.concatenate(pixels), np.concatenate(letters)
 
 
@@ -202,16 +230,24 @@ def _unit(angle: Array) -> Array:
 
 def _blur(points: Array, noise: float, generator: np.random.Generator) -> Array:
     if not 0 <= noise < np.inf:
-        raise ValueError(f"«noise» vale {noise!r} y debe ser un número finito, 0 o mayor.")
-    return np.clip(points + noise * generator.standard_normal(points.shape), -1, 1)
+        raise ValueError(
+            f"«noise» vale {noise!r} y debe ser un número finito, 0 o mayor."
+        )
+    return np.clip(
+        points + noise * generator.standard_normal(points.shape), -1, 1
+    )
 
 
 def _points(
-    points: Array, labels: NDArray[np.int64] | None = None, names: tuple[str, ...] = ()
+    points: Array,
+    labels: NDArray[np.int64] | None = None,
+    names: tuple[str, ...] = (),
 ) -> Dataset:
     return Dataset(
         x=torch.from_numpy(points.astype(np.float32)),
-        labels=None if labels is None else torch.from_numpy(labels.astype(np.int64)),
+        labels=None
+        if labels is None
+        else torch.from_numpy(labels.astype(np.int64)),
         label_names=names,
         attribution="Puntos generados por ddpm_lit a partir de una semilla.",
     )

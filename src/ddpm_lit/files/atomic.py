@@ -24,7 +24,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}.tmp{target.suffix}")
+    temporary = target.with_name(
+        f".{target.stem}.{secrets.token_hex(6)}.tmp{target.suffix}"
+    )
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -46,7 +48,9 @@ def user_cache_dir() -> Path:
     if configured := os.environ.get("XDG_CACHE_HOME"):
         base = Path(configured)
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        base = Path(
+            os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")
+        )
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:

@@ -6,14 +6,15 @@ Pillow; el MP4 necesita además el extra `video`. Todos los ficheros se escriben
 
 import math
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ddpm_lit.files.atomic import atomic_path
@@ -21,6 +22,12 @@ from ddpm_lit.files.opening import fit, on_white, open_image
 from ddpm_lit.machine.extras import require
 
 _COMFORTABLE_SIDE = 64
+_FONTS = (
+    "DejaVuSans.ttf",
+    "Arial.ttf",
+    "arial.ttf",
+    "LiberationSans-Regular.ttf",
+)
 _POINTS_OVERSAMPLING = 2
 
 
@@ -42,7 +49,9 @@ def to_uint8(x: Tensor, levels: int | None = None) -> Tensor:
         ValueError: si hay valores no finitos o `levels` es menor que 2.
     """
     if not x.is_floating_point():
-        raise TypeError(f"Se esperan valores en coma flotante en [-1, 1] y han llegado {x.dtype}.")
+        raise TypeError(
+            f"Se esperan valores en coma flotante en [-1, 1] y han llegado {x.dtype}."
+        )
     if levels is not None and levels < 2:
         raise ValueError(f"«levels» vale {levels} y debe ser al menos 2.")
     values = x.detach().cpu().double()
@@ -97,8 +106,14 @@ def grid(
             f"{background}: los dos primeros deben ser al menos 1, el tercero al menos 0 y el "
             "último ir de 0 a 255."
         )
-    pixels = images.cpu() if images.dtype == torch.uint8 else to_uint8(images, levels)
-    tiles = pixels.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    pixels = (
+        images.cpu()
+        if images.dtype == torch.uint8
+        else to_uint8(images, levels)
+    )
+    tiles = pixels.repeat_interleave(scale, dim=2).repeat_interleave(
+        scale, dim=3
+    )
     rows = math.ceil(n / columns)
     step_y, step_x = height * scale + padding, width * scale + padding
     canvas = torch.full(
@@ -112,6 +127,79 @@ def grid(
         canvas[:, top : top + tile.shape[1], left : left + tile.shape[2]] = tile
     values = canvas.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(values[:, :, 0] if channels == 1 else values)
+
+
+def with_titles(image: Image.Image, titles: Sequence[str]) -> Image.Image:
+    """Una cuadrícula con un título encima de cada columna, partido en las líneas que hagan falta.
+
+    Args:
+        image: la cuadrícula (véase `grid`), en modo L o RGB.
+        titles: un título por columna; todas miden lo mismo.
+
+    Returns:
+        Otra imagen, más alta, del mismo ancho y modo.
+
+    Raises:
+        ValueError: si no hay títulos.
+    """
+    if not titles:
+        raise ValueError(
+            "Hace falta un título por columna y no ha llegado ninguno."
+        )
+    width = image.width / len(titles)
+    font, letters = _font(max(11, min(18, round(width / 8))))
+    columns = [_wrapped(letters(each), font, width - 6) for each in titles]
+    line = round(1.3 * font.size)
+    band = line * max(map(len, columns)) + 8
+    result = Image.new(image.mode, (image.width, image.height + band), "white")
+    result.paste(image, (0, band))
+    pen = ImageDraw.Draw(result)
+    for number, lines in enumerate(columns):
+        for row, text in enumerate(lines, start=-len(lines)):
+            place = ((number + 0.5) * width, band - 4 + (row + 0.5) * line)
+            pen.text(place, text, fill="black", font=font, anchor="mm")
+    return result
+
+
+def _font(
+    size: int,
+) -> tuple[ImageFont.FreeTypeFont, Callable[[str], str]]:
+    """Una letra de este sistema, y cómo hay que escribir con ella.
+
+    La que trae Pillow no tiene vocales con tilde ni eñe: si no hay otra, se escribe sin ellas.
+    """
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, size), str
+        except OSError:
+            continue
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font, _bare
+
+
+def _bare(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text)
+    return decomposed.encode("ascii", "ignore").decode()
+
+
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont, width: float
+) -> list[str]:
+    """Un texto en líneas que caben en `width` píxeles; una palabra demasiado larga se parte."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
 
 
 def points_image(
@@ -144,7 +232,9 @@ def points_image(
         ValueError: si la forma o alguna opción no son válidas, o hay valores no finitos.
     """
     if x.ndim != 2 or x.shape[1] != 2:
-        raise ValueError(f"Los puntos tienen forma {tuple(x.shape)} y se espera (N, 2).")
+        raise ValueError(
+            f"Los puntos tienen forma {tuple(x.shape)} y se espera (N, 2)."
+        )
     if size < 1 or limit <= 0 or radius <= 0 or not 0 < opacity <= 1:
         raise ValueError(
             f"size = {size}, limit = {limit}, radius = {radius} y opacity = {opacity}: todos "
@@ -152,13 +242,19 @@ def points_image(
         )
     points = x.detach().cpu().double().numpy()
     if not np.isfinite(points).all():
-        raise ValueError("Hay puntos que no son finitos y no se pueden dibujar.")
+        raise ValueError(
+            "Hay puntos que no son finitos y no se pueden dibujar."
+        )
     side = size * _POINTS_OVERSAMPLING
     reach = math.ceil(radius * _POINTS_OVERSAMPLING)
     columns, rows = np.floor((points * [1, -1] / limit + 1) / 2 * side).T
-    visible = (np.minimum(columns, rows) >= 0) & (np.maximum(columns, rows) < side)
+    visible = (np.minimum(columns, rows) >= 0) & (
+        np.maximum(columns, rows) < side
+    )
     centres = np.zeros((side, side))
-    np.add.at(centres, (rows[visible].astype(int), columns[visible].astype(int)), 1)
+    np.add.at(
+        centres, (rows[visible].astype(int), columns[visible].astype(int)), 1
+    )
     margin = np.pad(centres, reach)
     counts = np.zeros_like(centres)
     for down in range(-reach, reach + 1):
@@ -206,9 +302,13 @@ def save_gif(
     """
     _check_frames(frames, fps, hold_last)
     if fps > 50:
-        raise ValueError(f"fps = {fps}, y un GIF admite 50 como mucho: usa menos, o un MP4.")
+        raise ValueError(
+            f"fps = {fps}, y un GIF admite 50 como mucho: usa menos, o un MP4."
+        )
     each = 10 * round(100 / fps)
-    durations = [each] * (len(frames) - 1) + [each + 10 * round(100 * hold_last)]
+    durations = [each] * (len(frames) - 1) + [
+        each + 10 * round(100 * hold_last)
+    ]
     with atomic_path(path) as temporary:
         frames[0].save(
             temporary,
@@ -225,6 +325,7 @@ def save_mp4(
     path: str | os.PathLike[str],
     fps: float = 20,
     hold_last: float = 1.5,
+    crf: int = 18,
 ) -> None:
     """Guarda una animación en MP4 (H.264 con yuv420p, el que entienden todos los navegadores).
 
@@ -235,14 +336,22 @@ def save_mp4(
         path: destino; su carpeta se crea si no existe.
         fps: fotogramas por segundo, al menos 1.
         hold_last: segundos más que se queda el último fotograma.
+        crf: cuánto se comprime, de 0 (sin pérdida) a 51; con 18 apenas se nota.
 
     Raises:
         ModuleNotFoundError: si falta imageio-ffmpeg (extra `video`).
         ValueError: si no hay fotogramas, no son iguales o una opción no es válida.
     """
     _check_frames(frames, fps, hold_last)
+    if not 0 <= crf <= 51:
+        raise ValueError(
+            f"crf = {crf}: debe ir de 0, sin pérdida, a 51, lo más comprimido."
+        )
     ffmpeg = require(
-        "imageio_ffmpeg", package="imageio-ffmpeg", extra="video", purpose="Guardar en MP4"
+        "imageio_ffmpeg",
+        package="imageio-ffmpeg",
+        extra="video",
+        purpose="Guardar en MP4",
     )
     held = [frames[-1]] * round(fps * hold_last)
     height, width, _ = _even_rgb(frames[0]).shape
@@ -254,7 +363,14 @@ def save_mp4(
             codec="libx264",
             pix_fmt_out="yuv420p",
             macro_block_size=2,
-            output_params=["-f", "mp4", "-crf", "18", "-movflags", "+faststart"],
+            output_params=[
+                "-f",
+                "mp4",
+                "-crf",
+                str(crf),
+                "-movflags",
+                "+faststart",
+            ],
         )
         writer.send(None)
         try:
@@ -267,10 +383,14 @@ def save_mp4(
 def _even_rgb(frame: Image.Image) -> NDArray[np.uint8]:
     pixels = np.asarray(frame.convert("RGB"))
     height, width, _ = pixels.shape
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return np.pad(
+        pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"
+    )
 
 
-def _check_frames(frames: Sequence[Image.Image], fps: float, hold_last: float) -> None:
+def _check_frames(
+    frames: Sequence[Image.Image], fps: float, hold_last: float
+) -> None:
     if not frames:
         raise ValueError("No hay ningún fotograma que guardar.")
     shapes = {(frame.size, frame.mode) for frame in frames}
@@ -300,7 +420,9 @@ class Picture(NamedTuple):
     colored: bool
 
 
-def load_picture(path: str | os.PathLike[str], shape: Sequence[int], *, factor: int = 1) -> Picture:
+def load_picture(
+    path: str | os.PathLike[str], shape: Sequence[int], *, factor: int = 1
+) -> Picture:
     """Lee una imagen y la lleva al tamaño y a los canales de un modelo.
 
     Se recorta el mayor rectángulo centrado de la misma proporción y se reescala con un filtro de
@@ -351,14 +473,18 @@ def load_picture(path: str | os.PathLike[str], shape: Sequence[int], *, factor: 
     pixels = values[None] if channels == 1 else values.transpose(2, 0, 1)
     blocks = torch.from_numpy(pixels / np.float32(127.5) - 1)
     return Picture(
-        blocks.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2),
+        blocks.repeat_interleave(factor, dim=1).repeat_interleave(
+            factor, dim=2
+        ),
         _fit_hole(opaque.point(lambda alpha: 255 * (alpha < 128)), shape[1:]),
         image.size,
         colored,
     )
 
 
-def load_mask(path: str | os.PathLike[str], shape: Sequence[int], size: tuple[int, int]) -> Tensor:
+def load_mask(
+    path: str | os.PathLike[str], shape: Sequence[int], size: tuple[int, int]
+) -> Tensor:
     """Lee una máscara: en blanco lo que hay que rellenar, en negro lo que se queda.
 
     También vale pintar solo de blanco sobre una capa transparente: lo transparente se queda.
@@ -378,7 +504,9 @@ def load_mask(path: str | os.PathLike[str], shape: Sequence[int], size: tuple[in
     """
     image = _open(path).convert("RGBA")
     if image.size != size:
-        sizes = " y ".join("×".join(map(str, each)) for each in (image.size, size))
+        sizes = " y ".join(
+            "×".join(map(str, each)) for each in (image.size, size)
+        )
         raise ValueError(
             f"La máscara «{os.fspath(path)}» y su imagen miden {sizes} píxeles: deben medir lo "
             "mismo."
@@ -401,8 +529,12 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
     try:
         return open_image(name)
     except ValueError as error:
-        raise ValueError(f"«{name}» no se puede leer como imagen: {error}.") from error
+        raise ValueError(
+            f"«{name}» no se puede leer como imagen: {error}."
+        ) from error
 
 
 def _fit_hole(mask: Image.Image, side: Sequence[int]) -> Tensor:
-    return torch.from_numpy(np.asarray(fit(mask, side, Image.Resampling.BOX)) > 0)
+    return torch.from_numpy(
+        np.asarray(fit(mask, side, Image.Resampling.BOX)) > 0
+    )

@@ -30,7 +30,11 @@ _TURNS = {
 }
 _INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _PLAIN_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa")
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # etiquetas de TIFF
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = (
+    258,
+    262,
+    339,
+)  # etiquetas de TIFF
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
@@ -67,7 +71,9 @@ def open_image(file: str | os.PathLike[str]) -> Image.Image:
             return _upright(file)
         except _UnknownScaleError:
             raise
-        except Exception as error:  # un fichero dañado puede acabar en cualquier excepción
+        except (
+            Exception
+        ) as error:  # un fichero dañado puede acabar en cualquier excepción
             raise ValueError(_reason(error)) from error
 
 
@@ -79,7 +85,9 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image.convert("RGBA"))
 
 
-def fit(image: Image.Image, side: Sequence[int], resampling: Image.Resampling) -> Image.Image:
+def fit(
+    image: Image.Image, side: Sequence[int], resampling: Image.Resampling
+) -> Image.Image:
     """El mayor rectángulo centrado con la proporción de `side`, (alto, ancho), a ese tamaño.
 
     Se recorta antes de reducir: con `ImageOps.fit`, el filtro mezcla lo de fuera del recorte.
@@ -101,7 +109,9 @@ class _UnknownScaleError(ValueError):
 
 def _upright(file: str | os.PathLike[str]) -> Image.Image:
     Image.init()
-    with Image.open(file, formats=sorted(RASTER_FORMATS & Image.OPEN.keys())) as opened:
+    with Image.open(
+        file, formats=sorted(RASTER_FORMATS & Image.OPEN.keys())
+    ) as opened:
         opened.load()
         image: Image.Image = opened
         if image.mode in _INTEGERS:
@@ -134,7 +144,9 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
         values = values.view(np.uint32)  # Pillow los deja en enteros con signo
     white = _white(int(values.min()), int(values.max()), bits, signed=signed)
     levels = (values / (white / 255)).round().astype(np.uint8)
-    return Image.fromarray(255 - levels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else levels)
+    return Image.fromarray(
+        255 - levels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else levels
+    )
 
 
 def _white(low: int, high: int, bits: int, *, signed: bool) -> int:

@@ -31,7 +31,8 @@ class EMA:
     def __init__(self, model: nn.Module, decay: float = 0.9999) -> None:
         if not 0 <= decay < 1:
             raise ValueError(
-                f"El decaimiento de la EMA debe estar en [0, 1) y ha llegado {decay}."
+                "El decaimiento de la EMA debe estar en [0, 1) y ha llegado "
+                f"{decay}."
             )
         self.decay = decay
         self.updates = 0

@@ -43,8 +43,8 @@ def sinusoidal_embedding(
     """
     if t.ndim != 1:
         raise ValueError(
-            f"t tiene forma {tuple(t.shape)}, y se esperaba un vector (B,) con un instante "
-            "por muestra."
+            f"t tiene forma {tuple(t.shape)}, y se esperaba un vector (B,) con "
+            "un instante por muestra."
         )
     check_embedding_dim("dim", dim)
     half = dim // 2
@@ -98,8 +98,8 @@ def embed_classes(
     if class_embedding is None:
         if class_labels is not None:
             raise ValueError(
-                "Esta red no es condicional y ha recibido class_labels: créala con "
-                "num_classes, o llámala sin etiquetas."
+                "Esta red no es condicional y ha recibido class_labels: "
+                "créala con num_classes, o llámala sin etiquetas."
             )
         return emb
     num_classes = class_embedding.num_embeddings - 1
@@ -107,21 +107,21 @@ def embed_classes(
         return emb + class_embedding.weight[num_classes]
     if class_labels.dtype != torch.int64:
         raise TypeError(
-            f"class_labels es de tipo {class_labels.dtype}, y se esperaba torch.int64: "
-            "conviértelo con .long()."
+            f"class_labels es de tipo {class_labels.dtype}, y se esperaba "
+            "torch.int64: conviértelo con .long()."
         )
     if class_labels.shape != (len(emb),):
         raise ValueError(
-            f"class_labels tiene forma {tuple(class_labels.shape)}, y se esperaba "
-            f"({len(emb)},): una etiqueta por muestra."
+            f"class_labels tiene forma {tuple(class_labels.shape)}, y se "
+            f"esperaba ({len(emb)},): una etiqueta por muestra."
         )
     # Mirar los valores en la GPU obligaría a esperarla en cada paso.
     if class_labels.device.type == "cpu" and len(class_labels) > 0:
         smallest, largest = (int(value) for value in class_labels.aminmax())
         if smallest < 0 or largest > num_classes:
             raise ValueError(
-                f"class_labels va de {smallest} a {largest}, y esta red admite de 0 a "
-                f"{num_classes - 1}, o {num_classes} para «sin clase»."
+                f"class_labels va de {smallest} a {largest}, y esta red admite "
+                f"de 0 a {num_classes - 1}, o {num_classes} para «sin clase»."
             )
     out: Tensor = emb + class_embedding(class_labels)
     return out
@@ -144,7 +144,8 @@ class ScalarEmbedding(nn.Module):
 
     def forward(self, scalars: Tensor) -> Tensor:
         """De (B, S) a (B, out_dim)."""
-        # El embedding sinusoidal separa bien números de 0 a 1000; los escalares van de -1 a 1.
+        # El embedding sinusoidal separa bien números de 0 a 1000; los
+        # escalares van de -1 a 1.
         flat = sinusoidal_embedding(
             500 * (scalars.nan_to_num().flatten() + 1), self.dim
         )
@@ -177,8 +178,8 @@ def embed_scalars(
     if scalar_embedding is None:
         if scalars is not None:
             raise ValueError(
-                "Esta red no lleva escalares y los ha recibido: créala con num_scalars, o "
-                "llámala sin ellos."
+                "Esta red no lleva escalares y los ha recibido: créala con "
+                "num_scalars, o llámala sin ellos."
             )
         return emb
     expected = (len(emb), len(scalar_embedding.null))
@@ -186,8 +187,8 @@ def embed_scalars(
         scalars = emb.new_full(expected, math.nan)
     if scalars.shape != expected:
         raise ValueError(
-            f"scalars tiene forma {tuple(scalars.shape)}, y se esperaba {expected}: una fila por "
-            "muestra."
+            f"scalars tiene forma {tuple(scalars.shape)}, y se esperaba "
+            f"{expected}: una fila por muestra."
         )
     out: Tensor = emb + scalar_embedding(scalars)
     return out
@@ -221,8 +222,8 @@ def check_floating(x: Tensor) -> None:
     """Rechaza con una frase unos datos que no son de coma flotante."""
     if not x.is_floating_point():
         raise TypeError(
-            f"La entrada es de tipo {x.dtype} y debe ser de coma flotante, en [-1, 1]; si es una "
-            "imagen de 0 a 255, pásala por x / 127.5 - 1."
+            f"La entrada es de tipo {x.dtype} y debe ser de coma flotante, en "
+            "[-1, 1]; si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
         )
 
 
@@ -230,7 +231,8 @@ def check_times(t: Tensor, x: Tensor) -> None:
     """Rechaza con una frase un `t` que no tiene un instante por muestra."""
     if t.shape != (len(x),):
         raise ValueError(
-            f"t tiene forma {tuple(t.shape)}, y se esperaba ({len(x)},): un instante por muestra."
+            f"t tiene forma {tuple(t.shape)}, y se esperaba ({len(x)},): un "
+            "instante por muestra."
         )
 
 
@@ -238,5 +240,6 @@ def check_embedding_dim(name: str, dim: int) -> None:
     """Exige una dimensión en la que quepan dos frecuencias, con su seno y su coseno."""
     if dim % 2 or dim < 4:
         raise ValueError(
-            f"{name} vale {dim}, y el embedding sinusoidal necesita un número par de al menos 4."
+            f"{name} vale {dim}, y el embedding sinusoidal necesita un número "
+            "par de al menos 4."
         )

@@ -14,12 +14,16 @@ def whole_data(recipe: Recipe) -> Dataset:
     return conditioned(data, recipe.data.conditions)
 
 
+def split_data(recipe: Recipe, data: Dataset) -> tuple[Dataset, Dataset | None]:
+    """La parte de unos datos con que se entrena una receta y la que aparta, si aparta alguna."""
+    if recipe.data.held_out == 0:
+        return data, None
+    return split(data, recipe.data.held_out, recipe.data.split_seed)
+
+
 def training_data(recipe: Recipe) -> Dataset:
     """Los datos con que se entrena una receta, con sus condiciones y sin la parte apartada."""
-    data = whole_data(recipe)
-    if recipe.data.held_out == 0:
-        return data
-    return split(data, recipe.data.held_out, recipe.data.split_seed)[0]
+    return split_data(recipe, whole_data(recipe))[0]
 
 
 def with_text(recipe: Recipe, data: Dataset) -> tuple[Recipe, Dataset]:

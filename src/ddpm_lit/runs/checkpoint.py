@@ -28,7 +28,15 @@ from ddpm_lit.recipes.recipe import Recipe
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 
-_FREE = ("name", "description", "expect", "sampling", "training.steps")
+_FREE = (
+    "name",
+    "description",
+    "expect",
+    "sampling",
+    "training.steps",
+    # Dónde están los datos da igual: lo que cuenta es su huella (`ddpm_lit.runs.memory`).
+    "data.options.path",
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_lit.conditioning import null_condition
-from ddpm_lit.data import Dataset
+from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
@@ -33,7 +33,7 @@ from ddpm_lit.runs.checkpoint import (
 )
 from ddpm_lit.runs.interruption import interruptions
 from ddpm_lit.runs.log import Log, mean_loss
-from ddpm_lit.runs.memory import check_same_data, describe
+from ddpm_lit.runs.memory import check_same_data
 from ddpm_lit.runs.pictures import drawable, sample_grid
 from ddpm_lit.training import (
     Batch,
@@ -128,18 +128,22 @@ def train(
     shape = data.image_shape
     if every.sample and not drawable(shape):
         raise ValueError(
-            f"Los datos tienen forma {shape} y solo se dibujan imágenes (1 o 3, alto, ancho) y "
-            "puntos (2,): quita las muestras por el camino (every.sample = 0)."
+            f"Los datos tienen forma {shape} y solo se dibujan imágenes (1 o "
+            "3, alto, ancho) y puntos (2,): quita las muestras por el camino "
+            "(every.sample = 0)."
         )
     state = _new_state(recipe, where, shape, weights)
     provenance = _provenance(where, weights)
-    first_step = _resume(run_dir, state, recipe, data, weights, provenance)
+    description = describe(data)
+    first_step = _resume(
+        run_dir, state, recipe, description, weights, provenance
+    )
     for leftover in run_dir.glob(".*.tmp.*"):
         leftover.unlink()
 
     def trained() -> Trained:
         return Trained(
-            state.ema.model, recipe, shape, provenance, describe(data)
+            state.ema.model, recipe, shape, provenance, asdict(description)
         )
 
     def save(step: int, seconds: float) -> None:
@@ -151,7 +155,7 @@ def train(
             recipe=recipe,
             shape=shape,
             provenance=provenance,
-            data=describe(data),
+            data=asdict(description),
         )
 
     total, batch_size = recipe.training.steps, recipe.training.batch_size
@@ -202,8 +206,9 @@ def train(
                 save_png(picture, run_dir / "samples" / f"{done:07d}.png")
             if interrupted.is_set():
                 raise KeyboardInterrupt(
-                    f"Entrenamiento detenido tras el paso {done}. Se reanuda con la misma orden: "
-                    f"el checkpoint está en «{run_dir / CHECKPOINT}»."
+                    f"Entrenamiento detenido tras el paso {done}. Se reanuda "
+                    "con la misma orden: el checkpoint está en "
+                    f"«{run_dir / CHECKPOINT}»."
                 )
     if not (run_dir / CHECKPOINT).is_file():
         save(first_step, time.perf_counter() - started)
@@ -276,7 +281,7 @@ def _resume(
     run_dir: Path,
     state: State,
     recipe: Recipe,
-    data: Dataset,
+    description: DataDescription,
     weights: Trained | None,
     provenance: dict[str, Any],
 ) -> int:
@@ -286,16 +291,18 @@ def _resume(
         return 0
     if weights is not None:
         raise ValueError(
-            f"En «{run_dir}» ya hay un checkpoint y se piden además pesos de partida, que no "
-            "servirían de nada: entrena en otra carpeta, empieza de cero o no los pidas."
+            f"En «{run_dir}» ya hay un checkpoint y se piden además pesos de "
+            "partida, que no servirían de nada: entrena en otra carpeta, "
+            "empieza de cero o no los pidas."
         )
     header = load_checkpoint(path, state, recipe)
     if header.step > recipe.training.steps:
         raise ValueError(
-            f"El checkpoint de «{run_dir}» ya lleva {header.step} pasos y la receta pide "
-            f"{recipe.training.steps}: pide más pasos o entrena en otra carpeta."
+            f"El checkpoint de «{run_dir}» ya lleva {header.step} pasos y la "
+            f"receta pide {recipe.training.steps}: pide más pasos o entrena en "
+            "otra carpeta."
         )
-    check_same_data(header.data, data, run_dir)
+    check_same_data(header.data, description, run_dir)
     provenance.update(
         seconds=header.provenance["seconds"],
         steps=header.step,
@@ -366,8 +373,9 @@ def _start_from(
 ) -> None:
     if recipe.network_config() != weights.recipe.network_config():
         raise ValueError(
-            f"La red de la receta «{recipe.name}» no es la de los pesos de partida, que son de "
-            f"«{weights.recipe.name}»: solo se puede seguir desde una red igual."
+            f"La red de la receta «{recipe.name}» no es la de los pesos de "
+            f"partida, que son de «{weights.recipe.name}»: solo se puede "
+            "seguir desde una red igual."
         )
     model.load_state_dict(weights.model.state_dict())
 
