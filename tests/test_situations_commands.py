@@ -344,3 +344,37 @@ def test_a_prompt_without_words_is_refused(run: Run, text: str) -> None:
 def test_all_the_words_that_are_not_known(run: Run) -> None:
     done = run("sample", saved(tiny.reader()), "--text", "unno lápiz dos")
     refused(done, r"las palabras «unno» \(¿«uno»\?\) y «lapiz» de «unno lápiz dos»")
+
+
+# --- Recetas que luego no se podrían usar ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "code"),
+    [
+        ("sampling.steps=5000", "«sampling.steps» de la receta es 5000.*como mucho 1000", 1),
+        ("sampling.guidance=nan", "«sampling.guidance» de la receta es nan", 1),
+        ("sampling.guidance=2", "pide generar con guía.*condition_dropout = 0.1", 1),
+        ("sampling.interval=[5]", "«sampling.interval».*una lista de dos índices", 1),
+        ("name=../fuera", "no puede ser el nombre de una carpeta.*--run-dir", 2),
+        ("name=", "no es un valor de TOML", 2),
+        ('name=""', "no puede ser el nombre de una carpeta", 2),
+    ],
+)
+def test_a_recipe_that_could_not_be_used_is_not_trained(
+    run: Run, monkeypatch: pytest.MonkeyPatch, change: str, words: str, code: int
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("Se ha entrenado para nada.")
+
+    monkeypatch.setattr("ddpm_lit.runs.train.train", forbidden)
+    refused(run("train", "swiss-roll", "--set", change), words, code)
+
+
+def test_a_device_that_computes_nothing_is_not_one(run: Run, untouched: None) -> None:
+    refused(run("sample", toy(), "--device", "meta"), "«meta» no calcula nada")
+
+
+def test_the_name_of_the_folders_is_not_a_folder(run: Run, untouched: None) -> None:
+    done = run("evaluate", saved(tiny.conditional()), "--data", "folder")
+    refused(done, "«folder» es cualquier carpeta de imágenes: da la carpeta misma")

@@ -107,6 +107,10 @@ def reference_data(
 def _outside_data(trained: Trained, source: str | Path) -> Dataset:
     """Un conjunto con nombre o, si no hay ninguno que se llame así, una carpeta de imágenes."""
     folder = Path(source).expanduser()
+    if str(source) == "folder":
+        raise ValueError(
+            "«folder» es cualquier carpeta de imágenes: da la carpeta misma."
+        )
     if str(source) in DATASETS or not folder.is_dir():
         return load_dataset(str(source))
     if len(trained.shape) != 3:

@@ -157,12 +157,6 @@ class SamplingConfig:
             "un número positivo",
         )
         _check(
-            -1 <= self.guidance < math.inf,
-            "sampling.guidance",
-            self.guidance,
-            "un número no menor que -1",
-        )
-        _check(
             self.interval is None or len(self.interval) == 2,
             "sampling.interval",
             self.interval,
@@ -284,6 +278,12 @@ class Recipe:
             "sampling.steps",
             sampling.steps,
             f"como mucho {total}, los pasos del proceso",
+        )
+        _check(
+            -1 <= sampling.guidance < math.inf,
+            "sampling.guidance",
+            sampling.guidance,
+            "un número no menor que -1",
         )
         if sampling.guidance != 0 and self.training.condition_dropout == 0:
             raise ValueError(
