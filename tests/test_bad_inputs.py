@@ -729,10 +729,10 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
         1,
         "«condicional» no conoce la clase «lobo». Conoce: gato, perro",
     ),
-    "el nombre de una clase de quien no sabe sus nombres": (
+    "el nombre de una clase de quien no conoce ninguna": (
         "sample toy.safetensors --class gato",
         1,
-        "«toy» no conoce la clase «gato».*Pide un número",
+        "«toy» no conoce clases: no se le puede pedir «gato»",
     ),
     "un intervalo al revés": ("sample toy.safetensors --class 9-0", 2, "«9-0» no dice qué clases"),
     "una imagen con otra extensión": (
@@ -787,8 +787,8 @@ COMMANDS: dict[str, tuple[str, int, str]] = {
     ),
     "escribir donde hay un fichero": (
         "sample toy.safetensors -n 1 --out roto.safetensors/a.png",
-        1,
-        "No se puede usar «.*»: .*se esperaba una carpeta",
+        2,
+        "no se puede escribir: «.*» es un fichero, no una carpeta",
     ),
     "entrenar en un fichero": (
         "train swiss-roll --profile smoke --run-dir roto.safetensors",

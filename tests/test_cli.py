@@ -712,7 +712,7 @@ def test_evaluate_measures_images(run: Callable[..., Result], quick: None) -> No
     network = evaluation.feature_network(train_set)
     assert network is not None
     made, real = features(network, samples), features(network, train_set.x)
-    assert report["frechet"]["samples"] == pytest.approx(frechet_distance(made, real))
+    assert report["frechet"]["samples"]["to_data"] == pytest.approx(frechet_distance(made, real))
     assert report["agreement"]["samples"] == class_agreement(network, samples, labels)
     nearest = nearest_neighbours(samples, train_set.x).distances
     assert report["nearest"]["samples"]["min"] == pytest.approx(float(nearest.min()))

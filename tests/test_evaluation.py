@@ -43,17 +43,22 @@ def test_copies_of_the_data_are_perfect_and_nothing_but_copies(
     report = evaluate_samples(
         train_set.x, train_set, held_out, labels=train_set.labels, classifier=network
     )
-    assert report["frechet"]["samples"] == pytest.approx(0, abs=1e-6)
-    assert report["precision_recall"] == {"precision": 1, "recall": 1}
-    assert report["nearest"]["samples"] == {"min": 0, "median": 0}
-    assert report["frechet"]["held_out"] > 0
+    n = len(train_set)
+    assert report["frechet"]["samples"]["to_data"] == pytest.approx(0, abs=1e-6)
+    assert report["precision_recall"]["samples"] == {"n": n, "precision": 1, "recall": 1}
+    assert report["nearest"]["samples"] == {"n": n, "min": 0, "median": 0}
+    assert report["frechet"]["same_size"]["to_data"]["held_out"] > 0
     assert report["nearest"]["held_out"]["median"] > 1
     # Con la mitad que no vio en el lugar de las muestras salen los números de los apartados.
     other = evaluate_samples(
         held_out.x, train_set, held_out, labels=held_out.labels, classifier=network
     )
-    for name in ("frechet", "diversity", "agreement"):
-        assert other[name]["samples"] == pytest.approx(other[name]["held_out"])
+    for pair in (
+        other["frechet"]["same_size"]["to_data"],
+        other["diversity"],
+        other["agreement"],
+    ):
+        assert pair["samples"] == pytest.approx(pair["held_out"])
     assert other["agreement"]["samples"] > 0.3
     assert "energy" not in report
 
@@ -138,9 +143,10 @@ def test_what_was_held_out_and_cannot_be_read_does_not_count() -> None:
     recipe = tiny.reader()
     options = recipe.model.options | {"vocabulary": ["cero", "uno", "dos"]}
     model = trained(replace(recipe, model=replace(recipe.model, options=options)))
-    kept = evaluation._readable(model, split(load_dataset("digits"), 0.2, 0)[1])
-    assert kept is not None
-    assert set(kept.captions) == {"cero", "uno", "dos"}
+    held_out = reference_data(model)[1]
+    assert held_out is not None
+    assert set(held_out.captions) == {"cero", "uno", "dos"}
+    assert "tokens" in held_out.conditions
 
 
 def test_a_folder_is_read_at_the_size_of_the_model(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def trained(recipe: Recipe, shape: tuple[int, ...] = (1, 8, 8), **own: Any) -> T
 
 def long_toy(**own: Any) -> Trained:
     """Puntos del plano y un proceso de 80 pasos."""
-    recipe = tiny.toy()
+    recipe = tiny.toy(condition_dropout=0.1)
     recipe = replace(recipe, diffusion=replace(recipe.diffusion, timesteps=80))
     return trained(recipe, (2,), **own)
 

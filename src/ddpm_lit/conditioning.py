@@ -20,7 +20,7 @@ para FiLM; Saharia et al. 2021 (arXiv:2104.07636) para la imagen concatenada.
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -132,6 +132,45 @@ def drop_condition(
     }
 
 
+def check_data(name: str, value: Tensor) -> None:
+    """Rechaza con una frase unos datos que no están a la escala de siempre, [-1, 1].
+
+    Args:
+        name: cómo se llaman, para el error.
+        value: los datos; se admite que se salgan un poco.
+
+    Raises:
+        TypeError: si no son un tensor.
+        ValueError: si no son de coma flotante o finitos, o se salen mucho.
+    """
+    check_finite(name, value)
+    largest = float(value.abs().max()) if value.numel() else 0.0
+    if largest > 2:
+        raise ValueError(
+            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: "
+            "si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
+        )
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Rechaza con una frase lo que no es un tensor de números finitos (véase `check_data`)."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"«{name}» es un {type(value).__name__} y debe ser un tensor, en "
+            "[-1, 1]."
+        )
+    if not value.is_floating_point():
+        raise ValueError(
+            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, "
+            "en [-1, 1]; si es una imagen de 0 a 255, pásala por "
+            "x / 127.5 - 1."
+        )
+    if not bool(value.isfinite().all()):
+        raise ValueError(
+            f"«{name}» tiene valores que no son finitos (NaN o infinito)."
+        )
+
+
 # --- Las palabras -------------------------------------------------------------------------------
 
 
@@ -177,17 +216,9 @@ def tokenize(
     tokens[:, 0] = START
     for line, caption in zip(tokens, captions, strict=True):
         found = words(caption)
-        for word in found:
-            if word not in known:
-                close = difflib.get_close_matches(word, known, n=3)
-                hint = (
-                    f" ¿Querías decir «{'», «'.join(close)}»?" if close else ""
-                )
-                raise ValueError(
-                    f"La red no conoce la palabra «{word}» de "
-                    f"«{caption}».{hint} Conoce {len(known)} palabras: usa "
-                    "solo esas."
-                )
+        unknown = [word for word in dict.fromkeys(found) if word not in known]
+        if unknown:
+            raise ValueError(_unknown_words(unknown, caption, known))
         if len(found) >= length:
             raise ValueError(
                 f"«{caption}» tiene {len(found)} palabras y la red lee como "
@@ -197,6 +228,26 @@ def tokenize(
             [known[word] for word in found], dtype=torch.int64
         )
     return tokens
+
+
+def _unknown_words(
+    unknown: Sequence[str], caption: str, known: Collection[str]
+) -> str:
+    """Qué palabras de una frase no se conocen, y cuáles se les parecen."""
+    close = [difflib.get_close_matches(word, known, n=3) for word in unknown]
+    rest = f"Conoce {len(known)} palabras: usa solo esas."
+    if len(unknown) == 1:
+        hint = f" ¿Querías decir «{'», «'.join(close[0])}»?" if close[0] else ""
+        return (
+            f"La red no conoce la palabra «{unknown[0]}» de «{caption}».{hint} "
+            f"{rest}"
+        )
+    named = [
+        f"«{word}»" + (f" (¿«{'», «'.join(near)}»?)" if near else "")
+        for word, near in zip(unknown, close, strict=True)
+    ]
+    listed = f"{', '.join(named[:-1])} y {named[-1]}"
+    return f"La red no conoce las palabras {listed} de «{caption}». {rest}"
 
 
 # --- El codificador de texto --------------------------------------------------------------------

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lit.backward import Denoiser, Sampler
+from ddpm_lit.conditioning import check_data, check_finite
 from ddpm_lit.forward import diffuse
 from ddpm_lit.sampling import WHOLE, Edit, SampleStep, algorithm2, ancestral
 
@@ -104,6 +105,11 @@ def repaint_path(
         raise ValueError(
             "steps, jump y resamplings deben ser al menos 1 y han llegado "
             f"{steps}, {jump} y {resamplings}."
+        )
+    if resamplings > 1 and steps == 1:
+        raise ValueError(
+            "Con un solo paso no hay ningún tramo que repetir "
+            f"{resamplings} veces: da más pasos, o usa resamplings=1."
         )
     if resamplings > 1 and jump >= steps:
         raise ValueError(
@@ -200,9 +206,9 @@ def inpaint(
         ValueError: si algo no es de coma flotante o finito, los datos no están en [-1, 1] o la
             máscara se sale de [0, 1].
     """
-    _check_data("known", known)
+    check_data("known", known)
     mask = mask.to(known.dtype)
-    _check_finite("mask", mask)
+    check_finite("mask", mask)
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ValueError(
             f"La máscara va de {mask.min():.4g} a {mask.max():.4g} y debe "
@@ -230,33 +236,10 @@ def redraw(initial: Tensor, strength: float, edit: Edit = WHOLE) -> Edit:
     Raises:
         ValueError: si `strength` no está en (0, 1], o la imagen no está en [-1, 1].
     """
-    _check_data("initial", initial)
+    check_data("initial", initial)
     noised_levels(1, strength)
     return Edit(
         partial(sdedit, strength=strength, loop=edit.loop),
         {"initial": initial, **edit.tensors},
         lambda steps: edit.path(noised_levels(steps, strength)),
     )
-
-
-def _check_data(name: str, value: Tensor) -> None:
-    _check_finite(name, value)
-    largest = float(value.abs().max()) if value.numel() else 0.0
-    if largest > 2:
-        raise ValueError(
-            f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: "
-            "si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
-        )
-
-
-def _check_finite(name: str, value: Tensor) -> None:
-    if not value.is_floating_point():
-        raise ValueError(
-            f"«{name}» es de tipo {value.dtype} y debe ser de coma flotante, "
-            "en [-1, 1]; si es una imagen de 0 a 255, pásala por x / 127.5 - "
-            "1."
-        )
-    if not bool(value.isfinite().all()):
-        raise ValueError(
-            f"«{name}» tiene valores que no son finitos (NaN o infinito)."
-        )

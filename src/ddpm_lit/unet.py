@@ -24,14 +24,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm_lit.conditioning import Text, TextEncoder, null_condition
+from ddpm_lit.conditioning import (
+    Text,
+    TextEncoder,
+    check_data,
+    null_condition,
+)
 from ddpm_lit.networks.embeddings import (
     ScalarEmbedding,
     TimeEmbedding,
     check_embedding_dim,
+    check_floating,
     check_times,
     embed_classes,
     embed_scalars,
+    in_its_precision,
     sinusoidal_embedding,
 )
 
@@ -189,7 +196,7 @@ def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
         Tensor de forma (B, C + channels, H, W).
 
     Raises:
-        ValueError: si la imagen falta, sobra o no tiene la forma debida.
+        ValueError: si la imagen falta, sobra, no tiene la forma debida o no está en [-1, 1].
     """
     if image is None and channels == 0:
         return x
@@ -203,6 +210,9 @@ def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
             f"La red espera {wanted} como imagen de la condición (image) y ha "
             f"llegado {came}."
         )
+    # Mirar los valores en la GPU obligaría a esperarla en cada paso.
+    if image.device.type == "cpu" or not image.is_floating_point():
+        check_data("image", image)
     return torch.cat([x, image.to(x)], dim=1)
 
 
@@ -696,6 +706,17 @@ class UNet(nn.Module):
         """
         check_images(x, self.config)
         check_times(t, x)
+        if x.dtype != self.conv_in.weight.dtype:
+            return in_its_precision(
+                self,
+                self.conv_in.weight,
+                x,
+                t,
+                class_labels=class_labels,
+                scalars=scalars,
+                tokens=tokens,
+                image=image,
+            )
         time = sinusoidal_embedding(t, self.config.block_out_channels[0])
         emb = self.time_embedding(time.to(x.dtype))
         emb = embed_classes(emb, self.class_embedding, class_labels)
@@ -849,6 +870,7 @@ def describe(
 
 def check_images(x: Tensor, config: UNetConfig) -> None:
     """Rechaza con una frase los datos que la U-Net no puede procesar."""
+    check_floating(x)
     if x.ndim != 4 or x.shape[1] != config.in_channels:
         raise ValueError(
             f"La entrada tiene forma {tuple(x.shape)}, y esta U-Net espera "

@@ -63,6 +63,7 @@ def evaluate_command(
     se compara consigo misma), y el acuerdo de clase. Con puntos del plano, un contraste de que
     siguen la misma distribución. Y, siempre, la distancia al dato más parecido, que dice si el
     modelo copia. Si la receta apartó datos, se miden también: es lo que daría un modelo perfecto.
+    Lo que cambia con el número de imágenes se compara siempre con el mismo número de unas y otras.
 
     \b
     Ejemplos:
@@ -76,6 +77,7 @@ def evaluate_command(
         conditions_of,
         evaluate_samples,
         feature_network,
+        left_out,
         likelihood,
         reference_data,
     )
@@ -88,10 +90,32 @@ def evaluate_command(
     trained = open_model(model, where)
     config = trained.sampling(**generation.changes())
     generation.check(config.guidance)
-    train_set, held_out = reference_data(trained, data)
-    classifier = feature_network(
-        train_set, note=lambda text: click.echo(text, err=True)
-    )
+    train_set, held_out = reference_data(trained, data, note=_say)
+    classifier = feature_network(train_set, note=_say)
+    for sentence in left_out(train_set, held_out, classifier):
+        _say(sentence)
+    report: dict[str, Any] = {
+        "model": trained.recipe.name,
+        "data": data or trained.recipe.data.name,
+        "trained_on_data": data is None,
+        "samples": count,
+        "seed": seed,
+        **vars(config),
+    }
+    if bits is not None:
+        # Antes de generar: si no se pueden medir, se sabe en seguida.
+        measured = held_out or train_set
+        amount_of_bits = min(bits, len(measured))
+        report["bits"] = likelihood(
+            trained,
+            measured.subset(
+                batch_indices(len(measured), amount_of_bits, seed, 0)
+            ),
+            seed=seed,
+            batch_size=amount.batch_size,
+            device=where,
+            progress=sys.stderr.isatty(),
+        )
     # Se piden las condiciones de datos reales al azar: cada una, tanto como aparece en ellos.
     rows = torch.tensor(batch_indices(len(train_set), count, seed, 0))
     condition: dict[str, Any] = dict(conditions_of(trained, train_set, rows))
@@ -108,15 +132,8 @@ def evaluate_command(
         **condition,
         **generation.changes(),
     )
-    report: dict[str, Any] = {
-        "model": trained.recipe.name,
-        "data": data or trained.recipe.data.name,
-        "samples": count,
-        "seed": seed,
-        **vars(config),
-        "seconds": round(time.perf_counter() - started, 1),
-        "device": str(where),
-    }
+    report["seconds"] = round(time.perf_counter() - started, 1)
+    report["device"] = str(where)
     asked = (
         train_set.labels[rows]
         if condition and train_set.labels is not None
@@ -130,24 +147,16 @@ def evaluate_command(
         classifier=classifier,
         seed=seed,
     )
-    if bits is not None:
-        measured = held_out or train_set
-        report["bits"] = likelihood(
-            trained,
-            measured.subset(
-                batch_indices(len(measured), min(bits, len(measured)), seed, 0)
-            ),
-            seed=seed,
-            batch_size=amount.batch_size,
-            device=where,
-            progress=sys.stderr.isatty(),
-        )
     for line in _lines(report):
         click.echo(line)
     if out is not None:
         content = json.dumps(report, ensure_ascii=False, indent=1)
         write_atomically(out, f"{content}\n".encode())
         click.echo(f"Todo, en «{out}».")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
@@ -168,12 +177,9 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
             f"{_short(energy['statistic'])}, valor p {_short(energy['p_value'])})."
         )
     if "frechet" in report:
-        yield (
-            f"Distancia de Fréchet: {_beside(report['frechet'])} (rasgos de una red pequeña: no "
-            "es el FID de Inception)."
-        )
-        quality = report["precision_recall"]
-        yield f"Precisión: {quality['precision']:.0%} · cobertura: {quality['recall']:.0%}."
+        yield from _frechet(report["frechet"], report["trained_on_data"])
+        if "precision_recall" in report:
+            yield from _quality(report["precision_recall"])
         yield f"Diversidad (distancia media entre dos muestras): {_beside(report['diversity'])}."
     if "agreement" in report:
         yield f"Acuerdo con la clase pedida: {_beside(report['agreement'], '{:.1%}')}."
@@ -181,8 +187,9 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     medians = {
         name: value and value["median"] for name, value in nearest.items()
     }
+    of = " de entrenamiento" if report["trained_on_data"] else ""
     yield (
-        f"Distancia al dato de entrenamiento más parecido: {_beside(medians)}; la menor, "
+        f"Distancia al dato{of} más parecido: {_beside(medians)}; la menor, "
         f"{_short(nearest['samples']['min'])}."
     )
     if "bits" in report:
@@ -193,6 +200,49 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
             f"{'' if error is None else f' ± {error:.3f}'} (L_T {_short(bits['prior'])}, L_(t-1) "
             f"{_short(bits['middle'])}, L_0 {_short(bits['reconstruction'])})."
         )
+
+
+def _frechet(measure: dict[str, Any], trained_on_data: bool) -> Iterator[str]:
+    """Las distancias de Fréchet, cada una con su número de imágenes."""
+    whole, fair = measure["samples"], measure["same_size"]
+    data = "los de entrenamiento" if trained_on_data else "estos datos"
+    text = f"a {data}, {_short(whole['to_data'])}"
+    if whole["to_held_out"] is not None:
+        text += f"; a los apartados, {_short(whole['to_held_out'])}"
+    yield (
+        f"Distancia de Fréchet con {integer(whole['n'])} muestras: {text} (rasgos de una red "
+        "pequeña: no es el FID de Inception, y depende de cuántas muestras sean)."
+    )
+    if fair is None:
+        yield (
+            "  Sin datos apartados no se sabe qué distancia daría un modelo perfecto, y la "
+            "distancia a los datos que vio premia copiarlos."
+        )
+        return
+    near, far = fair["to_data"], fair["to_held_out"]
+    yield (
+        f"  Con {integer(fair['n'])} imágenes, a {data} (premia copiarlos): las muestras, "
+        f"{_short(near['samples'])}; los datos apartados, {_short(near['held_out'])}."
+    )
+    yield (
+        f"  Con {integer(fair['n'])} imágenes, a los apartados: las muestras, "
+        f"{_short(far['samples'])}; {data}, {_short(far['data'])}."
+    )
+
+
+def _quality(measure: dict[str, Any]) -> Iterator[str]:
+    """La precisión y la cobertura, con su número de imágenes."""
+    whole, fair = measure["samples"], measure["same_size"]
+    yield f"Precisión y cobertura con {integer(whole['n'])} muestras: {_both(whole)}."
+    if fair is not None:
+        yield (
+            f"  Con {integer(fair['n'])} imágenes: las muestras, {_both(fair['samples'])}; los "
+            f"datos apartados, {_both(fair['held_out'])}."
+        )
+
+
+def _both(quality: dict[str, float]) -> str:
+    return f"{quality['precision']:.0%} y {quality['recall']:.0%}"
 
 
 def _short(value: float) -> str:

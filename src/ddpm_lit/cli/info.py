@@ -1,7 +1,7 @@
 """`ddpm-lit info`: qué hay instalado, y todo lo que se sabe de una receta o de un modelo."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ EXTRAS = {
 }
 
 
-LISTED = 8
+LISTED, CLASSES = 8, 40
 
 
 @click.command(
@@ -216,10 +216,12 @@ def _weights_lines(path: Path) -> Iterator[str]:
     seconds = provenance.pop("seconds", None)
     before = provenance.pop("continues", None)
     labels = {"device": "dispositivo", "threads": "hilos", "torch": "PyTorch"}
+    names = header.data.get("label_names", ())
     yield from _columns(
         {
             "una muestra": f"tensor de forma {header.shape}",
             "pasos": f"{integer(header.step)} de {integer(header.recipe.training.steps)}",
+            **({"clases": _classes(names)} if names else {}),
             **({} if seconds is None else {"tiempo": duration(seconds)}),
             **(
                 {"parte de": f"otro de {integer(before['steps'])} pasos"}
@@ -248,6 +250,13 @@ def _run_lines(folder: Path) -> Iterator[str]:
         last = json.loads(lines[-1])
         yield f"{folder}: última pérdida {last['loss']:.4f}, en el paso {integer(last['step'])}"
     yield from _weights_lines(weights)
+
+
+def _classes(names: Sequence[str]) -> str:
+    """Los nombres de unas clases con su número: «0 gato, 1 perro»."""
+    shown = [f"{number} {name}" for number, name in enumerate(names)]
+    rest = len(names) - CLASSES
+    return ", ".join(shown[:CLASSES]) + (f" y otras {rest}" if rest > 0 else "")
 
 
 def _options(options: Mapping[str, Any]) -> str:

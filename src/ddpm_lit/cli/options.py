@@ -1,10 +1,12 @@
 """Cómo se lee cada opción, y qué se responde si está mal escrita."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from datetime import date, time
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from ddpm_lit.models.trained import Trained
 
+MANY = 10_000
 DEVICE_HELP = "cpu, cuda, cuda:1 o mps; si no se dice, el mejor que haya."
 # Los mismos que `sampling.SAMPLERS` y `scheduler.SPACINGS`, sin importar PyTorch para la ayuda.
 SAMPLERS = ("ddpm", "ddim", "dpm++2m", "heun")
@@ -201,9 +204,10 @@ def amount_options(
 def overrides(
     ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Los cambios `camino.al.valor=VALOR`, donde VALOR es de TOML o una palabra sin comillas.
+    """Los cambios `camino.al.valor=VALOR`, donde VALOR es de TOML o un texto sin comillas.
 
-    De `("training.steps=200",)` a `{"training.steps": 200}`.
+    De `("training.steps=200",)` a `{"training.steps": 200}`, y de `("data.options.path=/mis
+    fotos",)` a `{"data.options.path": "/mis fotos"}`.
     """
     changes: dict[str, Any] = {}
     for value in values:
@@ -217,22 +221,23 @@ def overrides(
 
 
 def _toml_value(text: str) -> Any:
-    if re.fullmatch(r"[A-Za-z_][\w-]*", text) and text not in (
-        "true",
-        "false",
-        "inf",
-        "nan",
-    ):
+    """Un valor de TOML o, si no lo es ni empieza como uno, el propio texto: una ruta, p. ej."""
+    text = text.strip()
+    if "#" in text and text[:1] not in "\"'[{":
         return text
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        table = {}
+        table = {"value": text}
+        if not text or text[0] in "\"'[{" or not text.isprintable():
+            table = {}
     if list(table) != ["value"]:
         raise click.BadParameter(
             f'«{text}» no es un valor de TOML: escribe 200, 1e-3, true, "texto" o [64, 128].'
         )
-    return table["value"]
+    value = table["value"]
+    # Una carpeta puede llamarse como una fecha.
+    return text if isinstance(value, date | time) else value
 
 
 def classes(
@@ -244,10 +249,10 @@ def classes(
         match = re.fullmatch(r"\s*(\d+)-(\d+)\s*", part, re.ASCII)
         if match is None and part.strip():
             chosen.append(part.strip())
-        elif match is None or int(match[2]) < int(match[1]):
+        elif match is None or not 0 <= int(match[2]) - int(match[1]) < MANY:
             raise click.BadParameter(
                 f"«{part}» no dice qué clases: escribe una (3), varias (1,4,7), un intervalo "
-                "(0-9) o un nombre."
+                f"(0-9) de menos de {MANY} o un nombre."
             )
         else:
             chosen += map(str, range(int(match[1]), int(match[2]) + 1))
@@ -257,7 +262,7 @@ def classes(
 def ending_in(
     *suffixes: str,
 ) -> Callable[[click.Context, click.Parameter, str | None], Path | None]:
-    """Comprueba que un fichero que se va a escribir acaba en una de estas extensiones."""
+    """Comprueba que un fichero acaba en una de estas extensiones y que se podrá escribir."""
 
     def check(
         ctx: click.Context, parameter: click.Parameter, value: str | None
@@ -268,6 +273,19 @@ def ending_in(
         if path.suffix.lower() not in suffixes:
             raise click.BadParameter(
                 f"«{value}» debe acabar en {' o '.join(suffixes)}."
+            )
+        if path.is_dir():
+            raise click.BadParameter(
+                f"«{value}» es una carpeta: da un fichero."
+            )
+        folder = next(each for each in path.absolute().parents if each.exists())
+        if not folder.is_dir():
+            raise click.BadParameter(
+                f"«{value}» no se puede escribir: «{folder}» es un fichero, no una carpeta."
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise click.BadParameter(
+                f"«{value}» no se puede escribir: no hay permiso en la carpeta «{folder}»."
             )
         return path
 

@@ -212,6 +212,8 @@ def sample_command(
 
     if output.animation is not None:
         _check_video(output.animation)
+    if output.tensors is not None:
+        _check_not_a_model(output.tensors)
     where = choose_device(amount.device)
     trained = open_model(model, where)
     _check_drawable(trained)
@@ -267,6 +269,20 @@ def _check_video(path: Path) -> None:
         )
 
 
+def _check_not_a_model(path: Path) -> None:
+    """Rechaza escribir las muestras encima de un modelo, que se perdería."""
+    from ddpm_lit.models.storage import read_header
+
+    try:
+        read_header(path)
+    except (OSError, ValueError):
+        return
+    raise click.BadParameter(
+        f"«{path}» es un modelo, y se perdería: escribe las muestras en otro fichero.",
+        param_hint="'--tensors'",
+    )
+
+
 def _changes(
     generation: Generation, editing: Editing, trained: "Trained"
 ) -> dict[str, Any]:
@@ -290,7 +306,7 @@ def _edit(trained: "Trained", editing: Editing, steps: int) -> "Edit":
         levels = noised_levels(steps, strength)
     if editing.inpaint is not None:
         resamplings = editing.resamplings or RESAMPLINGS
-        if levels == 1:
+        if levels == 1 and editing.resamplings is None:
             resamplings = 1
         edit = inpaint(
             *_known_and_mask(trained, editing.inpaint, editing.mask),
@@ -342,20 +358,7 @@ def _classes(trained: "Trained", asked: Sequence[str]) -> list[int]:
     """Los números de las clases que se piden, por su número o por su nombre; si no, todas."""
     if not asked:
         return list(range(trained.num_classes or 0))
-    names = trained.class_names
-    numbers = []
-    for each in asked:
-        if each in names:
-            numbers.append(names.index(each))
-        elif each.isdecimal():
-            numbers.append(int(each))
-        else:
-            known = f" Conoce: {', '.join(names)}." if names else ""
-            raise ValueError(
-                f"El modelo «{trained.recipe.name}» no conoce la clase «{each}».{known} Pide un "
-                "número (3), varios (1,4,7), un intervalo (0-9) o un nombre."
-            )
-    return numbers
+    return [trained.class_number(each) for each in asked]
 
 
 def _condition_image(
@@ -363,7 +366,7 @@ def _condition_image(
 ) -> "Tensor | None":
     """La condición que sale de una imagen, preparada como en el entrenamiento, (N, C, H, W)."""
     from ddpm_lit.data import Dataset
-    from ddpm_lit.data.conditions import conditioned
+    from ddpm_lit.data.conditions import block_side, conditioned
 
     if source is None:
         return None
@@ -373,22 +376,32 @@ def _condition_image(
         for name, value in asked.items()
         if name in ("image", "factor")
     }
-    picture = Dataset(_read(trained, source, "--image").x[None])
+    read = _read(trained, source, "--image", factor=block_side(wanted))
+    picture = Dataset(read.x[None])
     image = conditioned(picture, wanted).conditions.get("image", picture.x)
     return image.expand(total, *image.shape[1:])
 
 
-def _read(trained: "Trained", path: str, option: str) -> "Picture":
-    """Lee una imagen al tamaño del modelo, y dice lo que ha hecho con ella."""
+def _read(
+    trained: "Trained", path: str, option: str, *, factor: int = 1
+) -> "Picture":
+    """Lee una imagen al tamaño del modelo, y dice lo que ha hecho con ella.
+
+    Con un `factor`, una imagen más pequeña se queda en el tamaño del que el modelo amplía.
+    """
     from ddpm_lit.files.images import load_picture
 
     if len(trained.shape) != 3:
         raise ValueError(
             f"El modelo «{trained.recipe.name}» genera puntos, no imágenes: quita {option}."
         )
-    picture = load_picture(path, trained.shape)
+    picture = load_picture(path, trained.shape, factor=factor)
     width, height = picture.size
     channels, rows, columns = trained.shape
+    size = "el tamaño del modelo"
+    if factor > 1 and (width < columns or height < rows):
+        rows, columns = rows // factor, columns // factor
+        size = "lo que amplía el modelo"
     if (height, width) != (rows, columns):
         cropped = (
             ""
@@ -396,8 +409,7 @@ def _read(trained: "Trained", path: str, option: str) -> "Picture":
             else "se recorta el centro y "
         )
         click.echo(
-            f"«{path}» mide {width}×{height}: {cropped}se lleva a {columns}×{rows}, el tamaño del "
-            "modelo.",
+            f"«{path}» mide {width}×{height}: {cropped}se lleva a {columns}×{rows}, {size}.",
             err=True,
         )
     if channels == 1 and picture.colored:

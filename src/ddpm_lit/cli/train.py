@@ -155,6 +155,11 @@ def train_command(
         profile=variant.profile or default_profile(device),
         overrides=variant.changes,
     )
+    if run_dir is None and Path(chosen.name).name != chosen.name:
+        raise click.UsageError(
+            f"La receta se llama «{chosen.name}», que no puede ser el nombre de una carpeta: di "
+            "dónde se guarda con --run-dir."
+        )
     folder = (run_dir or Path("runs") / chosen.name).expanduser()
     click.echo(f"{chosen.name}: {chosen.description}")
     for line in expectation_lines(chosen):

@@ -76,6 +76,11 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"«{path}» es una carpeta, y se esperaba un fichero de pesos: da el «.safetensors» que "
+            "haya dentro."
+        )
     if not path.is_file():
         raise FileNotFoundError(f"No existe el fichero de pesos «{path}».")
     try:

@@ -31,6 +31,10 @@ def choose_device(name: str | None = None) -> torch.device:
         raise ValueError(
             f"«{name}» no es un dispositivo de PyTorch. Usa «cpu», «cuda», «cuda:1» o «mps»."
         ) from error
+    if device.type == "meta":
+        raise ValueError(
+            "El dispositivo «meta» no calcula nada: usa «cpu», «cuda», «cuda:1» o «mps»."
+        )
     missing_cuda = device.type == "cuda" and not torch.cuda.is_available()
     missing_mps = device.type == "mps" and not torch.backends.mps.is_available()
     if missing_cuda or missing_mps:

@@ -1,5 +1,7 @@
 """Un modelo entrenado y lo que se hace con él: pedirle muestras."""
 
+import difflib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
@@ -9,16 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lit.backward import Model, Sampler
-from ddpm_lit.conditioning import null_condition, tokenize
+from ddpm_lit.conditioning import check_data, null_condition, tokenize
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.models.prompts import check_prompts
 from ddpm_lit.recipes.recipe import Recipe, SamplingConfig
 from ddpm_lit.sampling import WHOLE, Edit, SampleStep, make_sampler, sample
 from ddpm_lit.scheduler import Schedule
 
+Classes = int | str | Sequence[int] | Sequence[str] | Tensor | None
+"""Qué clases se piden: una para todas o una por muestra, por su número o por su nombre."""
+
 FEW_STEPS = 50
 """Los pasos que se dan si no se dice otra cosa, con los samplers que no necesitan todos."""
+
+LISTED = 20
+"""Cuántos nombres de clase se enseñan en un error."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,7 @@ class Trained:
         known = [each.name for each in fields(SamplingConfig)]
         for name in changes:
             if name not in known:
-                raise ValueError(
-                    f"No existe la opción «{name}» al generar. Las que hay: {', '.join(known)}."
-                )
+                raise ValueError(_unknown_option(name, known))
         base = self.recipe.sampling
         if changes.get("sampler", base.sampler) != base.sampler:
             base = replace(base, steps=None, eta=None)
@@ -94,7 +101,7 @@ class Trained:
         indices: int | Sequence[int],
         *,
         seed: int = 0,
-        class_labels: int | Sequence[int] | Tensor | None = None,
+        class_labels: Classes = None,
         text: str | Sequence[str] | None = None,
         scalars: Tensor | None = None,
         image: Tensor | None = None,
@@ -111,7 +118,8 @@ class Trained:
         Args:
             indices: cuántas muestras, o el índice de cada una.
             seed: la semilla.
-            class_labels: la clase de todas, o una por muestra; véase `class_condition`.
+            class_labels: la clase de todas, o una por muestra, por su número o por su nombre;
+                véase `class_condition`.
             text: la frase de todas, o una por muestra.
             scalars: los números que lleva la red, (N, S).
             image: la imagen que se concatena a cada muestra, (N, C, H, W).
@@ -129,15 +137,18 @@ class Trained:
             Las muestras, (N, *shape), en la CPU.
 
         Raises:
-            ValueError: si se pide una condición que la red no conoce, o guiar una red que no
-                aprendió a generar sin condición.
+            TypeError: si los índices o las clases no son enteros.
+            ValueError: si se pide una condición que la red no conoce o que no se puede leer, o
+                guiar una red que no aprendió a generar sin condición.
         """
-        chosen = range(indices) if isinstance(indices, int) else indices
+        chosen = _indices(indices)
         where = choose_device(str(device) if device is not None else None)
         condition = self.class_condition(class_labels, len(chosen))
         condition |= self.text_condition(text, len(chosen))
         condition |= {"scalars": scalars} if scalars is not None else {}
-        condition |= {"image": image} if image is not None else {}
+        if image is not None:
+            check_data("image", image)
+            condition["image"] = image
         if sampler is None or isinstance(sampler, str):
             named = {} if sampler is None else {"sampler": sampler}
             config = self.sampling(**named, **options)
@@ -225,7 +236,7 @@ class Trained:
 
         Raises:
             ValueError: si la red no lee texto, hay un número de frases que no es `count`, o
-                alguna lleva palabras que la red no conoce.
+                alguna no tiene palabras o lleva algunas que la red no conoce.
         """
         config = self.recipe.network_config()
         vocabulary = getattr(config, "vocabulary", ())
@@ -243,24 +254,26 @@ class Trained:
             raise ValueError(
                 f"Hay {len(captions)} frases para {count} muestras: da una, o una por muestra."
             )
+        check_prompts(captions, vocabulary, self.recipe.name)
         return {"tokens": tokenize(captions, vocabulary, config.text_length)}
 
     def class_condition(
-        self, class_labels: int | Sequence[int] | Tensor | None, count: int
+        self, class_labels: Classes, count: int
     ) -> dict[str, Tensor]:
         """La condición `{"class_labels": …}` de `count` muestras, comprobada.
 
         Args:
-            class_labels: la clase de todas, o una por muestra; con `None`, una red que conoce
-                clases las recorre en orden.
+            class_labels: la clase de todas, o una por muestra, por su número o por su nombre;
+                con `None`, una red que conoce clases las recorre en orden.
             count: cuántas muestras son.
 
         Returns:
             Un diccionario con un tensor int64 (count,), o vacío si la red no conoce clases.
 
         Raises:
-            TypeError: si las clases no son números enteros.
-            ValueError: si se pide una clase que no existe, o la red no conoce clases.
+            TypeError: si las clases no son números enteros ni nombres.
+            ValueError: si se pide una clase que no existe, no hay una por muestra, o la red no
+                conoce clases.
         """
         if self.num_classes is None:
             if class_labels is None:
@@ -270,13 +283,13 @@ class Trained:
             )
         if class_labels is None:
             return {"class_labels": torch.arange(count) % self.num_classes}
-        labels = torch.as_tensor(class_labels)
-        if labels.is_floating_point() or labels.dtype == torch.bool:
-            raise TypeError(
-                f"Las clases son números enteros y ha llegado {class_labels!r}."
-            )
-        labels = labels.to(torch.int64)
+        labels = self._class_numbers(class_labels)
         labels = labels.expand(count) if labels.ndim == 0 else labels
+        if labels.shape != (count,):
+            raise ValueError(
+                f"Las clases tienen forma {tuple(labels.shape)} para {count} muestras: da una, o "
+                "una por muestra."
+            )
         outside = labels[(labels < 0) | (labels >= self.num_classes)]
         if outside.numel() > 0:
             raise ValueError(
@@ -284,3 +297,101 @@ class Trained:
                 f"y se ha pedido la {int(outside[0])}."
             )
         return {"class_labels": labels}
+
+    def class_number(self, name: str) -> int:
+        """El número de una clase, por su nombre o por ese mismo número, escrito.
+
+        Args:
+            name: el nombre; si no hay ninguna clase que se llame así, «3» es la 3.
+
+        Returns:
+            El número, que puede no ser el de ninguna clase.
+
+        Raises:
+            ValueError: si no es ni lo uno ni lo otro; dice a qué nombres se parece.
+        """
+        names, owner = self.class_names, self.recipe.name
+        if name in names:
+            return names.index(name)
+        if name.isdecimal():
+            return int(name)
+        if self.num_classes is None:
+            raise ValueError(
+                f"El modelo «{owner}» no conoce clases: no se le puede pedir «{name}»."
+            )
+        if not names:
+            raise ValueError(
+                f"Las clases del modelo «{owner}» no tienen nombre, y se ha pedido «{name}»: pide "
+                f"un número, de 0 a {self.num_classes - 1}."
+            )
+        folded = {each.casefold(): each for each in reversed(names)}
+        close = difflib.get_close_matches(name.casefold(), folded, n=3)
+        near = "», «".join(folded[each] for each in close)
+        hint = f" ¿Querías decir «{near}»?" if close else ""
+        listed = ", ".join(names[:LISTED])
+        rest = f" y otras {len(names) - LISTED}" if len(names) > LISTED else ""
+        raise ValueError(
+            f"El modelo «{owner}» no conoce la clase «{name}».{hint} Conoce: {listed}{rest}."
+        )
+
+    def _class_numbers(self, class_labels: Any) -> Tensor:
+        """Las clases que se piden como un tensor int64, sin mirar si existen."""
+        if isinstance(class_labels, str):
+            class_labels = self.class_number(class_labels)
+        elif isinstance(class_labels, list | tuple):
+            class_labels = [
+                self.class_number(each) if isinstance(each, str) else each
+                for each in class_labels
+            ]
+        try:
+            labels = torch.as_tensor(class_labels)
+            whole = not (labels.is_floating_point() or labels.is_complex())
+        except (TypeError, ValueError, RuntimeError):
+            whole = False
+        if not whole or labels.dtype == torch.bool:
+            raise TypeError(
+                f"Las clases son números enteros y ha llegado {class_labels!r}."
+            )
+        return labels.to(torch.int64)
+
+
+def _indices(indices: Any) -> Sequence[int]:
+    """El índice de cada muestra: de 0 en adelante si lo que se dice es cuántas."""
+    several = getattr(indices, "ndim", 0) > 0
+    try:
+        if isinstance(indices, bool):
+            raise TypeError
+        if several or not hasattr(indices, "__index__"):
+            return [operator.index(each) for each in indices]
+        count = operator.index(indices)
+    except TypeError:
+        raise TypeError(
+            f"Lo primero que se le dice a sample es cuántas muestras, un entero, o el índice de "
+            f"cada una, p. ej. range(16), y ha llegado {indices!r}."
+        ) from None
+    if count < 0:
+        raise ValueError(
+            f"Se piden {count} muestras, y no puede haber menos de 0."
+        )
+    return range(count)
+
+
+def _unknown_option(name: str, known: list[str]) -> str:
+    """Por qué no vale una opción al generar, y cuál sería."""
+    moved = {
+        **dict.fromkeys(("known", "mask"), "edit=inpaint(known, mask)"),
+        **dict.fromkeys(
+            ("initial", "strength"), "edit=redraw(initial, strength)"
+        ),
+        **dict.fromkeys(("jump", "resamplings"), "edit=inpaint(…)"),
+    }
+    conditions = ("class_labels", "text", "scalars", "image", "edit")
+    close = difflib.get_close_matches(name, [*known, *conditions], n=1)
+    if name in moved:
+        hint = f" Eso se dice con {moved[name]}, de ddpm_lit.editing."
+    else:
+        hint = f" ¿Querías decir «{close[0]}»?" if close else ""
+    return (
+        f"No existe la opción «{name}» al generar.{hint} Las que hay: {', '.join(known)}; y, para "
+        f"decir qué se genera, {', '.join(conditions)}."
+    )

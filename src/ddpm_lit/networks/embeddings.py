@@ -9,6 +9,7 @@ Fuentes: Vaswani et al. 2017 (arXiv:1706.03762) para el embedding sinusoidal; Ho
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -193,7 +194,37 @@ def embed_scalars(
     return out
 
 
+def in_its_precision(
+    model: nn.Module, weight: Tensor, x: Tensor, t: Tensor, **condition: Any
+) -> Tensor:
+    """Evalúa una red en la precisión de sus pesos, y responde en la de sus datos.
+
+    El ruido y los datos son float32, y los pesos pueden no serlo: `model.half()`, p. ej.
+
+    Args:
+        model: la red.
+        weight: uno de sus pesos.
+        x: $x_t$, de forma (B, …).
+        t: instantes, de forma (B,).
+        **condition: lo que la red recibe además.
+
+    Returns:
+        Tensor del tipo de `x`.
+    """
+    out: Tensor = model(x.to(weight.dtype), t, **condition)
+    return out.to(x.dtype)
+
+
 # --- Comprobaciones ---------------------------------------------------------------------
+
+
+def check_floating(x: Tensor) -> None:
+    """Rechaza con una frase unos datos que no son de coma flotante."""
+    if not x.is_floating_point():
+        raise TypeError(
+            f"La entrada es de tipo {x.dtype} y debe ser de coma flotante, en "
+            "[-1, 1]; si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
+        )
 
 
 def check_times(t: Tensor, x: Tensor) -> None:

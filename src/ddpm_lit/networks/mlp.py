@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from ddpm_lit.networks.embeddings import (
     TimeEmbedding,
     check_embedding_dim,
+    check_floating,
     check_times,
     embed_classes,
+    in_its_precision,
     sinusoidal_embedding,
 )
 from ddpm_lit.unet import check_positive, zero_
@@ -132,7 +134,12 @@ class MLP(nn.Module):
                 f"La entrada tiene forma {tuple(x.shape)}, y este MLP espera "
                 f"(B, {self.config.dim})."
             )
+        check_floating(x)
         check_times(t, x)
+        if x.dtype != self.linear_in.weight.dtype:
+            return in_its_precision(
+                self, self.linear_in.weight, x, t, class_labels=class_labels
+            )
         time = sinusoidal_embedding(
             t * (1000 / self.config.timesteps), self.config.width
         )

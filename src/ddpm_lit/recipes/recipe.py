@@ -156,6 +156,12 @@ class SamplingConfig:
             self.steps,
             "un número positivo",
         )
+        _check(
+            self.interval is None or len(self.interval) == 2,
+            "sampling.interval",
+            self.interval,
+            "una lista de dos índices, el menor y el mayor",
+        )
 
 
 @dataclass(frozen=True)
@@ -262,6 +268,29 @@ class Recipe:
             "una lista de dos números de 0 a 1, sin el 1",
         )
         self._check_loss(process)
+        self._check_sampling()
+
+    def _check_sampling(self) -> None:
+        """Cómo se genera, frente al proceso y a lo que la red aprende."""
+        sampling, total = self.sampling, self.diffusion.timesteps
+        _check(
+            sampling.steps is None or sampling.steps <= total,
+            "sampling.steps",
+            sampling.steps,
+            f"como mucho {total}, los pasos del proceso",
+        )
+        _check(
+            -1 <= sampling.guidance < math.inf,
+            "sampling.guidance",
+            sampling.guidance,
+            "un número no menor que -1",
+        )
+        if sampling.guidance != 0 and self.training.condition_dropout == 0:
+            raise ValueError(
+                f"La receta «{self.name}» pide generar con guía (sampling.guidance = "
+                f"{sampling.guidance:g}) y la red no aprende a generar sin condición: pon "
+                "training.condition_dropout = 0.1, o quita la guía."
+            )
 
     def _check_output(self, process: Diffusion) -> None:
         """La varianza dice cuántos canales debe dar la red."""
