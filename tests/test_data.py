@@ -311,7 +311,7 @@ def test_the_same_data_have_the_same_description():
         (
             Dataset(x=torch.zeros(3, 2)),
             Dataset(x=torch.ones(3, 2)),
-            "sigue habiendo 3 datos con las mismas clases, pero su contenido, su orden, sus "
+            "sigue habiendo 3 puntos con las mismas clases, pero su contenido, su orden, sus "
             "etiquetas o sus descripciones no son los de antes",
         ),
         (
@@ -335,7 +335,7 @@ def test_a_change_of_the_data_is_explained(before, now, said):
             "4 imágenes de 4×4 en gris; 3 clases: gato (2), niño (1) y pez (1)",
         ),
         (named({"gato": 1}, (3, 4, 8)), "1 imagen de 8×4 en color; 1 clase: gato (1)"),
-        (Dataset(x=torch.zeros(7, 2)), "7 datos de forma (2,)"),
+        (Dataset(x=torch.zeros(7, 2)), "7 puntos del plano"),
         (
             named({f"c{k:02}": 1 for k in range(12)}),
             "12 imágenes de 4×4 en gris; 12 clases: c00 (1), c01 (1), c02 (1), c03 (1), c04 (1), "

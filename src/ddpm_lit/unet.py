@@ -210,8 +210,7 @@ def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
             f"La red espera {wanted} como imagen de la condición (image) y ha "
             f"llegado {came}."
         )
-    # Mirar los valores en la GPU obligaría a esperarla en cada paso.
-    if image.device.type == "cpu" or not image.is_floating_point():
+    if not image.is_floating_point():
         check_data("image", image)
     return torch.cat([x, image.to(x)], dim=1)
 

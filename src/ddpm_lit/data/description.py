@@ -139,10 +139,14 @@ def _class_changes(before: DataDescription, now: DataDescription) -> list[str]:
 def _noun(data: DataDescription, count: int) -> str:
     if len(data.shape) == 3:
         return "imagen" if count == 1 else "imágenes"
+    if data.shape == (2,):
+        return "punto" if count == 1 else "puntos"
     return "dato" if count == 1 else "datos"
 
 
 def _size(shape: Sequence[int]) -> str:
+    if shape == (2,):
+        return "del plano"
     if len(shape) != 3:
         return f"de forma {tuple(shape)}"
     channels, height, width = shape
