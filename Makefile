@@ -6,26 +6,32 @@ READY := $(VENV)/.listo
 export NO_MKDOCS_2_WARNING := 1
 export DDPM_PROFILE ?= cpu
 
-.PHONY: site serve test browser lint artefacts replicas clean
+.PHONY: site serve test browser lint artefacts models replicas clean
 
 site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
 	$(BIN)/mkdocs build --strict
 	$(BIN)/python -m scripts.site.sentinels site
 
 artefacts: $(READY) ## Entrena los modelos y dibuja las figuras, sin las páginas
-	$(BIN)/doit -f scripts/build/dodo.py
+	$(BIN)/python -m scripts.build
 
 serve: $(READY) ## Sirve el sitio mientras se escribe; no entrena nada
 	$(BIN)/mkdocs serve
 
-test: $(READY) ## Las matemáticas, el paquete y las páginas (en un sitio de perfil smoke)
-	DDPM_PROFILE=smoke $(BIN)/doit -f scripts/build/dodo.py
+test: export OMP_NUM_THREADS := 1
+test: $(READY) ## Las matemáticas y el paquete; después, las páginas, en un sitio de perfil smoke
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/site
+	DDPM_PROFILE=smoke $(BIN)/python -m scripts.build
 	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
 	DDPM_PROFILE=smoke $(BIN)/python -m scripts.site.sentinels build/smoke/site
-	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile
+	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile tests/site
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 	DDPM_SITE_DIR=site $(BIN)/pytest -n 2 tests/site/test_site_browser.py
+
+MODELS ?= digits-ink digits-learned digits-sr
+models: $(READY) ## Entrena otra vez los modelos que vienen en el paquete; los grandes, con MODELS=NOMBRE
+	$(BIN)/python -m scripts.build.ship --train $(MODELS)
 
 replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan donde se cortaron
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m scripts.replicas

@@ -13,6 +13,25 @@ from ddpm_lit.scheduler import BETAS, Schedule, make_schedule
 cached_schedule = cache(make_schedule)
 
 
+class FailuresAtOnce:
+    """Enseña cada fallo en cuanto ocurre; el final los cuenta enteros, como siempre."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        screen = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and screen is not None:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = f": {crash.message.splitlines()[0]}" if crash and crash.message else ""
+            screen.write(f"\n{report.nodeid}{reason}\n", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config), "failures-at-once")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def usual_interrupt() -> Iterator[None]:
     """Ctrl-C interrumpe, aunque a pytest lo hayan lanzado en segundo plano, que lo ignora."""

@@ -488,7 +488,7 @@ def test_the_walk_of_the_package_has_that_law() -> None:
     assert last.x_t.var().item() == pytest.approx(variance, rel=5 * (2 / count) ** 0.5)
 
 
-@pytest.mark.equation("cfg-rescale")
+@pytest.mark.equation("cfg-reescalada")
 def test_rescaling_a_constant_output_leaves_it() -> None:
     """Sin desviación no hay nada que devolver: ni NaN ni infinito, y las demás siguen igual."""
     guided, conditional = torch.randn(

@@ -1,6 +1,5 @@
 """El paquete tal como lo recibe quien hace `pip install`: la rueda, sola, en un entorno vacío."""
 
-import re
 import subprocess
 import sys
 import tarfile
@@ -42,7 +41,8 @@ def wheel_python(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin" / "python"
     (wheel,) = dist.glob("*.whl")
     torch_version = torch.__version__.split("+")[0]
-    run(python, "-m", "pip", "install", "-q", f"torch=={torch_version}", wheel, cwd=folder)
+    install = (python, "-m", "pip", "install", "-q", "--no-compile")
+    run(*install, f"torch=={torch_version}", wheel, cwd=folder)
     return python
 
 
@@ -61,17 +61,6 @@ def test_sdist_carries_the_sources_and_the_licence(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "src/ddpm_lit/scheduler.py"} <= names
-
-
-def test_readme_example_runs_from_the_wheel(wheel_python: Path, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
-    (tmp_path / "ejemplo.py").write_text(example, encoding="utf-8")
-    output = run(wheel_python, "ejemplo.py", cwd=tmp_path)
-    losses = [float(value) for value in re.findall(r"pérdida ([\d.]+)", output)]
-    assert len(losses) == 3
-    assert losses[-1] < losses[0]
-    assert "tensor(" in output
 
 
 def test_command_trains_and_samples_from_the_wheel(wheel_python: Path, tmp_path: Path) -> None:

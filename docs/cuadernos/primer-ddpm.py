@@ -22,10 +22,17 @@ import importlib.util
 import subprocess
 import sys
 
-falta = [p for p in ("ddpm_lit", "sklearn", "matplotlib") if importlib.util.find_spec(p) is None]
+falta = [
+    p
+    for p in ("ddpm_lit", "sklearn", "matplotlib")
+    if importlib.util.find_spec(p) is None
+]
 if falta:
     paquetes = ["ddpm_lit", "scikit-learn", "matplotlib"]
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *paquetes], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", *paquetes],
+        check=True,
+    )
 
 # %%
 # %matplotlib inline
@@ -52,7 +59,9 @@ def mostrar(imagenes, columnas=10, titulos=None):
     """Dibuja imágenes (N, 1, 8, 8) en una cuadrícula."""
     filas = -(-len(imagenes) // columnas)
     medidas = (0.8 * columnas, (1.0 if titulos else 0.8) * filas)
-    _, ejes = plt.subplots(filas, columnas, figsize=medidas, squeeze=False, layout="constrained")
+    _, ejes = plt.subplots(
+        filas, columnas, figsize=medidas, squeeze=False, layout="constrained"
+    )
     for eje in ejes.flat:
         eje.axis("off")
     for i, imagen in enumerate(imagenes):
@@ -71,7 +80,14 @@ def mostrar(imagenes, columnas=10, titulos=None):
 
 # %% alt="Veinte cifras escritas a mano, de ocho por ocho píxeles."
 datos = load_dataset("digits").x
-print("forma:", tuple(datos.shape), "  valores: de", datos.min().item(), "a", datos.max().item())
+print(
+    "forma:",
+    tuple(datos.shape),
+    "  valores: de",
+    datos.min().item(),
+    "a",
+    datos.max().item(),
+)
 mostrar(datos[:20])
 
 # %% [markdown]
@@ -88,7 +104,10 @@ schedule = make_schedule("linear", timesteps=T)
 
 plt.figure(figsize=(6, 2.5))
 plt.plot(schedule.sqrt_alphas_cumprod, label=r"señal, $\sqrt{\bar\alpha_t}$")
-plt.plot(schedule.sqrt_one_minus_alphas_cumprod, label=r"ruido, $\sqrt{1-\bar\alpha_t}$")
+plt.plot(
+    schedule.sqrt_one_minus_alphas_cumprod,
+    label=r"ruido, $\sqrt{1-\bar\alpha_t}$",
+)
 plt.xlabel("índice de t")
 plt.legend()
 plt.show()
@@ -109,7 +128,10 @@ plt.show()
 # %% alt="La misma cifra en diez instantes: nítida al principio y convertida en ruido al final."
 t = torch.linspace(0, T - 1, 10).long()
 ruido = torch.randn(1, 1, 8, 8).expand(10, -1, -1, -1)
-mostrar(q_sample(schedule, datos[10:11], t, ruido), titulos=[f"t = {i + 1}" for i in t.tolist()])
+mostrar(
+    q_sample(schedule, datos[10:11], t, ruido),
+    titulos=[f"t = {i + 1}" for i in t.tolist()],
+)
 
 # %% [markdown]
 # ## 4. La red
@@ -128,8 +150,13 @@ red = UNet(
         norm_num_groups=8,
     )
 )
-print(f"{sum(p.numel() for p in red.parameters()):,} parámetros".replace(",", " "))
-print("respuesta inicial:", red(torch.randn(2, 1, 8, 8), torch.tensor([3, 100])).abs().max().item())
+print(
+    f"{sum(p.numel() for p in red.parameters()):,} parámetros".replace(",", " ")
+)
+print(
+    "respuesta inicial:",
+    red(torch.randn(2, 1, 8, 8), torch.tensor([3, 100])).abs().max().item(),
+)
 
 # %% [markdown]
 # ## 5. Entrenar: el Algoritmo 1
@@ -152,7 +179,9 @@ pasos = 700
 # %%
 ema = EMA(red, decay=0.995)
 optimizador = torch.optim.AdamW(red.parameters(), lr=2e-3)
-tasa = torch.optim.lr_scheduler.OneCycleLR(optimizador, max_lr=2e-3, total_steps=pasos)
+tasa = torch.optim.lr_scheduler.OneCycleLR(
+    optimizador, max_lr=2e-3, total_steps=pasos
+)
 red.train()
 perdidas, inicio = [], time.perf_counter()
 for paso in range(pasos):
@@ -173,7 +202,10 @@ for paso in range(pasos):
     perdidas.append(perdida.item())
     if (paso + 1) % 100 == 0:
         media = sum(perdidas[-100:]) / 100
-        print(f"paso {paso + 1}: pérdida {media:.3f}, {time.perf_counter() - inicio:.0f} s")
+        print(
+            f"paso {paso + 1}: pérdida {media:.3f}, "
+            f"{time.perf_counter() - inicio:.0f} s"
+        )
 
 # %% alt="La pérdida frente al paso: cae muy deprisa desde uno y después baja despacio."
 plt.figure(figsize=(6, 2.5))
@@ -203,7 +235,9 @@ plt.show()
 # para verla.
 
 # %%
-proceso = Diffusion(schedule)  # la red predice ε, varianza pequeña y con recorte
+proceso = Diffusion(
+    schedule
+)  # la red predice ε, varianza pequeña y con recorte
 x = torch.randn(40, 1, 8, 8)
 pelicula = []
 with torch.no_grad():
@@ -218,7 +252,8 @@ with torch.no_grad():
 
 # %% alt="Arriba, ruido que se hace cifra; abajo, lo que la red imagina, cada vez más nítido."
 mostrar(
-    [estado for _, estado, _ in pelicula] + [imaginada for _, _, imaginada in pelicula],
+    [estado for _, estado, _ in pelicula]
+    + [imaginada for _, _, imaginada in pelicula],
     titulos=[f"t = {i}" for i, _, _ in pelicula] + [""] * len(pelicula),
 )
 

@@ -2,89 +2,141 @@
 
 Una tarea se repite solo si cambia su código (la huella de `provenance.code_hash`, que no
 mira docstrings ni comentarios), su receta o alguno de los ficheros que lee.
+
+Se hacen tantas a la vez como núcleos hay, y cada una con un solo hilo. Así ninguna espera a los
+hilos de otra, un programa ajeno solo quita el tiempo que usa, y el resultado no depende de
+cuántos núcleos haya.
 """
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Se lee al cargar torch y NumPy.
 
 from doit.tools import config_changed
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from scripts.build import emoji_samples, evaluation, figures, models, samples  # noqa: E402
+from scripts.build import emoji_samples, evaluation, expected, figures, models, samples  # noqa: E402
+from scripts.build.progress import Progress  # noqa: E402
 from scripts.build.provenance import card_path, code_hash, recipe_digest, write_manifest  # noqa: E402
 from scripts.site.project import build_dir, profile  # noqa: E402
 
 build_dir().mkdir(parents=True, exist_ok=True)
 DOIT_CONFIG = {
-    "default_tasks": ["manifest"],
+    "default_tasks": ["train", "sample", "evaluate", "draw", "manifest"],
     "dep_file": str(build_dir() / "doit.db"),
     "backend": "json",
-    "verbosity": 2,
+    "verbosity": 0,
+    "reporter": Progress,
+    "num_process": expected.workers(),
 }
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
 
 Task = dict[str, Any]
 
 
-def _task(name: str, targets: list[Path], sources: list[Path], **depends: Any) -> Task:
+def _task(
+    task: str,
+    title: str,
+    cards: Sequence[str],
+    targets: Sequence[Path],
+    sources: Sequence[Path],
+    *,
+    meta: dict[str, Any] | None = None,
+    **depends: Any,
+) -> Task:
+    """Una tarea: deja las fichas de `cards` y los ficheros `targets`, y lee los de `sources`."""
     return {
-        "name": name,
-        "targets": [str(path) for path in targets],
+        "name": task.partition(":")[2] or None,
+        "targets": [str(path) for path in (*targets, *map(card_path, cards))],
         "file_dep": [str(path) for path in sources],
         "uptodate": [config_changed({"profile": profile(), **depends})],
         "clean": True,
+        "meta": {"title": title, "seconds": expected.seconds(task, cards), **(meta or {})},
     }
+
+
+def _longest_first(tasks: list[Task]) -> list[Task]:
+    return sorted(tasks, key=lambda task: -task["meta"]["seconds"])
 
 
 def task_train() -> Iterator[Task]:
     """Entrena los modelos del sitio."""
+    tasks = []
     for name in models.MODELS:
         path = models.model_path(name)
-        yield _task(
-            name,
-            [path, path.with_suffix(".jsonl"), card_path(name)],
+        tasks.append(
+            _task(
+                f"train:{name}",
+                f"entrenar {name}",
+                [name],
+                [path, path.with_suffix(".jsonl")],
+                [],
+                meta={
+                    "steps": models.recipe(name).training.steps,
+                    "log": str(models.training_log(name)),
+                },
+                code=code_hash("ddpm_lit.runs.train"),
+                recipe=recipe_digest(name),
+            )
+            | {"actions": [(models.train_model, [name])]}
+        )
+    tasks.append(
+        _task(
+            "train:classifier",
+            "entrenar el clasificador",
+            ["classifier"],
+            [models.classifier_path()],
             [],
-            code=code_hash("ddpm_lit.runs.train"),
-            recipe=recipe_digest(name),
-        ) | {"actions": [(models.train_model, [name])]}
-    yield _task(
-        "classifier",
-        [models.classifier_path(), card_path("classifier")],
-        [],
-        code=code_hash("ddpm_lit.evaluation.metrics", "ddpm_lit.data"),
-        steps=models.CLASSIFIER_STEPS[profile()],
-        data=asdict(models.recipe("digits").data),
-    ) | {"actions": [models.train_digit_classifier]}
+            code=code_hash("ddpm_lit.evaluation.metrics", "ddpm_lit.data"),
+            steps=models.CLASSIFIER_STEPS[profile()],
+            data=asdict(models.recipe("digits").data),
+        )
+        | {"actions": [models.train_digit_classifier]}
+    )
+    yield from _longest_first(tasks)
 
 
 def task_sample() -> Iterator[Task]:
     """Genera las muestras de los modelos que las enseñan."""
-    for name in samples.COUNTS:
-        yield _task(
-            name,
-            [samples.samples_path(name), card_path(f"samples-{name}")],
+    tasks = [
+        _task(
+            f"sample:{name}",
+            f"generar {name}",
+            [f"samples-{name}"],
+            [samples.samples_path(name)],
             [models.model_path(name)],
             code=code_hash("scripts.build.samples"),
-        ) | {"actions": [(samples.generate, [name])]}
-    yield _task(
-        emoji_samples.NAME,
-        [samples.samples_path(emoji_samples.NAME), card_path(f"samples-{emoji_samples.NAME}")],
-        emoji_samples.SOURCES,
-        code=code_hash("scripts.build.emoji_samples"),
-    ) | {"actions": [emoji_samples.generate]}
+        )
+        | {"actions": [(samples.generate, [name])]}
+        for name in samples.COUNTS
+    ]
+    tasks.append(
+        _task(
+            f"sample:{emoji_samples.NAME}",
+            f"generar {emoji_samples.NAME}",
+            [f"samples-{emoji_samples.NAME}"],
+            [samples.samples_path(emoji_samples.NAME)],
+            emoji_samples.SOURCES,
+            code=code_hash("scripts.build.emoji_samples"),
+        )
+        | {"actions": [emoji_samples.generate]}
+    )
+    yield from _longest_first(tasks)
 
 
 def task_evaluate() -> Task:
     """Mide las muestras de dígitos y el primer paso de los puntos."""
     task = _task(
-        "evaluation",
-        [card_path("evaluation")],
+        "evaluate",
+        "medir los dígitos",
+        ["evaluation"],
+        [],
         [
             models.model_path("swiss-roll"),
             models.classifier_path(),
@@ -99,13 +151,19 @@ def task_evaluate() -> Task:
 
 def task_draw() -> Iterator[Task]:
     """Dibuja las figuras de cada capítulo."""
-    for name in figures.CHAPTERS:
-        yield _task(
-            name,
-            [card_path(artefact) for artefact in figures.names(name)],
+    tasks = [
+        _task(
+            f"draw:{name}",
+            f"dibujar {name}",
+            figures.names(name),
+            [],
             figures.inputs(name),
             code=code_hash(f"scripts.figures.{name}", "scripts.figures.style"),
-        ) | {"actions": [(figures.draw, [name])]}
+        )
+        | {"actions": [(figures.draw, [name])]}
+        for name in figures.CHAPTERS
+    ]
+    yield from _longest_first(tasks)
 
 
 def artefacts() -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from typing import Any
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,7 +24,9 @@ from ddpm_lit.runs.train import Every, train
 from scripts.build.provenance import recorded
 from scripts.site.project import build_dir, profile
 
-MODELS = ("swiss-roll", "digits", "digits-class", "digits-learned", "digits-ink", "digits-sr")
+MODELS = ("swiss-roll", "digits", "digits-class")
+"""Los que entrena la construcción; los demás vienen entrenados en el paquete."""
+
 CLASSIFIER_STEPS = {"smoke": 40, "cpu": 800, "gpu": 800}
 
 
@@ -33,7 +35,7 @@ def recipe(name: str) -> Recipe:
     return load_recipe(name, profile=profile())
 
 
-def model_path(name: str) -> Any:
+def model_path(name: str) -> Path:
     """Dónde queda un modelo."""
     return build_dir() / "models" / f"{name}.safetensors"
 
@@ -49,16 +51,25 @@ def metrics(name: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def run_dir(name: str) -> Path:
+    """La carpeta del entrenamiento de un modelo mientras dura."""
+    return build_dir() / "runs" / name
+
+
+def training_log(name: str) -> Path:
+    """El registro de ese entrenamiento, que crece mientras dura."""
+    return run_dir(name) / METRICS
+
+
 def train_model(name: str) -> None:
     """Entrena un modelo desde cero y deja sus pesos, su registro y su ficha."""
-    what = recipe(name)
-    run = build_dir() / "runs" / name
+    what, run = recipe(name), run_dir(name)
     shutil.rmtree(run, ignore_errors=True)
     with recorded(name, "model", ["ddpm_lit.runs.train"], recipe=name) as card:
         trained = train(what, run, every=Every(checkpoint=500), progress=False)
         model_path(name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run / MODEL, model_path(name))
-        shutil.copyfile(run / METRICS, model_path(name).with_suffix(".jsonl"))
+        shutil.copyfile(training_log(name), model_path(name).with_suffix(".jsonl"))
         shutil.rmtree(run)
         log = metrics(name)
         tail = log[-max(len(log) // 10, 1) :]
@@ -80,7 +91,7 @@ def digits_split() -> tuple[Dataset, Dataset]:
     return split(load_dataset(config.name, **config.options), config.held_out, config.split_seed)
 
 
-def classifier_path() -> Any:
+def classifier_path() -> Path:
     """Dónde queda el clasificador de dígitos."""
     return build_dir() / "models" / "classifier.safetensors"
 

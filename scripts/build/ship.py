@@ -1,14 +1,18 @@
-"""Mete un modelo ya entrenado en el paquete: sus pesos, en float16, y su ficha.
+"""Mete modelos en el paquete: sus pesos, en float16, y su ficha.
 
     python -m scripts.build.ship runs/openmoji-texto openmoji-texto --metrics otras.json
+    python -m scripts.build.ship --train digits-ink digits-sr
 
-La ficha lleva las medidas de `scripts.build.shipped`, que los tests repiten, y las del JSON
-que se dé, p. ej. las que ha hecho una persona.
+La primera orden mete un modelo ya entrenado. La segunda entrena antes cada receta, y si se corta
+sigue donde estaba: es lo que hace `make models`. La ficha lleva las medidas de
+`scripts.build.shipped`, que los tests repiten, y las del JSON que se dé, p. ej. las que ha hecho
+una persona.
 """
 
 import argparse
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +24,10 @@ from ddpm_lit.data import load_dataset
 from ddpm_lit.files.weights import write_atomically
 from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.models.trained import Trained
+from ddpm_lit.recipes.reading import load_recipe
+from ddpm_lit.runs.train import train
 from scripts.build.shipped import measure
-from scripts.site.project import PACKAGE, ROOT
+from scripts.site.project import PACKAGE, ROOT, build_dir, profile
 
 LICENSES = {"openmoji": "CC BY-SA 4.0"}
 OWN_LICENSE = "MIT"
@@ -62,7 +68,13 @@ def _segments(provenance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {field: provenance[field] for field in ("steps", "seconds", "device", "threads")}
 
 
-def ship(source: str, name: str, metrics: dict[str, Any], folder: Path | None = None) -> list[Path]:
+def ship(
+    source: str,
+    name: str,
+    metrics: dict[str, Any],
+    folder: Path | None = None,
+    commit: str | None = None,
+) -> list[Path]:
     """Escribe los dos ficheros de un modelo en la carpeta de pesos del paquete.
 
     Args:
@@ -70,15 +82,13 @@ def ship(source: str, name: str, metrics: dict[str, Any], folder: Path | None = 
         name: el nombre con que se cargará.
         metrics: sus medidas.
         folder: otra carpeta donde escribir.
+        commit: el estado del repositorio que lo entrenó; si no se dice, el de ahora.
 
     Returns:
         Los dos ficheros.
     """
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     trained = load_model(find_weights(source))
-    content = make_card(name, trained, metrics, head.stdout.strip())
+    content = make_card(name, trained, metrics, commit or current_commit())
     weights = (folder or PACKAGE / "weights") / f"{name}.safetensors"
     save_model(
         weights,
@@ -93,19 +103,50 @@ def ship(source: str, name: str, metrics: dict[str, Any], folder: Path | None = 
     return [weights, weights.with_suffix(".json")]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """La orden de arriba."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source")
-    parser.add_argument("name")
-    parser.add_argument("--metrics", type=Path)
-    chosen = parser.parse_args(arguments)
-    metrics = json.loads(chosen.metrics.read_text(encoding="utf-8")) if chosen.metrics else {}
+def current_commit() -> str:
+    """El estado del repositorio."""
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return head.stdout.strip()
+
+
+def measure_and_ship(
+    source: str, name: str, metrics: dict[str, Any], commit: str | None = None
+) -> None:
+    """Mete un modelo con sus medidas y dice cuánto ocupa."""
     # Se miden los pesos que quedan en el paquete, ya redondeados a float16.
-    weights, _ = ship(chosen.source, chosen.name, metrics)
+    weights, _ = ship(source, name, metrics, commit=commit)
     metrics = measure(load_model(weights)) | metrics
-    for path in ship(chosen.source, chosen.name, metrics):
+    for path in ship(source, name, metrics, commit=commit):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def train_and_ship(name: str) -> None:
+    """Entrena la receta de un modelo, o la continúa, y lo mete en el paquete."""
+    folder = build_dir() / "runs" / name
+    train(load_recipe(name, profile=profile()), folder, progress=sys.stderr.isatty())
+    measure_and_ship(str(folder), name, {})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Las órdenes de arriba."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--metrics", type=Path)
+    parser.add_argument("--commit", help="el estado del repositorio que lo entrenó")
+    parser.add_argument("--train", nargs="+", metavar="RECETA", default=[])
+    chosen = parser.parse_args(arguments)
+    if bool(chosen.train) == bool(chosen.name):
+        parser.error("hacen falta un entrenamiento y un nombre, o --train con unas recetas.")
+    for name in chosen.train:
+        train_and_ship(name)
+    if chosen.name:
+        text = chosen.metrics.read_text(encoding="utf-8") if chosen.metrics else "{}"
+        measure_and_ship(chosen.source, chosen.name, json.loads(text), chosen.commit)
 
 
 if __name__ == "__main__":

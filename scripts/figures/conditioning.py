@@ -13,7 +13,7 @@ from ddpm_lit.data.conditions import conditioned, ink
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.scheduler import make_schedule
-from scripts.build import models, samples
+from scripts.build import samples
 from scripts.build.emoji_samples import SEEN, training_emoji, unseen
 from scripts.figures.mixture import normal
 from scripts.figures.mosaic import captioned, image_rows, show_mosaic
@@ -21,8 +21,8 @@ from scripts.figures.style import Palette, canvas
 from scripts.site.project import profile
 
 INPUTS = (
-    "digits-ink",
-    "digits-sr",
+    "weights-digits-ink",
+    "weights-digits-sr",
     "weights-emoji-sr",
     "weights-emoji-color",
     "samples-openmoji-texto",
@@ -92,7 +92,7 @@ INKS = (-0.5, -0.42, -0.34, -0.26)
 
 def with_ink(inks: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
     """Dígitos con una clase y una tinta cada uno."""
-    return models.load("digits-ink").sample(
+    return load_pretrained("digits-ink").sample(
         len(inks),
         seed=seed,
         class_labels=labels,
@@ -182,7 +182,7 @@ def restored(before: str, after: str, chosen: Dataset, outputs: list[Tensor]) ->
 
 @cache
 def enlarged() -> tuple[Dataset, list[Tensor]]:
-    trained = models.load("digits-sr")
+    trained = load_pretrained("digits-sr")
     labels = held_out(trained).labels
     assert labels is not None
     rows = [int((labels == label).nonzero()[3, 0]) for label in range(COLUMNS)]

@@ -14,6 +14,7 @@ from ddpm_lit.backward import p_mean_variance, split_output
 from ddpm_lit.forward import q_sample
 from ddpm_lit.improved import ImportanceSampler, Likelihood, bits_per_dimension, rate_distortion
 from ddpm_lit.losses import variational_bound
+from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
@@ -21,7 +22,7 @@ from scripts.build import models
 from scripts.figures.style import Palette, canvas, log_axis
 from scripts.site.project import profile
 
-INPUTS = ("digits-learned",)
+INPUTS = ("weights-digits-learned",)
 HELD_OUT = 8 if profile() == "smoke" else 64
 BOUND = 2 if profile() == "smoke" else 16
 HISTORY = 2 if profile() == "smoke" else 10
@@ -42,7 +43,7 @@ class Learned(NamedTuple):
 @cache
 def learned_v() -> Learned:
     """La v de los dígitos que la red no vio, y la que corresponde a los errores de su media."""
-    trained = models.load("digits-learned")
+    trained = load_pretrained("digits-learned")
     schedule, diffusion = trained.schedule, trained.diffusion
     x_0 = models.digits_split()[1].x[:HELD_OUT]
     noises = sampling_noise(2, range(len(x_0)), trained.shape)
@@ -68,7 +69,7 @@ def learned_v() -> Learned:
 @cache
 def held_out_likelihood() -> Likelihood:
     """Todos los términos de la cota, con unos pocos dígitos que la red no vio."""
-    trained = models.load("digits-learned")
+    trained = load_pretrained("digits-learned")
     data = models.digits_split()[1]
     return bits_per_dimension(
         trained.model,
@@ -82,7 +83,7 @@ def held_out_likelihood() -> Likelihood:
 @cache
 def training_terms() -> Tensor:
     """Lo que ve el muestreo: de cada t, los términos sin recortar de unos dígitos, (H, T)."""
-    trained = models.load("digits-learned")
+    trained = load_pretrained("digits-learned")
     data = models.digits_split()[1]
     x_0 = data.x[:HISTORY]
     noises = sampling_noise(3, range(len(x_0)), trained.shape)

@@ -6,6 +6,7 @@ tablas.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import mean, stdev
 
 from scripts.replicas.claims import (
@@ -133,9 +134,14 @@ def _rounding(results: Results) -> str:
             rf"términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
             "los demás",
             r"$\mathrm{MSE}_\epsilon$ en $t = 1$",
+            rf"cuántos términos con $\mathrm{{SNR}}_t > {LOW_NOISE}$",
         ),
         [
-            (label, *(cell(where_bits_go(results, name, part)) for part in parts))
+            (
+                label,
+                *(cell(where_bits_go(results, name, part)) for part in parts),
+                cell(where_bits_go(results, name, "low_noise_terms"), 0),
+            )
             for name, label in (("linear", "lineal"), ("cosine", "coseno"))
         ],
     )
@@ -611,14 +617,12 @@ def verdict(name: str, results: Results) -> str:
             ).splitlines()
         ),
     ]
-    notes = sorted({each.doubt for each in judged.comparisons if each.doubt})
     if judged.below:
         names = "; ".join(
             f"{label} ({number(100 * agreement, 1)}{PERCENT})"
             for label, agreement in judged.below.items()
         )
-        notes.insert(0, f"no llegan a la vara del acuerdo de clase todas las redes: {names}")
-    lines += [line for note in notes for line in ("", f"    No se puede juzgar: {note}.")]
+        lines += ["", f"    No se puede juzgar: no llegan a la vara del acuerdo {names}."]
     return "\n".join(lines) + "\n"
 
 
@@ -697,6 +701,13 @@ def _cosine_rounding(results: Results) -> str | None:
     return None if each is None or not errors else number(each * mean(errors.values()), 2)
 
 
+def _cosine_more(results: Results, part: str) -> str | None:
+    linear, cosine = (where_bits_go(results, name, part) for name in ("linear", "cosine"))
+    if not linear or not cosine:
+        return None
+    return number(mean(cosine.values()) - mean(linear.values()), 2)
+
+
 def _clipping(_: Results) -> str:
     return number(digits_recipe("epsilon-simple", 0).training.grad_clip, 0)
 
@@ -705,10 +716,13 @@ FACTS: dict[str, Callable[[Results], str | None]] = {
     "bits-de-las-redes": _network_bits_range,
     "bits-de-mas-del-coseno": _cosine_excess,
     "bits-de-no-redondear": _cosine_rounding,
+    "bits-de-mas-con-poco-ruido": partial(_cosine_more, part="low_noise"),
+    "bits-de-mas-con-lo-demas": partial(_cosine_more, part="rest"),
     "recorte-del-gradiente": _clipping,
 }
 
 
 def _comparison(comparison: Comparison) -> tuple[str, str, str]:
     gaps = "; ".join(f"{number(100 * gap, 1)}{PERCENT}" for gap in comparison.gaps)
-    return comparison.text, gaps or "—", str(comparison.outcome)
+    doubt = f": {comparison.doubt}" if comparison.gaps and comparison.doubt else ""
+    return comparison.text, gaps or "—", f"{comparison.outcome}{doubt}"
