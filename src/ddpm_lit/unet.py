@@ -212,7 +212,7 @@ def with_image(x: Tensor, image: Tensor | None, channels: int) -> Tensor:
         )
     # Mirar los valores en la GPU obligaría a esperarla en cada paso.
     if image.device.type == "cpu" or not image.is_floating_point():
-        check_data("image", image)
+        check_data("image", image, limit=10)
     return torch.cat([x, image.to(x)], dim=1)
 
 
