@@ -325,11 +325,9 @@ def test_only_epsilon_makes_errors_grow(
 ) -> None:
     """Un error de 1 en la salida: con v y con x_0 nada crece; con ε, lo que dice la ecuación 11."""
     x_start, noise, x_t, t = batch(schedule)
-    output = training_target(schedule, prediction, x_start, noise, t)
-    right, wrong = (
-        p_mean_variance(schedule, output + error, x_t, t, prediction=prediction, clip=False)
-        for error in (0, 1)
-    )
+    diffusion = Diffusion(schedule, prediction, clip=False)
+    output = diffusion.prediction.target(schedule, x_start, noise, t)
+    right, wrong = (p_mean_variance(diffusion, output + error, x_t, t) for error in (0, 1))
     estimate, mean = (wrong.x_start - right.x_start).abs(), (wrong.mean - right.mean).abs()
     if prediction == "epsilon":
         beta, bar = table(schedule.betas), table(schedule.alphas_cumprod)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 import tiny
 from ddpm_lit.data import Dataset, load_dataset
 from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.files.images import save_png
 from ddpm_lit.forward import q_sample
 from ddpm_lit.models.storage import load_model, read_header
 from ddpm_lit.networks.ema import EMA
@@ -510,16 +512,40 @@ def test_the_path_of_a_training_may_start_at_home(
     assert read_header("~/runs/a/model.safetensors").step == 1
 
 
-def test_a_training_goes_on_with_the_data_it_began_with(tmp_path: Path) -> None:
+def test_a_training_refuses_other_classes(tmp_path: Path) -> None:
     data = training_data(tiny.digits())
     run(tiny.digits(steps=1), tmp_path, dataset=data)
     renamed = replace(data, label_names=tuple("abcdefghij"))
-    for other in (data.subset(range(50)), renamed):
-        with pytest.raises(ValueError, match=r"Los datos de «.*» han cambiado: .* → "):
-            run(tiny.digits(steps=2), tmp_path, dataset=other)
+    with pytest.raises(ValueError, match=r"No se puede seguir el entrenamiento .* otras clases"):
+        run(tiny.digits(steps=2), tmp_path, dataset=renamed)
     assert read_header(tmp_path / CHECKPOINT).step == 1
     assert run(tiny.digits(steps=2), tmp_path, dataset=data).provenance["steps"] == 2
     assert load_model(tmp_path / MODEL).class_names == data.label_names
+
+
+def test_a_training_says_that_its_data_have_changed_and_goes_on(tmp_path: Path) -> None:
+    data = training_data(tiny.digits())
+    run(tiny.digits(steps=1), tmp_path, dataset=data)
+    with pytest.warns(UserWarning, match=f"{len(data)}.*50.* sigue con los datos de ahora"):
+        run(tiny.digits(steps=2), tmp_path, dataset=data.subset(range(50)))
+    assert read_header(tmp_path / CHECKPOINT).data["count"] == 50
+
+
+def test_a_folder_that_has_moved_is_the_same_data(tmp_path: Path) -> None:
+    recipes = []
+    for place in ("aqui", "alli"):
+        for number in range(6):
+            shade = Image.new("L", (8, 8), 40 * number)
+            save_png(shade, tmp_path / place / f"{number}.png")
+        table = tiny.digits(steps=len(recipes) + 1).to_dict()
+        del table["model"]["options"]["num_classes"]
+        options = {"path": str(tmp_path / place), "size": 8, "color": "gray"}
+        table["data"] = {"name": "folder", "options": options}
+        recipes.append(recipe_from_dict(table))
+    run(recipes[0], tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run(recipes[1], tmp_path / "run").provenance["steps"] == 2
 
 
 # --- Partir de otros pesos ----------------------------------------------------------------------
