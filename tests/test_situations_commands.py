@@ -359,6 +359,8 @@ def test_all_the_words_that_are_not_known(run: Run) -> None:
         ("name=../fuera", "no puede ser el nombre de una carpeta.*--run-dir", 2),
         ("name=", "no es un valor de TOML", 2),
         ('name=""', "no puede ser el nombre de una carpeta", 2),
+        ("name=..", "no puede ser el nombre de una carpeta", 2),
+        ("name=.", "no puede ser el nombre de una carpeta", 2),
     ],
 )
 def test_a_recipe_that_could_not_be_used_is_not_trained(

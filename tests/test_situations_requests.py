@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from ddpm_lit.conditioning import tokenize
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import inpaint, redraw, repaint_path
 from ddpm_lit.models.prompts import check_prompts
+from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.mlp import MLP, MLPConfig
 from ddpm_lit.recipes.recipe import Recipe
+from ddpm_lit.runs.train import train
 from ddpm_lit.sampling import sample
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.unet import UNet, UNetConfig
@@ -232,7 +235,6 @@ def test_what_is_not_a_tensor_is_not_an_image() -> None:
     [
         lambda x: inpaint(x, torch.ones(8, 8)),
         lambda x: redraw(x, 0.5),
-        lambda x: ENLARGER.model(SMALL, torch.zeros(2).long(), image=x),
     ],
 )
 def test_the_scale_is_checked_wherever_an_image_comes_in(make: Callable[[Tensor], object]) -> None:
@@ -300,3 +302,70 @@ def test_a_half_network_also_samples_without_a_recipe() -> None:
         found = sample(half, process, shape, indices=range(2), steps=3, condition=condition)
         assert found.dtype == torch.float32
         assert found.isfinite().all()
+
+
+# --- Lo que no es de su tipo ----------------------------------------------------------------------
+
+SCALARS = trained(tiny.conditional("tinta", conditions={"scalars": "ink"}, num_scalars=1))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "error", "words"),
+    [
+        (SCALARS, {"scalars": 0.5}, TypeError, "«scalars» es un float y debe ser un tensor"),
+        (SCALARS, {"scalars": [0.1, 0.2]}, TypeError, "«scalars» es un list"),
+        (SCALARS, {"scalars": torch.zeros(2, 1).long()}, ValueError, "debe ser de coma flotante"),
+        (SCALARS, {"scalars": torch.full((2, 1), torch.inf)}, ValueError, "no son finitos"),
+        (SCALARS, {"scalars": torch.full((2, 1), 255.0)}, ValueError, "llega hasta 255"),
+        (TOY, {"scalars": torch.zeros(2, 1)}, ValueError, "no lleva «scalars».*nada"),
+        (CLASSES, {"image": SMALL}, ValueError, "no lleva «image».*Lo que lleva: class_labels"),
+        (READER, {"text": 3}, TypeError, "texto entre comillas, y ha llegado 3"),
+        (READER, {"text": b"uno"}, TypeError, "texto entre comillas, y ha llegado b'uno'"),
+        (TOY, {"batch_size": 1.5}, TypeError, r"«batch_size» debe ser un número entero.*1\.5"),
+        (TOY, {"steps": 2.5}, ValueError, r"«sampling\.steps» .*2\.5.*positivo y entero"),
+        (TOY, {"steps": "2"}, ValueError, "«sampling.steps» .*positivo y entero"),
+        (TOY, {"sampler": "ddim", "eta": "x"}, TypeError, "«eta» debe ser un número y ha llegado"),
+        (CLASSES, {"guidance": "x"}, TypeError, "«guidance» debe ser un número"),
+        (CLASSES, {"guidance": None}, TypeError, "«guidance» debe ser un número.*None"),
+        (CLASSES, {"guidance": torch.ones(2)}, TypeError, "«guidance» debe ser un número"),
+        (TOY, {"sampler": 3}, TypeError, "sampler es 3, y debe ser un nombre .ddpm, ddim"),
+        (TOY, {"edit": "hueco"}, TypeError, "edit es 'hueco', y debe salir de ddpm_lit.editing"),
+    ],
+)
+def test_what_is_of_another_kind_is_explained(
+    model: Trained, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        model.sample(2, **FAST | options)
+
+
+def test_a_number_that_is_not_known_is_nan() -> None:
+    unknown = SCALARS.sample(2, scalars=torch.full((2, 1), torch.nan), **FAST)
+    assert torch.equal(unknown, SCALARS.sample(2, **FAST))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"recipe": "swiss-roll"}, r"«recipe» es un str y debe ser un Recipe.*load_recipe"),
+        ({"dataset": torch.zeros(4, 2)}, "«dataset» es un Tensor y debe ser un Dataset"),
+        ({"weights": "a.safetensors"}, "«weights» es un str y debe ser un Trained.*load_model"),
+        ({"every": 5}, r"«every» es un int y debe ser un Every: por ejemplo, Every\(log=5\)"),
+    ],
+)
+def test_training_wants_things_and_not_their_names(
+    arguments: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        train(**{"recipe": tiny.toy(), "run_dir": tmp_path / "run", "progress": False} | arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_only_says_what_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(TypeError, match=r"no se puede escribir en JSON.*usa números, textos"):
+        save_model(path, TOY.model, TOY.recipe, TOY.shape, {"loss": torch.zeros(1)})
+    assert not path.exists()
+    save_model(path, TOY.model, TOY.recipe, TOY.shape, {"loss": 0.1})
+    with pytest.raises(ValueError, match="«tpu» no es un dispositivo"):
+        load_model(path, "tpu")

@@ -155,7 +155,10 @@ def train_command(
         profile=variant.profile or default_profile(device),
         overrides=variant.changes,
     )
-    if run_dir is None and Path(chosen.name).name != chosen.name:
+    plain = (
+        chosen.name not in ("", "..") and Path(chosen.name).name == chosen.name
+    )
+    if run_dir is None and not plain:
         raise click.UsageError(
             f"La receta se llama «{chosen.name}», que no puede ser el nombre de una carpeta: di "
             "dónde se guarda con --run-dir."

@@ -36,14 +36,25 @@ def write_weights(
         path: el fichero.
         tensors: los tensores, por su nombre.
         header: lo que el fichero dirá de sí mismo; valores que admitan JSON.
+
+    Raises:
+        TypeError: si algún valor no lo admite.
     """
-    table = {"format": FORMAT_VERSION, **header}
+    try:
+        table = json.dumps(
+            {"format": FORMAT_VERSION, **header}, ensure_ascii=False
+        )
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Lo que «{path}» iba a decir de sí mismo no se puede escribir en JSON ({error}): usa "
+            "números, textos, listas y diccionarios."
+        ) from error
     content = save(
         {
             name: value.detach().cpu().contiguous()
             for name, value in tensors.items()
         },
-        metadata={"ddpm_lit": json.dumps(table, ensure_ascii=False)},
+        metadata={"ddpm_lit": table},
     )
     write_atomically(path, content)
 

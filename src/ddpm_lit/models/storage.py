@@ -15,6 +15,7 @@ from ddpm_lit.files.weights import (
     with_prefix,
     write_weights,
 )
+from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe
@@ -99,7 +100,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
         model = header.recipe.build_model()
     load_state(model, tensors, path, assign=True)
     return Trained(
-        model.to(device).eval(),
+        model.to(choose_device(str(device))).eval(),
         header.recipe,
         header.shape,
         header.provenance,

@@ -11,13 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lit.backward import Model, Sampler
-from ddpm_lit.conditioning import check_data, null_condition, tokenize
+from ddpm_lit.conditioning import (
+    check_data,
+    null_condition,
+    tokenize,
+    wanted_conditions,
+)
+from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.models.prompts import check_prompts
 from ddpm_lit.recipes.recipe import Recipe, SamplingConfig
-from ddpm_lit.sampling import WHOLE, Edit, SampleStep, make_sampler, sample
+from ddpm_lit.sampling import (
+    SAMPLERS,
+    WHOLE,
+    Edit,
+    SampleStep,
+    make_sampler,
+    sample,
+)
 from ddpm_lit.scheduler import Schedule
 
 Classes = int | str | Sequence[int] | Sequence[str] | Tensor | None
@@ -88,6 +101,15 @@ class Trained:
         for name in changes:
             if name not in known:
                 raise ValueError(_unknown_option(name, known))
+        for name in ("guidance", "rescale", "eta"):
+            value = changes.get(name, 0.0)
+            if not isinstance(value, int | float) and (name, value) != (
+                "eta",
+                None,
+            ):
+                raise TypeError(
+                    f"«{name}» debe ser un número y ha llegado {value!r}."
+                )
         base = self.recipe.sampling
         if changes.get("sampler", base.sampler) != base.sampler:
             base = replace(base, steps=None, eta=None)
@@ -137,7 +159,7 @@ class Trained:
             Las muestras, (N, *shape), en la CPU.
 
         Raises:
-            TypeError: si los índices o las clases no son enteros.
+            TypeError: si los índices o las clases no son enteros, o algo no es de su tipo.
             ValueError: si se pide una condición que la red no conoce o que no se puede leer, o
                 guiar una red que no aprendió a generar sin condición.
         """
@@ -145,17 +167,24 @@ class Trained:
         where = choose_device(str(device) if device is not None else None)
         condition = self.class_condition(class_labels, len(chosen))
         condition |= self.text_condition(text, len(chosen))
-        condition |= {"scalars": scalars} if scalars is not None else {}
-        if image is not None:
-            check_data("image", image)
-            condition["image"] = image
+        condition |= self._given(scalars=scalars, image=image)
+        if not isinstance(edit, Edit):
+            raise TypeError(
+                f"edit es {edit!r}, y debe salir de ddpm_lit.editing: inpaint(…) o redraw(…)."
+            )
+        check_integer("batch_size", batch_size, minimum=1)
         if sampler is None or isinstance(sampler, str):
             named = {} if sampler is None else {"sampler": sampler}
             config = self.sampling(**named, **options)
             eta = {} if config.eta is None else {"eta": config.eta}
             step = make_sampler(config.sampler, **eta)
-        else:
+        elif callable(sampler):
             step, config = sampler, self._sampling_of(options)
+        else:
+            raise TypeError(
+                f"sampler es {sampler!r}, y debe ser un nombre ({', '.join(SAMPLERS)}) o la "
+                "función que da un paso."
+            )
         # Sin frase no hay nada hacia lo que guiar, salvo que se pida.
         speechless = "tokens" in condition and text is None
         unguided = speechless and "guidance" not in options
@@ -181,6 +210,28 @@ class Trained:
             callback=callback,
             progress=progress,
         )
+
+    def _given(self, **given: Tensor | None) -> dict[str, Tensor]:
+        """Las condiciones que llegan ya en un tensor, si la red las lleva y están a su escala."""
+        wanted = wanted_conditions(self.recipe.network_config())
+        condition = {}
+        for name, value in given.items():
+            if value is None:
+                continue
+            if name not in wanted:
+                raise ValueError(
+                    f"El modelo «{self.recipe.name}» no lleva «{name}», y ha llegado. Lo que "
+                    f"lleva: {', '.join(wanted) or 'nada'}."
+                )
+            # Un escalar que no se sabe es NaN.
+            known = (
+                value.nan_to_num(posinf=torch.inf, neginf=-torch.inf)
+                if name == "scalars" and isinstance(value, Tensor)
+                else value
+            )
+            check_data(name, known)
+            condition[name] = value
+        return condition
 
     def _sampling_of(self, options: Mapping[str, Any]) -> SamplingConfig:
         """La configuración con un sampler propio, que trae su azar y da todos los pasos."""
@@ -249,6 +300,10 @@ class Trained:
         if text is None:
             empty = torch.zeros(count, config.text_length, dtype=torch.int64)
             return null_condition({"tokens": empty})
+        if isinstance(text, bytes) or not hasattr(text, "__iter__"):
+            raise TypeError(
+                f"Una frase es un texto entre comillas, y ha llegado {text!r}."
+            )
         captions = [text] * count if isinstance(text, str) else list(text)
         if len(captions) != count:
             raise ValueError(

@@ -151,10 +151,11 @@ class SamplingConfig:
             ", ".join(SPACINGS),
         )
         _check(
-            self.steps is None or self.steps > 0,
+            self.steps is None
+            or (isinstance(self.steps, int) and self.steps > 0),
             "sampling.steps",
             self.steps,
-            "un número positivo",
+            "un número positivo y entero",
         )
         _check(
             self.interval is None or len(self.interval) == 2,

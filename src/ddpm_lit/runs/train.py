@@ -120,6 +120,13 @@ def train(
             más pasos; si hay un checkpoint y además se dan pesos de partida; si las clases de
             los datos no son las de la red, o las muestras que se piden no se pueden dibujar.
     """
+    for name, value, kind in (
+        ("recipe", recipe, Recipe),
+        ("dataset", dataset, Dataset),
+        ("weights", weights, Trained),
+        ("every", every, Every),
+    ):
+        _check_kind(name, value, kind)
     every, run_dir = every or Every(), Path(run_dir).expanduser()
     where = choose_device(device)
     data = dataset if dataset is not None else training_data(recipe)
@@ -222,6 +229,21 @@ def train(
         data=finished.data,
     )
     return finished
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    """Cada argumento es un valor ya leído, no su nombre ni su ruta."""
+    makers = {
+        "recipe": 'load_recipe("swiss-roll")',
+        "dataset": "Dataset(x)",
+        "weights": 'load_model("model.safetensors")',
+        "every": "Every(log=5)",
+    }
+    if not isinstance(value, kind) and (name == "recipe" or value is not None):
+        raise TypeError(
+            f"«{name}» es un {type(value).__name__} y debe ser un {kind.__name__}: por ejemplo, "
+            f"{makers[name]}."
+        )
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
