@@ -1,0 +1,173 @@
+"""Prueba los mutantes: recoge los tests una vez y abre un proceso hijo por mutante."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import pytest
+
+from scripts.mutants.table import Mutant
+from scripts.site.project import ROOT
+
+PASSED, FAILED, BROKEN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """Un mutante y la ecuación cuyos tests lo han de notar."""
+
+    label: str
+    mutant: Mutant
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Lo que ha pasado con un mutante: si algún test ha fallado, y en cuántos segundos."""
+
+    job: Job
+    killed: bool
+    seconds: float
+
+
+@dataclass(eq=False)
+class Runner:
+    """Un plugin de pytest que, en vez de pasar los tests, los usa contra los mutantes.
+
+    Args:
+        jobs: lo que hay que probar.
+        processes: cuántos hijos a la vez.
+        report: a quién se le cuenta cada resultado.
+        limit: cuántas veces más que sin mutar pueden tardar los tests de una ecuación.
+    """
+
+    jobs: Sequence[Job]
+    processes: int
+    report: Callable[[Outcome], None]
+    limit: float = 5.0
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Apunta los ficheros que no se han podido leer."""
+        if report.failed:
+            self.problems.append(f"{report.nodeid}: {report.longrepr}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Sustituye al bucle de pytest."""
+        tests: dict[str, list[pytest.Item]] = {}
+        for item in session.items:
+            for label in {label for mark in item.iter_markers("equation") for label in mark.args}:
+                tests.setdefault(label, []).append(item)
+        labels = {job.label for job in self.jobs}
+        self.problems += [f"{label}: no tiene tests." for label in sorted(labels - set(tests))]
+        tests = {label: tests[label] for label in labels & set(tests)}
+        if not self.problems:
+            seconds = self._measure(list({i.nodeid: i for row in tests.values() for i in row}.values()))
+        if self.problems:
+            return True
+        order = {label: _order(items, seconds) for label, items in tests.items()}
+        allowed = {
+            label: 10 + self.limit * sum(seconds[item.nodeid] for item in items)
+            for label, items in tests.items()
+        }
+        for outcome in self._race(order, allowed):
+            self.outcomes.append(outcome)
+            self.report(outcome)
+        return True
+
+    def _measure(self, items: list[pytest.Item]) -> dict[str, float]:
+        """Los segundos de cada test sin mutar nada; si alguno falla, es un problema."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            measured = [(item.nodeid, *_run(item)) for item in items]
+            with os.fdopen(writer, "w") as pipe:
+                json.dump(measured, pipe)
+            os._exit(PASSED)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            measured = json.load(pipe)
+        os.waitpid(child, 0)
+        self.problems += [f"{name}: falla sin mutar nada." for name, passed, _ in measured if not passed]
+        return {name: seconds for name, _, seconds in measured}
+
+    def _race(
+        self, order: dict[str, list[pytest.Item]], allowed: dict[str, float]
+    ) -> Iterator[Outcome]:
+        pending = sorted(self.jobs, key=lambda job: allowed[job.label])
+        running: dict[int, tuple[Job, float]] = {}
+        while pending or running:
+            while pending and len(running) < self.processes:
+                job = pending.pop()
+                child = os.fork()
+                if child == 0:
+                    _try(job.mutant, order[job.label])
+                running[child] = (job, time.monotonic())
+            for child, (job, started) in list(running.items()):
+                seconds = time.monotonic() - started
+                done, status = os.waitpid(child, os.WNOHANG)
+                if not done and seconds > allowed[job.label]:
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    done, status = child, FAILED
+                if done:
+                    del running[child]
+                    yield Outcome(job, status != PASSED, seconds)
+            time.sleep(0.002)
+
+
+def _order(items: list[pytest.Item], seconds: dict[str, float]) -> list[pytest.Item]:
+    """Primero lo rápido, y de cada test con parámetros, antes uno de cada que todos los de uno."""
+    turns: dict[str, int] = {}
+    ranks = {}
+    for item in sorted(items, key=lambda item: seconds[item.nodeid]):
+        test = item.nodeid.partition("[")[0]
+        turns[test] = turns.get(test, 0) + 1
+        ranks[item.nodeid] = (turns[test].bit_length(), seconds[item.nodeid])
+    return sorted(items, key=lambda item: ranks[item.nodeid])
+
+
+def _try(mutant: Mutant, items: list[pytest.Item]) -> NoReturn:
+    """En el hijo: muta, y pasa los tests hasta que uno falle."""
+    try:
+        mutant.apply()
+    except BaseException:
+        os._exit(BROKEN)
+    os._exit(PASSED if all(_run(item)[0] for item in items) else FAILED)
+
+
+def _run(item: pytest.Item) -> tuple[bool, float]:
+    """Si un test pasa, y en cuántos segundos."""
+    outcome: list[bool] = []
+
+    class Listener:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            outcome.append(not report.failed)
+
+    listener = Listener()
+    item.config.pluginmanager.register(listener)
+    started = time.perf_counter()
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    item.config.pluginmanager.unregister(listener)
+    return all(outcome), time.perf_counter() - started
+
+
+def test_files() -> list[str]:
+    """Los ficheros de tests en los que hay alguna ecuación."""
+    return [
+        str(path)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "mark.equation(" in path.read_text(encoding="utf-8")
+    ]
+
+
+def run(runner: Runner) -> None:
+    """Recoge los tests y lo prueba todo; los resultados quedan en `runner`."""
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts="]
+    pytest.main([*options, "--capture=no", *test_files()], plugins=[runner])
