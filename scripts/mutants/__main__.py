@@ -32,6 +32,7 @@ def judge(
         outcomes: los que se han probado.
         listed: los que se dan por equivalentes.
     """
+
     def is_listed(job: Job) -> bool:
         return any(row.covers(job.label, job.mutant) for row in listed)
 

@@ -65,9 +65,10 @@ class Runner:
                 tests.setdefault(label, []).append(item)
         labels = {job.label for job in self.jobs}
         self.problems += [f"{label}: no tiene tests." for label in sorted(labels - set(tests))]
-        tests = {label: tests[label] for label in labels & set(tests)}
-        if not self.problems:
-            seconds = self._measure(list({i.nodeid: i for row in tests.values() for i in row}.values()))
+        if self.problems:
+            return True
+        tests = {label: tests[label] for label in labels}
+        seconds = self._measure([*{i.nodeid: i for row in tests.values() for i in row}.values()])
         if self.problems:
             return True
         order = {label: _order(items, seconds) for label, items in tests.items()}
@@ -94,7 +95,8 @@ class Runner:
         with os.fdopen(reader) as pipe:
             measured = json.load(pipe)
         os.waitpid(child, 0)
-        self.problems += [f"{name}: falla sin mutar nada." for name, passed, _ in measured if not passed]
+        broken = [name for name, passed, _ in measured if not passed]
+        self.problems += [f"{name}: falla sin mutar nada." for name in broken]
         return {name: seconds for name, _, seconds in measured}
 
     def _race(

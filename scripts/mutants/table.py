@@ -177,7 +177,9 @@ def find_function(symbol: str) -> tuple[FunctionType, ModuleType]:
 
 def _unwrap(found: Any) -> Any:
     match found:
-        case cached_property(func=function) | property(fget=function):
+        case cached_property():
+            return inspect.unwrap(found.func)
+        case property(fget=function) if function is not None:
             return inspect.unwrap(function)
         case staticmethod() | classmethod():
             return inspect.unwrap(found.__func__)
