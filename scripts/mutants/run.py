@@ -1,5 +1,6 @@
 """Prueba los mutantes: recoge los tests una vez y abre un proceso hijo por mutante."""
 
+import gc
 import json
 import os
 import signal
@@ -41,7 +42,8 @@ class Runner:
         jobs: lo que hay que probar.
         processes: cuántos hijos a la vez.
         report: a quién se le cuenta cada resultado.
-        limit: cuántas veces más que sin mutar pueden tardar los tests de una ecuación.
+        limit: cuántas veces más que sin mutar pueden tardar los tests de una ecuación, de más de
+            diez segundos.
     """
 
     jobs: Sequence[Job]
@@ -71,6 +73,7 @@ class Runner:
         seconds = self._measure([*{i.nodeid: i for row in tests.values() for i in row}.values()])
         if self.problems:
             return True
+        gc.freeze()
         order = {label: _order(items, seconds) for label, items in tests.items()}
         allowed = {
             label: 10 + self.limit * sum(seconds[item.nodeid] for item in items)
@@ -109,19 +112,11 @@ class Runner:
                 job = pending.pop()
                 child = os.fork()
                 if child == 0:
-                    _try(job.mutant, order[job.label])
+                    _try(job.mutant, order[job.label], allowed[job.label])
                 running[child] = (job, time.monotonic())
-            for child, (job, started) in list(running.items()):
-                seconds = time.monotonic() - started
-                done, status = os.waitpid(child, os.WNOHANG)
-                if not done and seconds > allowed[job.label]:
-                    os.kill(child, signal.SIGKILL)
-                    os.waitpid(child, 0)
-                    done, status = child, FAILED
-                if done:
-                    del running[child]
-                    yield Outcome(job, status != PASSED, seconds)
-            time.sleep(0.002)
+            child, status = os.wait()
+            job, started = running.pop(child)
+            yield Outcome(job, status != PASSED, time.monotonic() - started)
 
 
 def _order(items: list[pytest.Item], seconds: dict[str, float]) -> list[pytest.Item]:
@@ -135,8 +130,9 @@ def _order(items: list[pytest.Item], seconds: dict[str, float]) -> list[pytest.I
     return sorted(items, key=lambda item: ranks[item.nodeid])
 
 
-def _try(mutant: Mutant, items: list[pytest.Item]) -> NoReturn:
-    """En el hijo: muta, y pasa los tests hasta que uno falle."""
+def _try(mutant: Mutant, items: list[pytest.Item], allowed: float) -> NoReturn:
+    """En el hijo: muta, y pasa los tests hasta que uno falle o se acabe su tiempo de procesador."""
+    signal.setitimer(signal.ITIMER_PROF, allowed)
     try:
         mutant.apply()
     except BaseException:
@@ -145,7 +141,7 @@ def _try(mutant: Mutant, items: list[pytest.Item]) -> NoReturn:
 
 
 def _run(item: pytest.Item) -> tuple[bool, float]:
-    """Si un test pasa, y en cuántos segundos."""
+    """Si un test pasa, y en cuántos segundos de procesador."""
     outcome: list[bool] = []
 
     class Listener:
@@ -154,10 +150,10 @@ def _run(item: pytest.Item) -> tuple[bool, float]:
 
     listener = Listener()
     item.config.pluginmanager.register(listener)
-    started = time.perf_counter()
+    started = time.process_time()
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
     item.config.pluginmanager.unregister(listener)
-    return all(outcome), time.perf_counter() - started
+    return all(outcome), time.process_time() - started
 
 
 def test_files() -> list[str]:
