@@ -20,7 +20,7 @@ SWAPPED_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotEq: ast.Eq,
 }
 DROPPED_CALLS = (
-    *("sqrt", "square", "rsqrt", "exp", "log", "expm1", "abs", "neg"),
+    *("sqrt", "square", "rsqrt", "exp", "log", "expm1", "abs", "neg", "detach"),
     *("flip", "clamp", "softmax", "round", "cumsum"),
 )
 RENAMED_CALLS = {
@@ -78,8 +78,10 @@ def mutations(function: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
     No se tocan las anotaciones, la documentación ni lo que solo comprueba los argumentos.
     """
+    called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
     for node in expressions(function):
-        yield from ((node, other) for other in _replacements(node))
+        if not (isinstance(node, ast.Attribute) and id(node) in called):
+            yield from ((node, other) for other in _replacements(node))
 
 
 def expressions(node: ast.AST) -> Iterator[ast.expr]:
@@ -124,7 +126,7 @@ def _replacements(node: ast.expr) -> Iterator[ast.expr]:
             yield from _subscripts(node)
         case ast.Call():
             yield from _calls(node)
-        case ast.Attribute(ctx=ast.Load()):
+        case ast.Attribute(ctx=ast.Load(), value=owner) if ast.unparse(owner) != "diffusion":
             for name in NEIGHBOURS.get(node.attr, ()):
                 yield _like(node, attr=name)
         case ast.Constant(value=str(text)):
@@ -138,9 +140,10 @@ def _arithmetic(node: ast.BinOp) -> Iterator[ast.expr]:
         return
     if type(node.op) in SWAPPED_OPERATORS:
         yield _like(node, op=SWAPPED_OPERATORS[type(node.op)]())
-    if _number(node.right) is not None:
+    factors = isinstance(node.op, ast.Mult)
+    if factors or isinstance(node.op, ast.Div) or _number(node.right) is not None:
         yield node.left
-    if _number(node.left) is not None:
+    if factors or _number(node.left) is not None:
         yield node.right
 
 
@@ -171,7 +174,8 @@ def _calls(node: ast.Call) -> Iterator[ast.expr]:
             yield function.value
         else:
             yield node.args[0]
-    if name in RENAMED_CALLS and not (name in ("sqrt", "rsqrt", "square") and not is_method):
+    only_method = name in ("sqrt", "rsqrt", "square")
+    if name in RENAMED_CALLS and (is_method or not only_method) and len(node.args) <= 2:
         renamed = (
             _like(function, attr=RENAMED_CALLS[name])
             if isinstance(function, ast.Attribute)
@@ -183,11 +187,14 @@ def _calls(node: ast.Call) -> Iterator[ast.expr]:
         keywords = [ast.keyword(swapped[item.arg or ""], item.value) for item in node.keywords]
         if keywords:
             yield _like(node, keywords=keywords)
-    if name == "where":
+    if name == "cat" and isinstance(node.args[0], ast.List):
+        backwards = ast.List(node.args[0].elts[::-1], ast.Load())
+        yield _like(node, args=[backwards, *node.args[1:]])
+    elif name == "where":
         yield _like(node, args=[node.args[0], node.args[2], node.args[1]])
-    elif isinstance(function, ast.Name) and len(node.args) == 4:
+    elif name == "normal_kl":
         yield _like(node, args=[*node.args[2:], *node.args[:2]])
-    elif name == "linspace" or (isinstance(function, ast.Name) and len(node.args) == 2):
+    elif name == "linspace":
         yield _like(node, args=[node.args[1], node.args[0], *node.args[2:]])
 
 
