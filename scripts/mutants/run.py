@@ -156,16 +156,17 @@ def _run(item: pytest.Item) -> tuple[bool, float]:
     return all(outcome), time.process_time() - started
 
 
-def test_files() -> list[str]:
-    """Los ficheros de tests en los que hay alguna ecuación."""
+def test_files(labels: set[str]) -> list[str]:
+    """Los ficheros de tests que nombran alguna de estas ecuaciones."""
     return [
         str(path)
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
-        if "mark.equation(" in path.read_text(encoding="utf-8")
+        if any(f'"{label}"' in path.read_text(encoding="utf-8") for label in labels)
     ]
 
 
 def run(runner: Runner) -> None:
     """Recoge los tests y lo prueba todo; los resultados quedan en `runner`."""
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts="]
-    pytest.main([*options, "--capture=no", *test_files()], plugins=[runner])
+    files = test_files({job.label for job in runner.jobs})
+    pytest.main([*options, "--capture=no", *files], plugins=[runner])
