@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Progress:
-    """Dice de vez en cuando cuánto falta."""
+    """Dice enseguida qué mutante no ha notado nadie y, de vez en cuando, cuánto falta."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -94,6 +94,8 @@ class Progress:
     def __call__(self, outcome: Outcome) -> None:
         """Cuenta un resultado."""
         self.done += 1
+        if not outcome.killed:
+            print(f"  sigue vivo: {outcome.job.label}: {outcome.job.mutant}", flush=True)
         if self.done % 100 == 0:
             seconds = time.monotonic() - self.started
             print(f"{self.done} de {self.total}, {seconds:.0f} s", flush=True)
