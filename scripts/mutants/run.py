@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import pytest
+import torch.distributed.tensor  # noqa: F401 - `assert_close` la carga al fallar, y tarda
 
 from scripts.mutants.table import Mutant
 from scripts.site.project import ROOT
@@ -61,6 +62,7 @@ class Runner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Sustituye al bucle de pytest."""
+        session.config.option.tbstyle = "native"  # nadie va a leer los fallos
         tests: dict[str, list[pytest.Item]] = {}
         for item in session.items:
             for label in {label for mark in item.iter_markers("equation") for label in mark.args}:
