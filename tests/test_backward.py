@@ -80,7 +80,6 @@ def test_what_the_network_should_say(
     agree(recovered, x_start, rtol=0, atol=1e-10)
 
 
-@pytest.mark.equation("backward-x0", "backward-v", "backward-media-epsilon")
 @pytest.mark.parametrize(("source", "target"), list(itertools.product(PARAMETRISATIONS, repeat=2)))
 def test_the_sixteen_conversions(
     schedule: Schedule, source: str, target: str, agree: Callable[..., None]
@@ -339,7 +338,6 @@ def test_only_epsilon_makes_errors_grow(
         assert mean.max() < 1 + 1e-9
 
 
-@pytest.mark.equation("backward-x0")
 @pytest.mark.parametrize("prediction", ["epsilon", "x_start", "v"])
 def test_clipping_and_the_noise_derived_again(
     schedule: Schedule, prediction: str, agree: Callable[..., None]
@@ -355,7 +353,6 @@ def test_clipping_and_the_noise_derived_again(
     agree(step.mean, q_posterior(schedule, step.x_start, x_t, t).mean)
 
 
-@pytest.mark.equation("posterior-media")
 def test_a_predicted_mean_is_not_clipped(linear: Schedule) -> None:
     _, noise, x_t, t = batch(linear)
     output = 3 * noise.flip(0)
@@ -495,7 +492,6 @@ def test_thousand_steps_recover_the_data(variance: str, data: tuple[float, float
     assert errors[1] > 5 * errors[0]
 
 
-@pytest.mark.equation("backward-media-epsilon", "backward-v", "backward-x0")
 @pytest.mark.parametrize("prediction", ["x_start", "v", "posterior_mean"])
 def test_gaussian_marginals_do_not_depend_on_the_prediction(
     short: Schedule, prediction: str, agree: Callable[..., None]

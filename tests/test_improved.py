@@ -628,7 +628,6 @@ def half_model(x: Tensor, t: Tensor, shift: Tensor | None = None) -> Tensor:
     return 0.5 * x if shift is None else 0.5 * x + shift.reshape(-1, 1, 1, 1)
 
 
-@pytest.mark.equation("perdidas-bits")
 def test_bits_do_not_depend_on_the_batches(short: Schedule, agree: Callable[..., None]) -> None:
     x, shift = levels_data(7).double(), torch.linspace(-1, 1, 7, dtype=torch.float64)
     options: dict[str, Any] = {"levels": 17, "condition": {"shift": shift}, "seed": 4}
