@@ -135,6 +135,18 @@ def test_v_is_a_rotation(schedule: Schedule, agree: Callable[..., None]) -> None
     )
 
 
+@pytest.mark.equation("backward-v")
+def test_turning_back_gives_the_data_and_the_noise(
+    schedule: Schedule, agree: Callable[..., None]
+) -> None:
+    """De (x_t, v) se vuelve a (x_0, ε) con el giro contrario, sin dividir entre nada."""
+    x_start, noise, x_t, t = batch(schedule)
+    velocity = PARAMETRISATIONS["v"]
+    v = velocity.target(schedule, x_start, noise, t)
+    agree(velocity.x_start(schedule, v, x_t, t), x_start, rtol=0, atol=1e-12)
+    agree(velocity.epsilon(schedule, v, x_t, t), noise, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("prediction", ["x_start", "v", "posterior_mean"])
 def test_zero_terminal_snr_leaves_three_predictions(
     linear: Schedule, prediction: str, agree: Callable[..., None]
