@@ -1,7 +1,7 @@
 """El Algoritmo 1 sobre datos normales: la pérdida y su gradiente se saben en papel.
 
-La pérdida es de segundo grado en (x_0, ε), así que con x_0 = m ± s, ε = ±1 y todos los t una sola
-tanda da su esperanza exacta.
+La pérdida es de segundo grado en (x_0, ε), así que con x_0 = m ± s, cuatro ε de media 0 y varianza 1
+y todos los t, una sola tanda da su esperanza exacta.
 """
 
 import math
@@ -17,14 +17,16 @@ from ddpm_lit.scheduler import Schedule, make_schedule, respace
 from ddpm_lit.training import ConditionDropout, algorithm1, gradient_step
 
 MEAN, STD = 0.3, 0.6
-SIGNS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 2)
+SIGNS = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+NOISES = SIGNS[:, None] * torch.tensor([1.2, math.sqrt(2 - 1.2**2)], dtype=torch.float64)
+PAIRS = torch.cartesian_prod(MEAN + STD * SIGNS, NOISES.flatten())
 
 
 def whole_batch(timesteps: int) -> tuple[dict[str, Tensor], Callable[..., tuple[Tensor, Tensor]]]:
-    """x_0 y un sorteo que no lo es: cada t con los cuatro pares de signos."""
-    x_0 = (MEAN + STD * SIGNS[:, :1]).repeat(timesteps, 1)
-    t = torch.arange(timesteps).repeat_interleave(4)
-    noise = SIGNS[:, 1:].repeat(timesteps, 1)
+    """x_0 y un sorteo que no lo es: cada t con los ocho pares de x_0 y ε."""
+    x_0 = PAIRS[:, :1].repeat(timesteps, 1)
+    t = torch.arange(timesteps).repeat_interleave(len(PAIRS))
+    noise = PAIRS[:, 1:].repeat(timesteps, 1)
     return {"x": x_0}, lambda x, total: (t, noise) if total == timesteps else (t, 0 * noise)
 
 
