@@ -1,7 +1,7 @@
 """El Algoritmo 1 sobre datos normales: la pérdida y su gradiente se saben en papel.
 
-La pérdida es de segundo grado en (x_0, ε), así que con x_0 = m ± s, cuatro ε de media 0 y varianza 1
-y todos los t, una sola tanda da su esperanza exacta.
+La pérdida es de segundo grado en (x_0, ε), así que con x_0 = m ± s, cuatro ε de media 0 y varianza
+1, y todos los t, una sola tanda da su esperanza exacta.
 """
 
 import math

@@ -242,6 +242,18 @@ def test_guidance_in_an_interval(linear: Schedule) -> None:
     assert sizes == [10, 2]
 
 
+@pytest.mark.equation("cfg-intervalo")
+def test_the_interval_chooses_whole_images() -> None:
+    def model(x_t: Tensor, t: Tensor, scalars: Tensor) -> Tensor:
+        return x_t * scalars.nan_to_num(2.0)[:, :, None, None]
+
+    x_t, t = torch.ones(3, 1, 2, 2), torch.tensor([1, 5, 9])
+    guided = classifier_free(model, 2.0, null=null_condition, interval=(5, 8))
+    output = guided(x_t, t, scalars=torch.full((3, 1), 7.0))
+    assert output.shape == x_t.shape
+    assert [image.unique().tolist() for image in output] == [[7.0], [3 * 7.0 - 2 * 2.0], [7.0]]
+
+
 def test_the_interval_counts_original_indices(linear: Schedule) -> None:
     """Con menos pasos, la red (y el intervalo) siguen viendo los índices originales."""
     walk = respace(linear, [0, 400, 600, 999])
@@ -322,6 +334,7 @@ def test_the_gradient_of_a_gaussian_classifier(
     bar = bars(linear, t)
     exact = bar.sqrt() * (MEASURED - bar.sqrt() * x_t) / (1 - bar + V / (1 - V))
     agree(gradient, exact, rtol=1e-10, atol=1e-12)
+    assert not x_t.requires_grad
     output = classifier_guided(
         exact_model(linear),
         log_likelihood(linear),
