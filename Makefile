@@ -6,7 +6,7 @@ READY := $(VENV)/.listo
 export NO_MKDOCS_2_WARNING := 1
 export DDPM_PROFILE ?= cpu
 
-.PHONY: site serve test browser lint artefacts models replicas clean
+.PHONY: site serve test mutants browser lint artefacts models replicas clean
 
 site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
 	$(BIN)/mkdocs build --strict
@@ -25,6 +25,9 @@ test: $(READY) ## Las matemáticas y el paquete; después, las páginas, en un s
 	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
 	DDPM_PROFILE=smoke $(BIN)/python -m scripts.site.sentinels build/smoke/site
 	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile tests/site
+
+mutants: $(READY) ## ¿Nota cada ecuación, con sus tests, los errores del código que la implementa?
+	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.mutants
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 	DDPM_SITE_DIR=site $(BIN)/pytest -n 2 tests/site/test_site_browser.py

@@ -197,6 +197,27 @@ def test_every_member_of_the_family_has_the_same_marginals(
     assert variances[-1] == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.equation("ddim-familia")
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_knowing_the_data_the_step_is_drawn_from_the_family(
+    schedule: Schedule, eta: float, agree: Callable[..., None]
+) -> None:
+    """Con una red que sabe x_0: la media y la desviación de q_σ(x_{t-1}|x_t, x_0), para x_t y z
+    cualesquiera; el ruido que ya había conserva su signo."""
+    walk = walk_of(schedule, 12, "leading")
+    x_t, x_0, z = numbers(3, 5, seed=10)
+    denoise = Denoiser(lambda x, t: x_0, Diffusion(walk, "x_start", clip=False))
+    for level in (11, 6, 1):
+        bar, before = walk.alphas_cumprod[level].item(), walk.alphas_cumprod[level - 1].item()
+        sigma = ddim_sigma(walk, level, eta)
+        gap = (x_t - math.sqrt(bar) * x_0) / math.sqrt(1 - bar)
+        mean = math.sqrt(before) * x_0 + math.sqrt(1 - before - sigma**2) * gap
+        quiet, _ = ddim(denoise, x_t, level, iter([0 * z]), eta=eta)
+        agree(quiet, mean, rtol=1e-9, atol=1e-9)
+        drawn, _ = ddim(denoise, x_t, level, iter([z]), eta=eta)
+        agree(drawn - quiet, sigma * z, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.equation("ddim-sigma-hat")
 def test_sigma_hat_leaves_too_much_variance(linear: Schedule) -> None:
     """σ̂ no es de la familia: con un solo dato, todos los estados llevan ruido de más."""
@@ -486,10 +507,13 @@ def test_slerp_between_equal_norms_is_exact(agree: Callable[..., None]) -> None:
         agree(slerp(a, b, fraction).norm(dim=1), torch.ones(5), rtol=1e-12)
 
 
+@pytest.mark.equation("ddim-slerp")
 def test_slerp_between_parallel_vectors_is_linear(agree: Callable[..., None]) -> None:
-    a = numbers(2, 3, seed=6)
+    """También si, al redondear, el coseno de su ángulo pasa de 1."""
+    a = numbers(500, 3, seed=6)
     agree(slerp(a, a, 0.3), a)
     agree(slerp(a, 3 * a, 0.5), 2 * a)
+    agree(slerp(a, 3 * a, 0.25), 1.5 * a)
     assert slerp(a.float(), 2 * a.float(), 0.1).dtype == torch.float32
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -194,20 +193,37 @@ def test_a_class_and_a_number_are_added_to_the_time(agree: Callable[..., None]) 
 
 @pytest.mark.equation("condiciones-norma")
 def test_what_is_added_to_a_whole_group_is_lost(agree: Callable[..., None]) -> None:
-    norm = nn.GroupNorm(2, 6, eps=0).double()
-    h = numbers(3, 6, 4, 4).double()
-    groups = h.view(3, 2, -1)
-    mean = groups.mean(2, keepdim=True)
-    std = groups.var(2, correction=0, keepdim=True).sqrt()
-    shift = torch.tensor([0.7, -2.0], dtype=torch.float64)[:, None]
-    chain = [
-        norm(h + shift.repeat(1, 3).reshape(6, 1, 1)),
-        (((groups + shift) - (mean + shift)) / std).view_as(h),
-        ((groups - mean) / std).view_as(h),
-        norm(h),
-    ]
-    for left, right in pairwise(chain):
-        agree(left, right, rtol=1e-10, atol=1e-10)
+    """En el bloque de la U-Net, con sus pesos: solo se pierde lo que es igual en todo el grupo."""
+    block = shaken(ResidualBlock(8, 8, 16, config())).double()
+    assert isinstance(block, ResidualBlock)
+    x, emb = numbers(2, 8, 5, 5).double(), numbers(2, 16, seed=1).double()
+    with torch.no_grad():
+        before = block(x, emb)
+
+        def moved_by(*amounts: float) -> Tensor:
+            bias = block.time_emb_proj.bias
+            saved = bias.clone()
+            bias.add_(torch.tensor(amounts, dtype=torch.float64))
+            after = block(x, emb)
+            bias.copy_(saved)
+            return after
+
+        # Cuatro grupos de dos canales: una cantidad por grupo, y después una que no es de grupo.
+        agree(moved_by(0.7, 0.7, -2, -2, 5, 5, 0, 0), before, rtol=1e-9, atol=1e-9)
+        assert (moved_by(0.7, 0, 0, 0, 0, 0, 0, 0) - before).abs().max() > 0.1
+        assert (moved_by(0.7, -0.7, 0, 0, 0, 0, 0, 0) - before).abs().max() > 0.1
+
+
+@pytest.mark.equation("condiciones-norma")
+def test_a_normalised_group_has_mean_zero_and_variance_one(agree: Callable[..., None]) -> None:
+    """De todas las rectas crecientes de h, es la única: por eso da igual lo que se le sumó."""
+    h = 3 * numbers(3, 6, 4, 4).double() + 5
+    groups = nn.GroupNorm(2, 6, eps=0).double()(h).view(6, -1)
+    agree(groups.mean(1), torch.zeros(6), rtol=0, atol=1e-12)
+    agree(groups.square().mean(1), torch.ones(6), rtol=1e-12)
+    pairs = torch.stack([groups, h.view(6, -1)], dim=1)
+    for pair in pairs:
+        agree(torch.corrcoef(pair)[0, 1], 1.0, rtol=1e-12)
 
 
 @pytest.mark.equation("condiciones-film")
@@ -266,7 +282,7 @@ def test_padding_says_nothing() -> None:
 def test_gluing_channels_is_adding_two_convolutions(agree: Callable[..., None]) -> None:
     model = shaken(UNet(config(condition_channels=3)))
     assert isinstance(model, UNet)
-    x, image = numbers(2, 2, 8, 8), numbers(2, 3, 8, 8, seed=1)
+    x, image = numbers(2, 2, 8, 8), numbers(2, 3, 8, 8, seed=1).tanh()
     weight, bias = model.conv_in.weight, model.conv_in.bias
     with torch.no_grad():
         seen: list[Tensor] = []

@@ -79,22 +79,51 @@ def test_the_induction_step() -> None:
     )
 
 
+BAR, BEFORE, SEEN = 0.5, 0.8, 0.4
+STATES = np.linspace(-8, 8, 4001)
+
+
+def step_up(data: float, noise: float) -> np.ndarray:
+    """q_σ(x_t|x_{t-1}, x_0) por la regla de Bayes, en la rejilla de x_t y con x_{t-1} = SEEN."""
+    gap = (STATES - math.sqrt(BAR) * data) / math.sqrt(1 - BAR)
+    mean = math.sqrt(BEFORE) * data + math.sqrt(1 - BEFORE - noise**2) * gap
+    back = normal_density(SEEN, mean, noise**2)
+    marginal = normal_density(STATES, math.sqrt(BAR) * data, 1 - BAR)
+    return back * marginal / normal_density(SEEN, math.sqrt(BEFORE) * data, 1 - BEFORE)
+
+
 @pytest.mark.equation("ddim-adelante")
-def test_the_forward_step_looks_at_the_data() -> None:
-    """El cociente de Bayes es una densidad de x_t, y cambia con x_0 a igualdad de x_{t-1}."""
-    bar, before, noise = 0.5, 0.8, 0.3
-    grid = np.linspace(-8, 8, 4001)
-    densities = []
+@pytest.mark.parametrize("noise", [0.2, 0.3, 0.42])
+def test_the_forward_step_looks_at_the_data(noise: float) -> None:
+    """El cociente es una densidad de x_t, y cambia con x_0 a igualdad de x_{t-1}."""
+    densities = [step_up(data, noise) for data in (0.6, -0.2)]
+    for density in densities:
+        assert density.sum() * (STATES[1] - STATES[0]) == pytest.approx(1, rel=1e-9)
+    assert np.abs(densities[0] - densities[1]).max() > 0.05
+
+
+@pytest.mark.equation("ddim-adelante")
+def test_only_the_noise_of_ddpm_forgets_the_data() -> None:
+    """Con σ² = β̃ el cociente es el paso de DDPM, N(√α x_{t-1}, β), sea cual sea x_0."""
+    step = BAR / BEFORE
+    markov = normal_density(STATES, math.sqrt(step) * SEEN, 1 - step)
+    noise = math.sqrt((1 - BEFORE) / (1 - BAR) * (1 - step))
+    for data in (0.6, -0.2, 3.0):
+        assert np.abs(step_up(data, noise) - markov).max() < 1e-12
+        for other in (0.99 * noise, 1.01 * noise):
+            assert np.abs(step_up(data, other) - markov).max() > 1e-3
+
+
+@pytest.mark.equation("ddim-adelante")
+def test_without_noise_the_next_state_is_known() -> None:
+    """Sabiendo x_{t-1} y x_0 se despeja ε, y x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε es el único posible."""
     for data in (0.6, -0.2):
-        old_noise = math.sqrt(1 - before - noise**2)
-        gap = (grid - math.sqrt(bar) * data) / math.sqrt(1 - bar)
-        mean = math.sqrt(before) * data + old_noise * gap
-        back = normal_density(0.4, mean, noise**2)
-        marginal = normal_density(grid, math.sqrt(bar) * data, 1 - bar)
-        density = back * marginal / normal_density(0.4, math.sqrt(before) * data, 1 - before)
-        assert density.sum() * (grid[1] - grid[0]) == pytest.approx(1, rel=1e-9)
-        densities.append(density)
-    assert np.abs(densities[0] - densities[1]).max() > 0.1
+        noise = (SEEN - math.sqrt(BEFORE) * data) / math.sqrt(1 - BEFORE)
+        known = math.sqrt(BAR) * data + math.sqrt(1 - BAR) * noise
+        density = step_up(data, 0.01)
+        mass = density / density.sum()
+        assert (mass * STATES).sum() == pytest.approx(known, abs=1e-2)
+        assert (mass * (STATES - known) ** 2).sum() < 1e-3
 
 
 @pytest.mark.equation("ddim-perdida")

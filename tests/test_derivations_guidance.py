@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from algebra import alpha, alpha_bar, alpha_bar_prev, assert_chain, beta
+from algebra import alpha, alpha_bar, alpha_bar_prev, assert_chain, beta, expectation, variance
 from ddpm_lit.backward import p_mean_variance, to_score
 from ddpm_lit.conditioning import drop_condition, null_condition
 from ddpm_lit.diffusion import Diffusion
@@ -108,13 +108,54 @@ def test_bayes_with_gradients(linear: Schedule, agree: Callable[..., None]) -> N
         )  # fmt: skip
 
 
+def powered(p: Tensor, s: float) -> Tensor:
+    """(cfg-potencia), con s real."""
+    return p**s / (p**s).sum()
+
+
 @pytest.mark.equation("cfg-potencia")
-def test_a_power_sharpens_the_classifier() -> None:
-    assert sp.Rational(6, 4) ** 5 == pytest.approx(7.6, abs=0.01)
+def test_a_power_is_asking_several_times(agree: Callable[..., None]) -> None:
+    """Un clasificador que repite cinco veces su respuesta, creído cada vez como si fuera nueva."""
     p = torch.tensor([0.6, 0.4], dtype=torch.float64)
-    powered = (5 * p.log()).softmax(0)
-    assert torch.allclose(powered, p**5 / (p**5).sum())
-    assert float(powered[0] / powered[1]) == pytest.approx(1.5**5)
+    belief = torch.full((2,), 0.5, dtype=torch.float64)
+    for _ in range(5):
+        belief = belief * p / (belief * p).sum()
+    agree(powered(p, 5), belief)
+    assert float(belief[0] / belief[1]) == pytest.approx(7.6, abs=0.01)
+
+
+@pytest.mark.equation("cfg-potencia")
+@pytest.mark.parametrize("s", [0.5, 2.0, 5.0])
+def test_a_power_trades_certainty_for_entropy(s: float, agree: Callable[..., None]) -> None:
+    """De todas las leyes, hace máximo s E[log p] más la entropía, y el máximo es log Σ pˢ."""
+    generator = torch.Generator().manual_seed(4)
+    p = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+
+    def score(q: Tensor) -> Tensor:
+        return (q * (s * p.log() - q.log())).sum()
+
+    best = powered(p, s)
+    agree(score(best), (p**s).sum().log())
+    for _ in range(100):
+        q = best * torch.exp(0.3 * torch.randn(4, dtype=torch.float64, generator=generator))
+        assert score(q / q.sum()) < score(best)
+
+
+@pytest.mark.equation("cfg-potencia")
+def test_guidance_keeps_only_the_numerator(linear: Schedule) -> None:
+    """s∇log p es ∇log pˢ; el denominador, que también depende de x_t, tiene su gradiente."""
+    x_t, t = batch()
+    bar = linear.alphas_cumprod[t][:, None]
+
+    def denominator(x: Tensor) -> Tensor:
+        return torch.stack([4 * log_class(x, bar, kind) for kind in range(3)]).logsumexp(0)
+
+    for kind in range(3):
+        once = gradient(lambda x, k=kind: log_class(x, bar, k), x_t)
+        numerator = gradient(lambda x, k=kind: log_class(x, bar, k).exp().pow(4).log(), x_t)
+        whole = gradient(lambda x, k=kind: 4 * log_class(x, bar, k) - denominator(x), x_t)
+        torch.testing.assert_close(numerator, 4 * once)
+        assert (numerator - whole).abs().max() > 0.5
 
 
 @pytest.mark.equation("cfg-taylor")
@@ -262,13 +303,19 @@ def test_powers_and_noise_do_not_commute() -> None:
 
 @pytest.mark.equation("cfg-recursion")
 def test_many_small_steps_are_two_equations() -> None:
-    delta, mean, variance = sp.symbols("Delta M V", positive=True)
+    """Un paso de (cfg-coordenadas), del nivel u al u - Δ, visto como cociente de incrementos."""
+    delta, spread = sp.symbols("Delta V", positive=True)
     tilt_v, tilt_m = sp.symbols("vtilde mtilde", positive=True)
-    moved = mean - delta * (mean - tilt_m) / tilt_v
-    spread = (1 - delta / tilt_v) ** 2 * variance + delta
-    # u baja: dM/du es el cambio cambiado de signo, entre Δ.
-    assert_chain(sp.limit(-(moved - mean) / delta, delta, 0), (mean - tilt_m) / tilt_v)
-    assert_chain(sp.limit(-(spread - variance) / delta, delta, 0), 2 * variance / tilt_v - 1)
+    y, z, mean = sp.symbols("y z M", real=True)
+    lower = u - delta
+    alpha_t = (1 + lower) / (1 + u)  # ᾱ_t/ᾱ_{t-1}, con ᾱ = 1/(1 + u)
+    score = sp.diff(-((y - tilt_m) ** 2) / (2 * tilt_v), y)
+    moved = y + delta * score + sp.sqrt(alpha_t * delta) * z
+    moments = {y: [mean, mean**2 + spread], z: [sp.Integer(0), sp.Integer(1)]}
+    mean_rate = (expectation(moved, moments) - mean) / (lower - u)
+    spread_rate = (variance(moved, moments) - spread) / (lower - u)
+    assert_chain(sp.limit(mean_rate, delta, 0), (mean - tilt_m) / tilt_v)
+    assert_chain(sp.limit(spread_rate, delta, 0), 2 * spread / tilt_v - 1)
 
 
 @pytest.mark.equation("cfg-factor")

@@ -97,7 +97,6 @@ def test_variance_of_the_jump_is_preserved(schedule: Schedule, agree: Callable[.
     agree(signal**2 + noise**2, ones)
 
 
-@pytest.mark.equation("forward-muestra")
 @pytest.mark.parametrize("shape", [(), (2,), (5,), (1, 28), (3, 8, 8), (2, 3, 4, 5)])
 def test_any_data_shape(
     linear: Schedule, shape: tuple[int, ...], agree: Callable[..., None]
@@ -117,7 +116,6 @@ def test_any_data_shape(
     assert jump.variance.shape == jump.log_variance.shape == (4, *[1] * len(shape))
 
 
-@pytest.mark.equation("forward-muestra")
 def test_one_example_at_several_t(linear: Schedule) -> None:
     generator = torch.Generator().manual_seed(2)
     x_start = torch.rand(1, 3, 4, 4, generator=generator)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ddpm_lit.backward import Denoiser, p_mean_variance, to_score
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import load_dataset, split
+from ddpm_lit.ddim import ddim
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
 from ddpm_lit.guidance import (
@@ -241,6 +242,18 @@ def test_guidance_in_an_interval(linear: Schedule) -> None:
     assert sizes == [10, 2]
 
 
+@pytest.mark.equation("cfg-intervalo")
+def test_the_interval_chooses_whole_images() -> None:
+    def model(x_t: Tensor, t: Tensor, scalars: Tensor) -> Tensor:
+        return x_t * scalars.nan_to_num(2.0)[:, :, None, None]
+
+    x_t, t = torch.ones(3, 1, 2, 2), torch.tensor([1, 5, 9])
+    guided = classifier_free(model, 2.0, null=null_condition, interval=(5, 8))
+    output = guided(x_t, t, scalars=torch.full((3, 1), 7.0))
+    assert output.shape == x_t.shape
+    assert [image.unique().tolist() for image in output] == [[7.0], [3 * 7.0 - 2 * 2.0], [7.0]]
+
+
 def test_the_interval_counts_original_indices(linear: Schedule) -> None:
     """Con menos pasos, la red (y el intervalo) siguen viendo los índices originales."""
     walk = respace(linear, [0, 400, 600, 999])
@@ -321,6 +334,7 @@ def test_the_gradient_of_a_gaussian_classifier(
     bar = bars(linear, t)
     exact = bar.sqrt() * (MEASURED - bar.sqrt() * x_t) / (1 - bar + V / (1 - V))
     agree(gradient, exact, rtol=1e-10, atol=1e-12)
+    assert not x_t.requires_grad
     output = classifier_guided(
         exact_model(linear),
         log_likelihood(linear),
@@ -486,6 +500,41 @@ def test_the_walk_of_the_package_has_that_law() -> None:
     mean, variance = law_of_the_walk(schedule, w, deterministic=False)
     assert last.x_t.mean().item() == pytest.approx(mean, abs=5 * (variance / count) ** 0.5)
     assert last.x_t.var().item() == pytest.approx(variance, rel=5 * (2 / count) ** 0.5)
+
+
+@pytest.mark.equation("cfg-final-ddim")
+@pytest.mark.parametrize("w", [0.0, 0.5, 2.0])
+def test_the_straight_walk_of_the_package_has_that_law(
+    w: float, agree: Callable[..., None]
+) -> None:
+    """Con DDIM guiado, lo que sale es una recta de x_T, y su pendiente, la desviación."""
+    schedule = make_schedule("cosine", 1000)
+    guided = classifier_free(exact_model(schedule), w, null=null_condition)
+    condition = {"scalars": torch.full((2, 1), MEASURED, dtype=torch.float64)}
+    denoise = Denoiser(guided, Diffusion(schedule, clip=False), condition)
+    x_T = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    *_, last = algorithm2(denoise, x_T, iter(()), ddim)
+    start, end = last.x_t.flatten().tolist()
+    mean, variance = law_of_the_walk(schedule, w, deterministic=True)
+    agree(start, mean, rtol=1e-5)
+    agree((end - start) ** 2, variance, rtol=1e-5)
+    assert (end - start) ** 2 == pytest.approx(V ** (1 + w), rel=0.1)
+
+
+@pytest.mark.equation("cfg-inclinada-final")
+@pytest.mark.parametrize("w", [0.0, 0.5, 3.0])
+def test_without_noise_the_guided_score_is_that_of_the_tilted_data(
+    w: float, agree: Callable[..., None]
+) -> None:
+    """Casi sin ruido, la red guiada apunta a N(m̃_0, ṽ_0): el límite de la ley inclinada."""
+    schedule = Schedule.from_betas([1e-9])
+    x = torch.linspace(-1.5, 1.5, 13, dtype=torch.float64)[:, None]
+    t = torch.zeros(13, dtype=torch.int64)
+    guided = classifier_free(exact_model(schedule), w, null=null_condition)
+    score = to_score(schedule, guided(x, t, scalars=torch.full_like(x, MEASURED)), t)
+    scale = 1 + w * (1 - V)
+    mean, variance = (1 + w) * MEAN / scale, V / scale
+    agree(score, (mean - x) / variance, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.equation("cfg-reescalada")

@@ -260,7 +260,6 @@ def test_the_decoder_of_bytes(agree: Callable[..., None]) -> None:
     agree(log_probability, expected.log(), rtol=1e-10)
 
 
-@pytest.mark.equation("perdidas-l0")
 def test_the_decoder_floor_keeps_logarithms_finite() -> None:
     x, mean = torch.tensor([0.0]), torch.tensor([0.9])
     log_scale = torch.tensor([-7.0])
@@ -409,7 +408,6 @@ def test_prior_term_of_the_paper(linear: Schedule) -> None:
 # --- La cota entera -------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("perdidas-cota", "perdidas-bits")
 def test_the_bound_is_the_sum_of_its_terms(linear: Schedule, agree: Callable[..., None]) -> None:
     """Con un schedule corto, que además le da a la red los índices originales."""
     walk = respace(linear, [0, 30, 400, 999])

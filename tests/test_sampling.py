@@ -1,7 +1,7 @@
 """La generación: el Algoritmo 2 y sus dos consumidores."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -52,6 +52,37 @@ def draws(shape: tuple[int, ...]) -> Iterator[Tensor]:
 
 
 # --- El bucle -----------------------------------------------------------------------------------
+
+
+@pytest.mark.equation("generacion-algoritmo")
+@pytest.mark.parametrize("variance", ["fixed_small", "fixed_large"])
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_each_state_comes_from_the_line_of_the_paper(
+    name: str, variance: str, agree: Callable[..., None]
+) -> None:
+    """Con la línea escrita a mano, solo a partir de las betas, y una red que mira x_t y t."""
+    schedule = make_schedule(name, 30)
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        return torch.tanh(x) + t[:, None].double() / 50
+
+    z = torch.randn(30, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    diffusion = Diffusion(schedule, "epsilon", variance, clip=False)
+    states = algorithm2(Denoiser(model, diffusion), z[0], iter(z[1:]))
+    betas = schedule.betas.tolist()
+    x = z[0]
+    for index, state, noise in zip(reversed(range(30)), states, [*z[1:], 0 * z[0]], strict=True):
+        beta = betas[index]
+        before = math.prod(1 - b for b in betas[:index])
+        bar = before * (1 - beta)
+        epsilon = torch.tanh(x) + index / 50
+        sigma2 = beta if variance == "fixed_large" else beta * (1 - before) / (1 - bar)
+        x_start = (x - math.sqrt(1 - bar) * epsilon) / math.sqrt(bar)
+        x = (x - beta / math.sqrt(1 - bar) * epsilon) / math.sqrt(1 - beta)
+        x = x + math.sqrt(sigma2) * noise
+        agree(state.x_t, x, rtol=1e-7, atol=1e-9)
+        agree(state.x_start, x_start, rtol=1e-7, atol=1e-9)
+        x = state.x_t
 
 
 @pytest.mark.equation("generacion-algoritmo")

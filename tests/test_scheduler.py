@@ -139,18 +139,27 @@ def test_cosine_anchors_of_the_paper() -> None:
 
 @pytest.mark.equation("scheduler-sigmoide")
 @pytest.mark.parametrize(("start", "end", "tau"), [(-3.0, 3.0, 1.0), (0.0, 3.0, 0.7)])
-def test_sigmoid_formula(start: float, end: float, tau: float, agree: Callable[..., None]) -> None:
-    def logistic(x: float) -> float:
-        return 1 / (1 + math.exp(-x / tau))
-
+def test_the_sigmoid_undone_is_a_straight_line(
+    start: float, end: float, tau: float, agree: Callable[..., None]
+) -> None:
+    """Devuelto ᾱ_t a la curva, su logit recorre en línea recta de a/τ a b/τ."""
     schedule = make_schedule("sigmoid", 500, start=start, end=end, tau=tau)
-    expected = [
-        (logistic(end) - logistic(start + (end - start) * t / 500))
-        / (logistic(end) - logistic(start))
-        for t in range(1, 500)
-    ]
-    agree(schedule.alphas_cumprod[:-1], table(expected), rtol=1e-10)
+    low, high = table([start / tau, end / tau]).sigmoid().tolist()
+    curve = high - schedule.alphas_cumprod[:-1] * (high - low)
+    line = torch.linspace(start, end, 501, dtype=torch.float64)[1:-1] / tau
+    agree(curve.logit(), line, rtol=1e-9, atol=1e-9)
     assert schedule.betas[-1] == 0.999
+    assert (schedule.betas == 0.999).sum() == 1
+
+
+@pytest.mark.equation("scheduler-sigmoide")
+def test_the_usual_sigmoid_is_a_hyperbolic_tangent(agree: Callable[..., None]) -> None:
+    """Entre -b y b, ᾱ_t = (1 + tanh((1 - 2t/T) b/2τ) / tanh(b/2τ)) / 2: a mitad, un medio."""
+    schedule = make_schedule("sigmoid", 1000)
+    u = np.arange(1, 1000) / 1000
+    expected = (1 + np.tanh(1.5 * (1 - 2 * u)) / np.tanh(1.5)) / 2
+    agree(schedule.alphas_cumprod[:-1], table(expected), rtol=1e-9)
+    agree(schedule.alphas_cumprod[499], 0.5)
 
 
 @pytest.mark.parametrize("options", [{"start": 3.0}, {"end": -4.0}, {"tau": 0.0}])
@@ -228,7 +237,6 @@ def test_linear_log_variance_at_the_first_index(linear: Schedule) -> None:
     assert linear.posterior_log_variance_clipped[0].item() == pytest.approx(-9.8167, abs=5e-5)
 
 
-@pytest.mark.equation("scheduler-snr")
 def test_signal_to_noise_ratio_only_falls(schedule: Schedule) -> None:
     assert (schedule.snr.diff() < 0).all()
     assert (schedule.log_snr.diff() < 0).all()
