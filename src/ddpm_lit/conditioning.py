@@ -132,13 +132,12 @@ def drop_condition(
     }
 
 
-def check_data(name: str, value: Tensor, limit: float = 2) -> None:
+def check_data(name: str, value: Tensor) -> None:
     """Rechaza con una frase unos datos que no están a la escala de siempre, [-1, 1].
 
     Args:
         name: cómo se llaman, para el error.
-        value: los datos.
-        limit: hasta dónde se admite que se salgan.
+        value: los datos; se admite que se salgan un poco.
 
     Raises:
         TypeError: si no son un tensor.
@@ -146,7 +145,7 @@ def check_data(name: str, value: Tensor, limit: float = 2) -> None:
     """
     check_finite(name, value)
     largest = float(value.abs().max()) if value.numel() else 0.0
-    if largest > limit:
+    if largest > 2:
         raise ValueError(
             f"«{name}» llega hasta {largest:.4g} y los datos viven en [-1, 1]: "
             "si es una imagen de 0 a 255, pásala por x / 127.5 - 1."
