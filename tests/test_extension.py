@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lit.backward import Denoiser
-from ddpm_lit.conditioning import CONDITIONS, Condition
+from ddpm_lit.conditioning import CONDITIONS, Condition, wanted_conditions
 from ddpm_lit.data import DATASETS, Dataset
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.improved import LOSSES
 from ddpm_lit.losses import WEIGHTINGS, weighted_error
 from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.networks.mlp import MLPConfig
 from ddpm_lit.networks.registry import NETWORKS, Network
 from ddpm_lit.parametrisation import PARAMETRISATIONS, Parametrisation
 from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.runs.train import train
-from ddpm_lit.sampling import SAMPLERS
+from ddpm_lit.sampling import SAMPLERS, sample
 from ddpm_lit.scheduler import BETAS, Schedule
 from ddpm_lit.variance import VARIANCES, Variance
 
@@ -181,13 +182,7 @@ def test_one_row_of_each_kind_trains_and_samples(tmp_path: Path) -> None:
     save_model(tmp_path / "fuera.safetensors", trained.model, trained.recipe, trained.shape)
     again = load_model(tmp_path / "fuera.safetensors")
     assert again.sampling().sampler == "quiet"
-    denoise = Denoiser(again.guided(0.5), again.diffusion, {"turn": torch.full((500,), 0.8)})
-    x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-    generator = torch.Generator().manual_seed(1)
-    noises = iter(lambda: torch.randn(500, 2, generator=generator), None)
-    with torch.no_grad():
-        for index in reversed(range(10)):
-            x, _ = SAMPLERS["quiet"](denoise, x, index, noises)
+    x = again.sample(500, condition={"turn": torch.full((500,), 0.8)}, device="cpu")
     # Lo generado mira hacia donde se pide, y no es la nube de partida.
     assert x.isfinite().all()
     assert x.mean(dim=0)[1] > 0.2
@@ -210,3 +205,58 @@ def test_a_row_needs_no_table() -> None:
 def test_the_score_is_refused_where_it_says_nothing() -> None:
     with pytest.raises(ValueError, match="señal terminal nula"):
         Diffusion(Schedule.from_betas([0.5, 1.0]), Score())
+
+
+class SilentScore(Score):
+    def slope(self, schedule: Schedule) -> Tensor:
+        return torch.zeros_like(schedule.betas)
+
+
+class ShortScore(Score):
+    def slope(self, schedule: Schedule) -> Tensor:
+        return torch.ones(7)
+
+
+SCHEDULE = Schedule.from_betas(square_root_betas())
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "words"),
+    [
+        (Score, TypeError, "el objeto, no la clase"),
+        (3, TypeError, "prediction es 3, y debe ser un nombre o una fila"),
+        (SilentScore(), ValueError, r"slope\) vale 0 en t = 10"),
+        (ShortScore(), ValueError, r"debe ser un tensor \(10,\)"),
+    ],
+)
+def test_a_wrong_row_is_explained(row: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Diffusion(SCHEDULE, row)
+
+
+def test_a_condition_is_not_called_as_the_data() -> None:
+    with pytest.raises(ValueError, match="no se puede llamar «x»"):
+        Dataset(x=torch.zeros(3, 2), conditions={"x": torch.zeros(3, 2)})
+
+
+def test_a_sampler_keeps_the_shape() -> None:
+    def cut(denoise: Denoiser, x_t: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+        return x_t[:1], x_t[:1]
+
+    with pytest.raises(ValueError, match=r"\(1, 2\) y debía ser \(4, 2\)"):
+        sample(lambda x, t: x, Diffusion(SCHEDULE), (2,), indices=range(4), sampler=cut)
+
+
+def test_a_sampler_by_its_name() -> None:
+    arguments: Any = (lambda x, t: x, Diffusion(SCHEDULE), (2,))
+    named = sample(*arguments, indices=range(4), sampler="ddim")
+    assert torch.equal(named, sample(*arguments, indices=range(4), sampler=SAMPLERS["ddim"]))
+
+
+def test_a_row_that_asks_for_another_field_does_not_break_other_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strict = Condition(lambda value, num_classes: value, lambda config: bool(config.turned))
+    monkeypatch.setitem(CONDITIONS, "turn", strict)
+    assert wanted_conditions(MLPConfig(num_classes=3)) == ["class_labels"]
+    assert wanted_conditions(TinyConfig()) == ["turn"]

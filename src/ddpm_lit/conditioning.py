@@ -108,7 +108,15 @@ def null_condition(
 
 def wanted_conditions(config: Any) -> list[str]:
     """Los nombres de las condiciones que lleva una red, según su configuración."""
-    return [name for name, each in CONDITIONS.items() if each.wanted(config)]
+    return [name for name, each in CONDITIONS.items() if _wanted(each, config)]
+
+
+def _wanted(condition: Condition, config: Any) -> bool:
+    try:
+        return condition.wanted(config)
+    except AttributeError:
+        # Una configuración de otra red no tiene por qué conocer ese campo.
+        return False
 
 
 def drop_condition(

@@ -63,6 +63,17 @@ class Diffusion:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        for name, kind in (
+            ("prediction", Parametrisation),
+            ("variance", Variance),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{name} es {value!r}, y debe ser un nombre o una fila de "
+                    f"su tabla: un objeto de una clase que herede de "
+                    f"{kind.__name__} (el objeto, no la clase)."
+                )
         if not (isinstance(clip, bool) or callable(clip)):
             raise TypeError(
                 f"clip es {clip!r} y debe ser True, False o una función de x̂₀."

@@ -237,10 +237,24 @@ def check_informative(schedule: Schedule, prediction: Parametrisation) -> None:
     r"""Rechaza una predicción que con ese schedule no dice nada de $x_0$ en algún paso.
 
     Raises:
-        ValueError: p. ej., con $\epsilon$ y señal terminal nula: allí $x_T = \epsilon$, acertar el
-            ruido no dice nada de $x_0$ y la ecuación 15 divide entre 0.
+        ValueError: si la pendiente no es una tabla (T,), o vale 0 en algún paso; p. ej., con
+            $\epsilon$ y señal terminal nula: allí $x_T = \epsilon$, acertar el ruido no dice nada
+            de $x_0$ y la ecuación 15 divide entre 0.
     """
-    silent = (prediction.slope(schedule) == 0).nonzero()
+    slope = prediction.slope(schedule)
+    if getattr(slope, "shape", None) != schedule.betas.shape:
+        raise ValueError(
+            f"La pendiente de «{prediction.name}» (slope) debe ser un tensor "
+            f"({len(schedule)},), un valor por paso del schedule, y ha llegado "
+            f"{slope!r}."
+        )
+    silent = (slope == 0).nonzero()
+    if len(silent) and not schedule.zero_terminal_snr:
+        raise ValueError(
+            f"La pendiente de «{prediction.name}» (slope) vale 0 en t = "
+            f"{int(silent[-1]) + 1}: ahí lo que responde la red no dice nada "
+            "de x₀, y x̂₀ no existe."
+        )
     if len(silent):
         raise ValueError(
             "Con señal terminal nula (ᾱ_T = 0) no se puede predecir "

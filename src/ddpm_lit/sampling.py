@@ -163,7 +163,7 @@ def sample(
     seed: int = 0,
     steps: int | None = None,
     spacing: str = "linspace",
-    sampler: Sampler = ancestral,
+    sampler: str | Sampler = ancestral,
     condition: Mapping[str, Tensor] | None = None,
     edit: Edit = WHOLE,
     batch_size: int = 128,
@@ -184,7 +184,7 @@ def sample(
         seed: la semilla.
         steps: cuántos pasos dar; `None` los da todos.
         spacing: cómo se reparten esos pasos (véase `spaced_indices`).
-        sampler: qué se hace en cada paso (véase `make_sampler`).
+        sampler: qué se hace en cada paso: un nombre de `SAMPLERS`, o la función.
         condition: tensores (N, …), una fila por muestra, que la red recibe por su nombre.
         edit: qué camino se recorre: rellenar una imagen (`editing.inpaint`) o rehacerla
             (`editing.redraw`); por defecto, el camino entero desde el ruido.
@@ -209,6 +209,7 @@ def sample(
         )
     _check_condition(condition, len(indices))
     short = diffusion.respaced(steps, spacing)
+    step = make_sampler(sampler) if isinstance(sampler, str) else sampler
     tensors = {
         name: _expanded(name, value, (len(indices), *shape))
         for name, value in edit.tensors.items()
@@ -230,13 +231,19 @@ def sample(
                 name: value[rows].to(device) for name, value in tensors.items()
             }
             denoise = Denoiser(model, short, part)
-            states = edit.loop(denoise, next(noises), noises, sampler, **known)
+            states = edit.loop(denoise, next(noises), noises, step, **known)
             state = None
             for state in states:
                 bar.update()
                 if callback is not None:
                     callback(state)
             if state is not None:
+                expected = (len(indices[rows]), *shape)
+                if state.x_t.shape != expected:
+                    raise ValueError(
+                        f"El sampler ha devuelto un tensor de forma {tuple(state.x_t.shape)} y "
+                        f"debía ser {expected}, la de x_t."
+                    )
                 finished.append(state.x_t.cpu())
     return torch.cat(finished) if finished else torch.empty(0, *shape)
 

@@ -146,6 +146,11 @@ class ConditionDropout:
         seed: int = 0,
         step: int = 0,
     ) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                f"La probabilidad de apagar la condición es {probability} y "
+                "debe estar entre 0 y 1."
+            )
         self.probability, self.null = probability, null
         self.seed, self.step = seed, step
 

@@ -61,6 +61,11 @@ class Dataset:
                     "por dato o deja la tupla vacía."
                 )
         for name, value in self.conditions.items():
+            if name in ("x", "class_labels"):
+                raise ValueError(
+                    f"Una condición no se puede llamar «{name}»: así se llaman los propios datos y "
+                    "sus clases."
+                )
             if len(value) != len(self.x):
                 raise ValueError(
                     f"La condición «{name}» tiene {len(value)} filas y hay {len(self.x)} datos: da "

@@ -127,6 +127,7 @@ class Trained:
         text: str | Sequence[str] | None = None,
         scalars: Tensor | None = None,
         image: Tensor | None = None,
+        condition: Mapping[str, Tensor] | None = None,
         sampler: str | Sampler | None = None,
         edit: Edit = WHOLE,
         batch_size: int = 128,
@@ -145,6 +146,7 @@ class Trained:
             text: la frase de todas, o una por muestra.
             scalars: los números que lleva la red, (N, S).
             image: la imagen que se concatena a cada muestra, (N, C, H, W).
+            condition: las demás condiciones que lleve la red, por su nombre: tensores (N, …).
             sampler: un nombre de `ddpm_lit.sampling.SAMPLERS`, o la función que da un paso; por
                 defecto, el que lleva el modelo.
             edit: otra manera de recorrer el camino (véase `ddpm_lit.editing`).
@@ -165,9 +167,9 @@ class Trained:
         """
         chosen = _indices(indices)
         where = choose_device(str(device) if device is not None else None)
-        condition = self.class_condition(class_labels, len(chosen))
-        condition |= self.text_condition(text, len(chosen))
-        condition |= self._given(scalars=scalars, image=image)
+        asked = self.class_condition(class_labels, len(chosen))
+        asked |= self.text_condition(text, len(chosen))
+        asked |= self._given(scalars=scalars, image=image, **condition or {})
         if not isinstance(edit, Edit):
             raise TypeError(
                 f"edit es {edit!r}, y debe salir de ddpm_lit.editing: inpaint(…) o redraw(…)."
@@ -186,7 +188,7 @@ class Trained:
                 "función que da un paso."
             )
         # Sin frase no hay nada hacia lo que guiar, salvo que se pida.
-        speechless = "tokens" in condition and text is None
+        speechless = "tokens" in asked and text is None
         unguided = speechless and "guidance" not in options
         model = self.guided(
             0.0 if unguided else config.guidance,
@@ -203,7 +205,7 @@ class Trained:
             steps=config.steps,
             spacing=config.spacing,
             sampler=step,
-            condition=condition,
+            condition=asked,
             edit=edit,
             batch_size=batch_size,
             device=where,
@@ -229,7 +231,8 @@ class Trained:
                 if name == "scalars" and isinstance(value, Tensor)
                 else value
             )
-            check_data(name, known)
+            if name in ("scalars", "image"):
+                check_data(name, known)
             condition[name] = value
         return condition
 

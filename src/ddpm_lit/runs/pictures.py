@@ -33,12 +33,11 @@ def sample_grid(
     given = {
         name: value[torch.arange(total) % len(value)]
         for name, value in (conditions or {}).items()
-        if name in ("image", "scalars")
+        if name not in ("tokens", "class_labels")
     }
     samples = trained.sample(
         total,
-        image=given.get("image"),
-        scalars=given.get("scalars"),
+        condition=given,
         device=device,
         steps=min(50, len(trained.schedule)),
         batch_size=total,
