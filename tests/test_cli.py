@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import babel.messages.extract
 import babel.messages.mofile
@@ -26,7 +26,6 @@ from safetensors.torch import load_file
 import ddpm_lit
 import tiny
 from ddpm_lit.cli import ddpm_lit as ddpm_lit_command
-from ddpm_lit.cli import main
 from ddpm_lit.cli.options import SAMPLERS, SPACINGS
 from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
 from ddpm_lit.data import DATASETS
@@ -50,6 +49,7 @@ from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
 from ddpm_lit.runs.log import METRICS
 from ddpm_lit.sampling import SAMPLERS as LIBRARY_SAMPLERS
 from ddpm_lit.scheduler import SPACINGS as LIBRARY_SPACINGS
+from terminal import Result, invoker
 
 CATALOGUE = LOCALE / "es" / "LC_MESSAGES" / f"{DOMAIN}.po"
 ENGLISH = re.compile(
@@ -103,12 +103,6 @@ IMAGES = {
 }
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -119,15 +113,7 @@ def run(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
-    def invoke(*words: str) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main(words)
-        captured = capfd.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Result(stop.value.code, captured.out, captured.err)
-
-    yield invoke
+    yield invoker(capfd)
     torch.set_num_threads(threads)
 
 

@@ -3,10 +3,8 @@
 import ast
 import os
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,23 +14,14 @@ from safetensors.torch import load_file
 
 import ddpm_lit
 import tiny
-from ddpm_lit.cli import main
 from ddpm_lit.cli.options import _toml_value, classes
 from ddpm_lit.data.conditions import low_resolution
 from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.train import train
+from terminal import Result, Run, invoker
 
 NAMES = ("gato", "perro", *map(str, range(2, 10)))
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -40,15 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     """Ejecuta una orden en una carpeta vacía."""
     monkeypatch.chdir(tmp_path)
 
-    def invoke(*words: str) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main(words)
-        captured = capfd.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Result(stop.value.code, captured.out, captured.err)
-
-    return invoke
+    return invoker(capfd)
 
 
 def saved(recipe: Recipe, names: tuple[str, ...] = (), shape: tuple[int, ...] = (1, 8, 8)) -> str:

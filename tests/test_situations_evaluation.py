@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 import tiny
-from ddpm_lit.cli import main
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.evaluation import measure
 from ddpm_lit.evaluation.measure import (
@@ -27,14 +26,9 @@ from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import batch_indices
 from ddpm_lit.recipes.recipe import Recipe
+from terminal import Result, invoker
 
 NAMES = ("gato", "perro", *map(str, range(2, 10)))
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -46,15 +40,7 @@ def run(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caché"))
     monkeypatch.chdir(tmp_path)
 
-    def invoke(*words: str) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main(words)
-        captured = capfd.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Result(stop.value.code, captured.out, captured.err)
-
-    yield invoke
+    yield invoker(capfd)
 
 
 def trained(recipe: Recipe, names: tuple[str, ...] = ()) -> Trained:
