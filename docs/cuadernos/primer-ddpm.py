@@ -235,9 +235,8 @@ plt.show()
 # para verla.
 
 # %%
-proceso = Diffusion(
-    schedule
-)  # la red predice ε, varianza pequeña y con recorte
+# la red predice ε, con la varianza pequeña y con recorte
+proceso = Diffusion(schedule)
 x = torch.randn(40, 1, 8, 8)
 pelicula = []
 with torch.no_grad():
