@@ -45,6 +45,7 @@ REFERENCE = {
         schedule: {"snr_1": snr, "last_weight": 0.5, "first_weight": 0.1}
         for schedule, snr in (("linear", 100.0), ("cosine", 400.0))
     },
+    "silent_error": {"linear": 0.7, "cosine": 0.7},
     "rounding_bits": 1.0,
     "copies": {target: {"359": 0.2, "1000": 0.1} for target in ("train", "held_out")},
 }
@@ -122,7 +123,10 @@ def values_of(name: str, good: bool, agreement: float) -> dict:
         return {str(step): quality(speed / step, agreement) for step in recipes.SNAPSHOTS}
     if name.startswith("zero-snr-exact"):
         return {
-            schedule: {str(p): {"extreme": extreme(schedule, good)} for p in units.UNIFORM_PIXELS}
+            schedule: {
+                str(taken): {"extreme": extreme(schedule, good)}
+                for taken in (*units.UNIFORM_PIXELS, "few_steps")
+            }
             for schedule in recipes.UNIFORM_SCHEDULES
         }
     if name.startswith("zero-snr-emoji"):
@@ -436,6 +440,8 @@ def test_dark_images_are_judged_at_their_own_size(name, pixels, other):
         trained = "zero-snr-scaled_linear-s{seed}"
         if changed == 32**2:
             moved = spoilt(moved, trained, "extreme", 0.1)
+            for unit in ("zero-snr-exact", "zero-snr-exact-s1"):
+                moved = spoilt(moved, unit, "scaled_linear/few_steps/extreme", 0.1)
         assert judge(CLAIMS[name], moved).outcome is outcome
 
 
@@ -447,6 +453,15 @@ def test_a_trained_network_that_does_not_imitate_the_exact_one_decides_nothing()
         assert "entrenada" in trained.text
         assert trained.doubt == doubt
         assert trained.outcome is (Outcome.UNCLEAR if doubt else Outcome.HOLDS)
+
+
+@pytest.mark.parametrize(("taken", "doubt"), [("1024", ""), ("few_steps", claims.UNFAITHFUL)])
+def test_a_trained_network_is_compared_with_the_exact_one_at_its_own_steps(taken, doubt):
+    moved = world(good=True)
+    for unit in ("zero-snr-exact", "zero-snr-exact-s1"):
+        moved = spoilt(moved, unit, f"scaled_linear/{taken}/extreme", 0.04)
+    trained = list(CLAIMS["zero-snr-cannot-32"].compare(moved))[1]
+    assert trained.doubt == doubt
 
 
 @pytest.mark.parametrize("p", units.DROPOUTS)
@@ -638,6 +653,14 @@ def test_committed_references_are_those_of_the_data():
         assert min(found.values()) > committed["bits"]["pixel_histogram"]
 
 
+def test_clipping_alone_takes_half_of_the_noise_of_the_extreme_pixels():
+    extremes = float((measures.likelihood_images().x.abs() == 1).double().mean())
+    assert 0.3 < extremes < 0.9
+    committed = results.load_results()["reference"]["values"]["silent_error"]
+    for error in committed.values():
+        assert error == pytest.approx(1 - extremes / 2, abs=0.03)
+
+
 def test_copies_have_the_requested_classes():
     labels = torch.tensor([0, 1, 2, 1, 0, 2, 2])
     rows = [(labels == label).nonzero().flatten() for label in range(3)]
@@ -697,6 +720,15 @@ def test_facts_of_the_page_come_from_the_results():
         moved["iddpm-bits-cosine-hybrid-s0"]["values"][part] = cosine
     assert tables.fact("bits-de-mas-con-poco-ruido", moved) == "0,75"
     assert tables.fact("bits-de-mas-con-lo-demas", moved) == "−0,50"
+    for seed in units.SEEDS[:1]:
+        moved[f"ddim-full-sigma-s{seed}"]["values"]["sigma"]["1000"]["frechet"] = 3.75
+    assert tables.fact("ddim-mil-pasos", moved) == "2,50"
+    moved = spoilt(moved, "reference", "silent_error/linear", 0.5)
+    moved = spoilt(moved, "reference", "silent_error/cosine", 0.25)
+    assert tables.fact("error-de-no-responder", moved) == "0,50 y 0,25"
+    moved["iddpm-bits-cosine-hybrid-s0"]["values"]["epsilon_error_1"] = 0.75
+    expected = "1,00 con el lineal y 0,75 con el coseno"
+    assert tables.fact("error-de-epsilon-en-1", moved) == expected
     # 1 bit por unidad de error, y un error de 1.
     assert tables.fact("bits-de-no-redondear", world(good=True)) == "1,00"
 

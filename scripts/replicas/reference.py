@@ -105,6 +105,20 @@ def schedule_facts() -> dict[str, dict[str, float]]:
     return found
 
 
+def silent_error() -> dict[str, float]:
+    r"""El error de $\epsilon$ en $t = 1$ de quien responde siempre 0: lo que acierta el recorte."""
+    found = {}
+    for name in SCHEDULES:
+        schedule = make_schedule(name, 1000)
+        (bound,) = likelihoods(_silent, schedule, "epsilon", ("fixed_small",)).values()
+        found[name] = float(bound.x_start_errors[0] * schedule.snr[0])
+    return found
+
+
+def _silent(x_t: Tensor, t: Tensor, **_: Tensor) -> Tensor:
+    return torch.zeros_like(x_t)
+
+
 def rounding_bits(facts: dict[str, dict[str, float]]) -> float:
     r"""Bits de más del coseno por cada unidad de error de $\epsilon$ con poco ruido.
 
@@ -155,6 +169,7 @@ def reference_rows() -> dict[str, Any]:
         "bits": ignorance(),
         "independent": independent_bits(),
         "schedules": facts,
+        "silent_error": silent_error(),
         "rounding_bits": rounding_bits(facts),
         "copies": copying(),
     }

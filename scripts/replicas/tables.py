@@ -31,6 +31,7 @@ from scripts.replicas.claims import (
     with_small_variance,
 )
 from scripts.replicas.measures import SAMPLES
+from scripts.replicas.measures import STEPS as SAMPLING_STEPS
 from scripts.replicas.recipes import LONG_STEPS, LONGER, SNAPSHOTS, STEPS, digits_recipe
 from scripts.replicas.results import Results, value
 from scripts.replicas.units import (
@@ -443,16 +444,18 @@ def _zero_snr(results: Results) -> str:
             "schedule",
             "red entrenada: muy oscuras o claras (%)",
             "red entrenada: desviación de la luminancia",
+            f"la exacta, con los mismos {SAMPLING_STEPS} pasos: muy oscuras o claras (%)",
         ),
         [
             (
                 label,
                 cell(extremes(results, name, exact=False), 1, 100),
                 cell(by_seed(results, unit.format(name), "deviation"), 3),
+                cell(extremes(results, name, exact=True, pixels="few_steps"), 1, 100),
             )
             for name, label in SCHEDULE_NAMES.items()
         ]
-        + [("lo que debería", "10,0", number(1 / math.sqrt(3), 3))],
+        + [("lo que debería", "10,0", number(1 / math.sqrt(3), 3), "10,0")],
     )
 
 
@@ -695,6 +698,33 @@ def _cosine_excess(results: Results) -> str | None:
     return number(mean(cosine.values()) - mean(linear.values()), 2)
 
 
+def _first_epsilon_error(results: Results) -> str | None:
+    linear, cosine = (
+        where_bits_go(results, name, "epsilon_error_1") for name in ("linear", "cosine")
+    )
+    if not linear or not cosine:
+        return None
+    errors = mean(linear.values()), mean(cosine.values())
+    return f"{number(errors[0], 2)} con el lineal y {number(errors[1], 2)} con el coseno"
+
+
+def _silent_error(results: Results) -> str | None:
+    linear, cosine = (
+        value(results, "reference", f"silent_error/{name}") for name in ("linear", "cosine")
+    )
+    if linear is None or cosine is None:
+        return None
+    return f"{number(linear, 2)} y {number(cosine, 2)}"
+
+
+def _ddim_thousand(results: Results) -> str | None:
+    found = [ddim_frechet(results, eta, 1000) for eta in ("0", "1", "sigma")]
+    if not all(found):
+        return None
+    means = [mean(each.values()) for each in found]
+    return number(max(means) / min(means), 2)
+
+
 def _cosine_rounding(results: Results) -> str | None:
     errors = where_bits_go(results, "cosine", "epsilon_error_1")
     each = value(results, "reference", "rounding_bits")
@@ -716,6 +746,9 @@ FACTS: dict[str, Callable[[Results], str | None]] = {
     "bits-de-las-redes": _network_bits_range,
     "bits-de-mas-del-coseno": _cosine_excess,
     "bits-de-no-redondear": _cosine_rounding,
+    "ddim-mil-pasos": _ddim_thousand,
+    "error-de-epsilon-en-1": _first_epsilon_error,
+    "error-de-no-responder": _silent_error,
     "bits-de-mas-con-poco-ruido": partial(_cosine_more, part="low_noise"),
     "bits-de-mas-con-lo-demas": partial(_cosine_more, part="rest"),
     "recorte-del-gradiente": _clipping,

@@ -25,7 +25,7 @@ from ddpm_lit.improved import ImportanceSampler, vlb_loss
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.parametrisation import convert
 from ddpm_lit.posterior import q_posterior
-from ddpm_lit.scheduler import make_schedule, respace, spaced_indices
+from ddpm_lit.scheduler import Schedule, make_schedule, respace, spaced_indices
 from scripts.replicas import exact
 from scripts.replicas.measures import (
     SAMPLES,
@@ -37,7 +37,7 @@ from scripts.replicas.measures import (
     measure,
     variances_of,
 )
-from scripts.replicas.models import digits_model, snapshots, uniform_model
+from scripts.replicas.models import UNIFORM_SIDE, digits_model, snapshots, uniform_model
 from scripts.replicas.recipes import LONGER, UNIFORM_SCHEDULES, VARIANTS
 from scripts.replicas.reference import reference_rows
 
@@ -339,19 +339,25 @@ def learning_curve(variant: str, seed: int) -> Values:
 
 
 def uniform_exact(seed: int) -> Values:
-    """Imágenes lisas con la red perfecta, según cuántos píxeles tengan."""
+    """Imágenes lisas con la red perfecta, según cuántos píxeles tengan, y con los pasos de siempre.
+
+    `few_steps` son los pasos y el tamaño con que se mide la red entrenada.
+    """
     values: Values = {}
     for name, options in UNIFORM_SCHEDULES.items():
         schedule = make_schedule(options["schedule"], 1000, **options.get("options", {}))
-        like = torch.zeros(EXACT_SAMPLES, 1, dtype=torch.float64)
         values[name] = {
-            str(pixels): exact.luminance_report(
-                exact.draw(exact.uniform_model(schedule, pixels), schedule, like, seed)[:, 0]
-                / math.sqrt(pixels)
-            )
-            for pixels in UNIFORM_PIXELS
+            str(pixels): _exact_luminance(schedule, 1000, pixels, seed) for pixels in UNIFORM_PIXELS
         }
+        values[name]["few_steps"] = _exact_luminance(schedule, STEPS, UNIFORM_SIDE**2, seed)
     return values
+
+
+def _exact_luminance(schedule: Schedule, steps: int, pixels: int, seed: int) -> dict[str, float]:
+    like = torch.zeros(EXACT_SAMPLES, 1, dtype=torch.float64)
+    taken = respace(schedule, spaced_indices(len(schedule), steps))
+    made = exact.draw(exact.uniform_model(schedule, pixels), taken, like, seed)[:, 0]
+    return exact.luminance_report(made / math.sqrt(pixels))
 
 
 def uniform_network(name: str, seed: int) -> Values:
