@@ -146,7 +146,8 @@ class Trained:
             text: la frase de todas, o una por muestra.
             scalars: los números que lleva la red, (N, S).
             image: la imagen que se concatena a cada muestra, (N, C, H, W).
-            condition: las demás condiciones que lleve la red, por su nombre: tensores (N, …).
+            condition: las condiciones que lleve la red, por su nombre: tensores (N, …). Lo que
+                diga manda sobre los demás argumentos.
             sampler: un nombre de `ddpm_lit.sampling.SAMPLERS`, o la función que da un paso; por
                 defecto, el que lleva el modelo.
             edit: otra manera de recorrer el camino (véase `ddpm_lit.editing`).
@@ -169,15 +170,16 @@ class Trained:
         where = choose_device(str(device) if device is not None else None)
         asked = self.class_condition(class_labels, len(chosen))
         asked |= self.text_condition(text, len(chosen))
-        asked |= self._given(scalars=scalars, image=image, **condition or {})
+        named = {"scalars": scalars, "image": image}
+        asked |= self._given(named) | self._given(condition or {})
         if not isinstance(edit, Edit):
             raise TypeError(
                 f"edit es {edit!r}, y debe salir de ddpm_lit.editing: inpaint(…) o redraw(…)."
             )
         check_integer("batch_size", batch_size, minimum=1)
         if sampler is None or isinstance(sampler, str):
-            named = {} if sampler is None else {"sampler": sampler}
-            config = self.sampling(**named, **options)
+            own = {} if sampler is None else {"sampler": sampler}
+            config = self.sampling(**own, **options)
             eta = {} if config.eta is None else {"eta": config.eta}
             step = make_sampler(config.sampler, **eta)
         elif callable(sampler):
@@ -213,7 +215,7 @@ class Trained:
             progress=progress,
         )
 
-    def _given(self, **given: Tensor | None) -> dict[str, Tensor]:
+    def _given(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """Las condiciones que llegan ya en un tensor, si la red las lleva y están a su escala."""
         wanted = wanted_conditions(self.recipe.network_config())
         condition = {}
