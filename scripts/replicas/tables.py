@@ -584,7 +584,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
 TONES = {
     Outcome.HOLDS: "success",
     Outcome.FAILS: "failure",
-    Outcome.UNCLEAR: "question",
+    Outcome.UNCLEAR: "warning",
     Outcome.PENDING: "note",
 }
 
