@@ -698,14 +698,20 @@ def _cosine_excess(results: Results) -> str | None:
     return number(mean(cosine.values()) - mean(linear.values()), 2)
 
 
-def _first_epsilon_error(results: Results) -> str | None:
-    linear, cosine = (
-        where_bits_go(results, name, "epsilon_error_1") for name in ("linear", "cosine")
-    )
+def _in_both_schedules(results: Results, part: str) -> tuple[float, float] | None:
+    """Una parte de los bits con el schedule lineal y con el coseno, si están los dos."""
+    linear, cosine = (where_bits_go(results, name, part) for name in ("linear", "cosine"))
     if not linear or not cosine:
         return None
-    errors = mean(linear.values()), mean(cosine.values())
-    return f"{number(errors[0], 2)} con el lineal y {number(errors[1], 2)} con el coseno"
+    return mean(linear.values()), mean(cosine.values())
+
+
+def _first_epsilon_error(results: Results) -> str | None:
+    errors = _in_both_schedules(results, "epsilon_error_1")
+    if errors is None:
+        return None
+    linear, cosine = errors
+    return f"{number(linear, 2)} con el lineal y {number(cosine, 2)} con el coseno"
 
 
 def _silent_error(results: Results) -> str | None:
@@ -732,10 +738,11 @@ def _cosine_rounding(results: Results) -> str | None:
 
 
 def _cosine_more(results: Results, part: str) -> str | None:
-    linear, cosine = (where_bits_go(results, name, part) for name in ("linear", "cosine"))
-    if not linear or not cosine:
+    found = _in_both_schedules(results, part)
+    if found is None:
         return None
-    return number(mean(cosine.values()) - mean(linear.values()), 2)
+    linear, cosine = found
+    return number(cosine - linear, 2)
 
 
 def _clipping(_: Results) -> str:
