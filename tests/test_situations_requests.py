@@ -304,6 +304,26 @@ def test_a_half_network_also_samples_without_a_recipe() -> None:
         assert found.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_another_in_another_precision_is_given_its_own(kind: torch.dtype) -> None:
+    class Foreign(nn.Linear):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            assert x.dtype == kind
+            return super().forward(x)
+
+    process = Diffusion(make_schedule("cosine", 20), "v")
+    network = Foreign(2, 2)
+    plain = sample(
+        lambda x, t: nn.functional.linear(x, network.weight, network.bias),
+        process,
+        (2,),
+        indices=range(3),
+    )
+    found = sample(network.to(kind), process, (2,), indices=range(3))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, plain, atol=0.1, rtol=0)
+
+
 # --- Lo que no es de su tipo ----------------------------------------------------------------------
 
 SCALARS = trained(tiny.conditional("tinta", conditions={"scalars": "ink"}, num_scalars=1))

@@ -15,24 +15,8 @@
 # verlo funcionar.
 #
 # Los dos bucles importantes los escribiremos a mano, para que no quede nada escondido. Lo demás lo
-# pone el paquete `ddpm_lit`. Si no lo tenéis, esta celda lo instala:
-
-# %%
-import importlib.util
-import subprocess
-import sys
-
-falta = [
-    p
-    for p in ("ddpm_lit", "sklearn", "matplotlib")
-    if importlib.util.find_spec(p) is None
-]
-if falta:
-    paquetes = ["ddpm_lit", "scikit-learn", "matplotlib"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", *paquetes],
-        check=True,
-    )
+# pone el paquete `ddpm_lit`. Si no lo tenéis, dentro de una copia del repositorio:
+# `pip install ".[datos]" matplotlib`.
 
 # %%
 # %matplotlib inline

@@ -54,7 +54,8 @@ def vlb_loss(
 
     Con $t$ uniforme su media es la cota entera salvo $L_T$, que no depende de la red. El
     gradiente llega a todo, media y varianza. $\hat x_0$ no se recorta: donde se recortara
-    no habría gradiente.
+    no habría gradiente. Con el schedule coseno, casi todo el gradiente sale de $t = T$, donde
+    $\beta_T$ es casi 1.
 
     Args:
         diffusion: el proceso.

@@ -6,16 +6,19 @@ o para a mitad. Qué se hace en cada paso es otra pieza, el *sampler*; el del ar
 `ancestral`. `sample` y `sample_trajectory` son los dos consumidores habituales.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ddpm_lit.backward import Denoiser, Model, Sampler
 from ddpm_lit.ddim import check_eta, ddim
 from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.networks.embeddings import in_its_precision
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.solvers import dpm_solver_2m, heun
 from ddpm_lit.tables import configured, row
@@ -197,7 +200,8 @@ def sample(
         Las muestras, (N, *shape), en la CPU.
 
     Raises:
-        TypeError: si los índices no son una secuencia.
+        TypeError: si los índices no son una secuencia, o el sampler no se llama como todos o no
+            devuelve dos tensores.
         ValueError: si una condición no tiene una fila por muestra, o algún otro argumento no
             es válido.
     """
@@ -210,6 +214,7 @@ def sample(
     _check_condition(condition, len(indices))
     short = diffusion.respaced(steps, spacing)
     step = make_sampler(sampler) if isinstance(sampler, str) else sampler
+    step, network = _checked(step), _in_its_precision(model)
     tensors = {
         name: _expanded(name, value, (len(indices), *shape))
         for name, value in edit.tensors.items()
@@ -230,7 +235,7 @@ def sample(
             known = {
                 name: value[rows].to(device) for name, value in tensors.items()
             }
-            denoise = Denoiser(model, short, part)
+            denoise = Denoiser(network, short, part)
             states = edit.loop(denoise, next(noises), noises, step, **known)
             state = None
             for state in states:
@@ -238,12 +243,6 @@ def sample(
                 if callback is not None:
                     callback(state)
             if state is not None:
-                expected = (len(indices[rows]), *shape)
-                if state.x_t.shape != expected:
-                    raise ValueError(
-                        f"El sampler ha devuelto un tensor de forma {tuple(state.x_t.shape)} y "
-                        f"debía ser {expected}, la de x_t."
-                    )
                 finished.append(state.x_t.cpu())
     return torch.cat(finished) if finished else torch.empty(0, *shape)
 
@@ -288,6 +287,52 @@ def sample_trajectory(
         torch.stack([states[0].before, *(state.x_t for state in states)]).cpu(),
         torch.stack([state.x_start for state in states]).cpu(),
     )
+
+
+def _checked(sampler: Sampler) -> Sampler:
+    """El mismo sampler, que quizá ha escrito otro: se mira cómo se llama y qué devuelve."""
+    name = getattr(sampler, "__name__", type(sampler).__name__)
+    try:
+        inspect.signature(sampler).bind(*range(5))
+    except TypeError as error:
+        raise TypeError(
+            f"El sampler «{name}» no se puede llamar con cinco argumentos, "
+            f"paso(denoise, x_t, index, noises, previous): {error}."
+        ) from error
+
+    def step(
+        denoise: Denoiser,
+        x_t: Tensor,
+        index: int,
+        noises: Iterator[Tensor],
+        previous: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        result = sampler(denoise, x_t, index, noises, previous)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"El sampler «{name}» ha devuelto un {type(result).__name__} y "
+                "debe devolver dos tensores, x_{t-1} y x̂₀."
+            )
+        for each, what in zip(result, ("x_{t-1}", "x̂₀"), strict=True):
+            came = getattr(each, "shape", None)
+            if came != x_t.shape:
+                raise ValueError(
+                    f"El {what} que ha devuelto el sampler «{name}» es "
+                    f"{type(each).__name__ if came is None else tuple(came)} y "
+                    f"debe ser un tensor de forma {tuple(x_t.shape)}, la de x_t."
+                )
+        return result
+
+    return step
+
+
+def _in_its_precision(model: Model) -> Model:
+    """La red, que con pesos de media precisión recibe los datos en la suya."""
+    weights = model.parameters() if isinstance(model, nn.Module) else ()
+    weight = next((w for w in weights if w.is_floating_point()), None)
+    if weight is None or weight.dtype == torch.float32:
+        return model
+    return partial(in_its_precision, model, weight)
 
 
 def _check_indices(indices: Sequence[int]) -> None:

@@ -257,6 +257,12 @@ class Schedule:
             self, "timesteps", self.timesteps.detach().to("cpu", torch.int64)
         )
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"Un Schedule no tiene «{name}». Si lo has dado donde se espera un "
+            "proceso entero, envuélvelo: Diffusion(schedule)."
+        )
+
     @classmethod
     def from_betas(cls, betas: Tensor | Sequence[float]) -> "Schedule":
         r"""Crea un schedule a partir de cualquier tabla de $\beta_t$ de forma (T,)."""

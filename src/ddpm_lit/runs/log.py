@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ddpm_lit.files.weights import write_atomically
+from ddpm_lit.machine.extras import require
 from ddpm_lit.runs.checkpoint import CHECKPOINT
 from ddpm_lit.training import TrainStep
 
@@ -71,14 +72,13 @@ def _logged_step(line: str) -> float:
 
 
 def _tensorboard_writer(run_dir: Path, first_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "Para escribir registros de TensorBoard falta instalarlo: "
-            'pip install "ddpm_lit[tensorboard]".'
-        ) from error
-    return SummaryWriter(run_dir / "tensorboard", purge_step=first_step)
+    module = require(
+        "torch.utils.tensorboard",
+        package="tensorboard",
+        extra="tensorboard",
+        purpose="Escribir registros de TensorBoard",
+    )
+    return module.SummaryWriter(run_dir / "tensorboard", purge_step=first_step)
 
 
 def mean_loss(states: list[TrainStep], last_step: int, run_dir: Path) -> float:
