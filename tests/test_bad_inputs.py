@@ -360,7 +360,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "una muestra de índice negativo": (
         lambda: next(sampling_noise(0, [-1], (2,))),
         ValueError,
-        "empiezan en 0 y han llegado -1",
+        r"de 0 a 2\*\*32 - 1 y ha llegado -1",
     ),
     "un lote vacío": (
         lambda: batch_indices(10, 0, 0, 0),

@@ -195,6 +195,13 @@ def changed(**values: Any) -> Recipe:
         ({"training__steps": 1.5}, r"«training\.steps» debe ser un número entero.*1\.5"),
         ({"training__learning_rate": "a"}, r"«training\.learning_rate» debe ser un número"),
         ({"training__amp": 1}, r"«training\.amp» debe ser true o false"),
+        ({"training__amp": "siempre"}, r"«training\.amp».*'siempre'.*true, false o «auto»"),
+        ({"training__accumulate": 0}, r"«training\.accumulate».*0.*de 1 a 8, el tamaño del lote"),
+        ({"training__accumulate": 9}, r"«training\.accumulate».*9.*de 1 a 8"),
+        (
+            {"training__accumulate": 2, "diffusion__timestep_sampling": "importance"},
+            r"«training\.accumulate».*1 si diffusion\.timestep_sampling es «importance»",
+        ),
         ({"training__betas": 0.9}, r"«training\.betas» debe ser una lista"),
         ({"training__betas": [0.9, "b"]}, r"«training\.betas\[1\]» debe ser un número"),
         ({"training": 3}, "«training» debe ser una tabla"),

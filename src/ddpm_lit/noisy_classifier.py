@@ -16,7 +16,7 @@ from ddpm_lit.networks.embeddings import (
     check_times,
     sinusoidal_embedding,
 )
-from ddpm_lit.noise import batch_indices, training_draws
+from ddpm_lit.noise import batches_of_indices, training_draws
 from ddpm_lit.scheduler import Schedule
 from ddpm_lit.unet import (
     DownBlock,
@@ -153,8 +153,8 @@ def train_noisy_classifier(
         cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=learning_rate, total_steps=max(steps, 2)
         )
-        for step in range(steps):
-            chosen = batch_indices(len(dataset), batch_size, seed, step)
+        batches = batches_of_indices(len(dataset), batch_size, seed)
+        for step, chosen in zip(range(steps), batches, strict=False):
             t, noise = training_draws(
                 seed, step, range(batch_size), shape, len(schedule)
             )

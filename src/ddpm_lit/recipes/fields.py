@@ -65,6 +65,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
+        if isinstance(value, str) and str in args:
+            return value
         hint = next(arg for arg in args if arg is not type(None))
         return _convert(value, hint, where)
     if origin is tuple and isinstance(value, list | tuple):
