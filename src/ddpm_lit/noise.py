@@ -3,8 +3,8 @@ r"""De dónde sale el azar: una sola regla para todo el paquete.
 El ruido es un argumento de las matemáticas. Donde se saca, que es aquí, no sale de un
 generador global sino de un contador (Philox) que se sitúa con una clave:
 
-- el del **entrenamiento** ($t$, $\epsilon$ y qué condiciones se apagan), con (semilla, paso,
-  índice en el lote global);
+- el del **entrenamiento** ($t$, $\epsilon$, qué condiciones se apagan y qué imágenes se
+  voltean), con (semilla, paso, índice en el lote global);
 - el de la **generación**, con (semilla, índice de la muestra).
 
 Así la muestra 7 de la semilla 0 es siempre la misma, se genere sola o con otras cien, y
@@ -27,6 +27,7 @@ class Stream(IntEnum):
     ORDER = 2
     LAYERS = 3
     CONDITION = 4
+    FLIP = 5
 
 
 def keyed_generator(
@@ -167,6 +168,24 @@ def condition_draws(seed: int, step: int, indices: Sequence[int]) -> Tensor:
         for index in indices
     ]
     return torch.tensor(draws, dtype=torch.float64)
+
+
+def flip_draws(seed: int, step: int, indices: Sequence[int]) -> Tensor:
+    """Qué imágenes de un lote se voltean: cada una, con probabilidad 1/2.
+
+    Args:
+        seed: la semilla del entrenamiento.
+        step: el número de paso, desde 0.
+        indices: el índice de cada ejemplo en el lote global.
+
+    Returns:
+        bool (B,), en la CPU.
+    """
+    draws = [
+        keyed_generator(seed, Stream.FLIP, index, step).random()
+        for index in indices
+    ]
+    return torch.tensor(draws, dtype=torch.float64) < 0.5
 
 
 def sampling_noise(

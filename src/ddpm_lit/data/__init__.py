@@ -1,7 +1,6 @@
 """Datos: todos con la misma interfaz, `load_dataset(nombre, **opciones)`.
 
 Los conjuntos 2-D se generan con NumPy; «digits» y «openmoji» necesitan el extra `datos`;
-«folder» lee cualquier carpeta de imágenes.
 """
 
 import difflib
@@ -9,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ddpm_lit.data.dataset import Dataset, split
+from ddpm_lit.data.dataset import Dataset, official_split, split
 from ddpm_lit.data.description import (
     DataDescription,
     describe,
@@ -34,6 +33,7 @@ __all__ = [
     "explain_change",
     "gaussian_mixture_parameters",
     "load_dataset",
+    "official_split",
     "split",
     "summary",
 ]

@@ -15,13 +15,14 @@ from tqdm import tqdm
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
+from ddpm_lit.data.loading import flipped, load_batches
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.devices import choose_device, in_bfloat16
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.noise import TrainingDraws, batch_indices
+from ddpm_lit.noise import TrainingDraws, batch_indices, flip_draws
 from ddpm_lit.recipes.data import check_classes, training_data, with_text
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.runs.checkpoint import (
@@ -377,13 +378,16 @@ def _batches(
     """Los lotes de cada paso; antes de cada uno se pone la tasa de aprendizaje que le toca."""
     layout = _layout(data.image_shape)
     size, seed = recipe.training.batch_size, recipe.seed
-    for step in range(first_step, recipe.training.steps):
+    steps = range(first_step, recipe.training.steps)
+    chosen = (batch_indices(len(data), size, seed, step) for step in steps)
+    batches = load_batches(data, chosen, device)
+    for step, loaded in zip(steps, batches, strict=True):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.training)
-        chosen = batch_indices(len(data), size, seed, step)
-        batch = {
-            name: value.to(device) for name, value in data.batch(chosen).items()
-        }
+        flips = (
+            flip_draws(seed, step, range(size)) if recipe.data.flip else None
+        )
+        batch = loaded if flips is None else flipped(loaded, flips)
         batch["x"] = batch["x"].contiguous(memory_format=layout)
         if recipe.model.options.get("num_classes") is None:
             batch.pop("class_labels", None)
