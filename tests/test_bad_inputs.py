@@ -487,10 +487,15 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"deben estar en \[-1, 1\] y ser finitos",
     ),
-    "datos de 8 bits": (
-        lambda: Dataset(x=torch.zeros(3, 2, dtype=torch.uint8)),
+    "datos en enteros de 64 bits": (
+        lambda: Dataset(x=torch.zeros(3, 2, dtype=torch.int64)),
         TypeError,
-        r"tensor float32 y han llegado como torch\.uint8",
+        r"tensor float32, o uint8 si son imágenes.* y han llegado como torch\.int64",
+    ),
+    "datos de 8 bits con otros niveles": (
+        lambda: Dataset(x=torch.zeros(3, 2, dtype=torch.uint8), levels=17),
+        ValueError,
+        "«levels» vale 17 y los datos de 8 bits tienen 256",
     ),
     "clases que no tienen nombre": (
         lambda: Dataset(x=X, labels=torch.tensor([0, 1, 2, 3]), label_names=("a", "b")),

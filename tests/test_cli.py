@@ -776,6 +776,11 @@ def test_info_knows_every_shipped_recipe(run: Callable[..., Result], name: str) 
     assert "T = 1000" in done.out
 
 
+def test_info_says_what_is_done_with_the_data(run: Callable[..., Result]) -> None:
+    assert re.search(r"datos +cifar10, con volteos al azar\n", run("info", "cifar10").out)
+    assert re.search(r"datos +digits, 20% apartado\n", run("info", "digits").out)
+
+
 def test_info_of_a_file_of_ones_own(run: Callable[..., Result]) -> None:
     done = run("info", "toy.toml")
     assert re.search(r"parámetros +1 442\n", done.out), done.out

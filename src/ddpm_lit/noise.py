@@ -3,8 +3,8 @@ r"""De dónde sale el azar: una sola regla para todo el paquete.
 El ruido es un argumento de las matemáticas. Donde se saca, que es aquí, no sale de un generador
 global que avanza, sino de un contador: cada número es función de una clave y de su sitio.
 
-- el del **entrenamiento** ($t$, $\epsilon$ y qué condiciones se apagan), de (semilla, paso,
-  índice en el lote global);
+- el del **entrenamiento** ($t$, $\epsilon$, qué condiciones se apagan y qué imágenes se
+  voltean), de (semilla, paso, índice en el lote global);
 - el de la **generación**, de (semilla, número de sorteo, índice de la muestra).
 
 Así la muestra 7 de la semilla 0 es siempre la misma, se genere sola o con otras cien, en una CPU
@@ -54,6 +54,7 @@ class Stream(IntEnum):
     LAYERS = 3
     CONDITION = 4
     TIMES = 5
+    FLIP = 6
 
 
 def keyed_generator(
@@ -358,6 +359,27 @@ def condition_draws(
     """
     rows = index_tensor(indices, device)
     return uniform(first_words(seed, Stream.CONDITION, step, rows))
+
+
+def flip_draws(
+    seed: int,
+    step: int,
+    indices: Sequence[int],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Qué imágenes de un lote se voltean: cada una, con probabilidad 1/2.
+
+    Args:
+        seed: la semilla del entrenamiento.
+        step: el número de paso, desde 0.
+        indices: el índice de cada ejemplo en el lote global.
+        device: dónde se calculan.
+
+    Returns:
+        bool (B,).
+    """
+    rows = index_tensor(indices, device)
+    return first_words(seed, Stream.FLIP, step, rows) < 2**31
 
 
 def sampling_noise(

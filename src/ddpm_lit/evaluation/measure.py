@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ddpm_lit.conditioning import wanted_conditions, words
-from ddpm_lit.data import DATASETS, Dataset, load_dataset, split
+from ddpm_lit.data import DATASETS, Dataset, load_dataset
 from ddpm_lit.data.conditions import conditioned
+from ddpm_lit.data.storage import to_float
 from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
     SmallClassifier,
@@ -36,7 +37,7 @@ from ddpm_lit.files.opening import image_suffixes
 from ddpm_lit.improved import bits_per_dimension
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator
-from ddpm_lit.recipes.data import with_text
+from ddpm_lit.recipes.data import split_data, with_text
 
 CLASSIFIER_STEPS = 800
 NEIGHBOUR = 3
@@ -77,10 +78,7 @@ def reference_data(
     recipe, held_out = trained.recipe, None
     if source is None:
         data = load_dataset(recipe.data.name, **recipe.data.options)
-        if recipe.data.held_out > 0:
-            data, held_out = split(
-                data, recipe.data.held_out, recipe.data.split_seed
-            )
+        data, held_out = split_data(recipe, data)
     else:
         data = _outside_data(trained, source)
     if data.image_shape != trained.shape:
@@ -122,7 +120,7 @@ def _outside_data(trained: Trained, source: str | Path) -> Dataset:
     return load_dataset(
         "folder",
         path=folder,
-        size=trained.shape[-1],
+        size=trained.shape[1:],
         color=color,
         classes=_in_classes(folder),
     )
@@ -290,10 +288,11 @@ def left_out(
         Las frases.
     """
     said = []
-    points, unseen = data.x.ndim == 2, held_out and len(held_out)
+    points = len(data.image_shape) == 1
+    unseen = held_out and len(held_out)
     if points and len(data) < 2:
         said.append("Con un solo punto no se puede contrastar la distribución.")
-    if data.x.ndim == 4 and classifier is None:
+    if len(data.image_shape) == 3 and classifier is None:
         said.append(
             "Estos datos no son imágenes de al menos 8×8 repartidas en dos clases o más, y sin "
             "eso no hay red de rasgos: no se miden la distancia de Fréchet, la precisión, la "
@@ -530,13 +529,16 @@ def feature_network(
     Returns:
         La red, o `None` si los datos no son imágenes de al menos 8×8 con dos clases o más.
     """
-    if data.labels is None or data.x.ndim != 4 or min(data.image_shape[1:]) < 8:
+    if data.labels is None or len(data.image_shape) != 3:
+        return None
+    if min(data.image_shape[1:]) < 8:
         return None
     if int(data.labels.min()) == int(data.labels.max()):
         return None
     content = hashlib.sha256(f"{CLASSIFIER_STEPS} {data.label_names}".encode())
-    for tensor in (data.x, data.labels):
-        content.update(tensor.contiguous().numpy().tobytes())
+    for part in data.store.parts():
+        content.update(to_float(part).numpy().tobytes())
+    content.update(data.labels.numpy().tobytes())
     path = (
         Path(cache_dir or user_cache_dir())
         / f"rasgos-{content.hexdigest()[:16]}.safetensors"

@@ -126,10 +126,11 @@ def train_classifier(
     check_integer("steps", steps, minimum=1)
     check_integer("batch_size", batch_size, minimum=1)
     labels = _labels(dataset_train)
-    if dataset_train.x.ndim != 4 or min(dataset_train.image_shape[1:]) < 8:
+    shape = dataset_train.image_shape
+    if len(shape) != 3 or min(shape[1:]) < 8:
         raise ValueError(
             f"El clasificador espera imágenes (N, C, H, W) de al menos 8×8 y han llegado datos de "
-            f"forma {tuple(dataset_train.x.shape)}."
+            f"forma {(len(dataset_train), *shape)}."
         )
     generator = np.random.Generator(np.random.Philox(seed))
     with torch.random.fork_rng(devices=[]):
@@ -151,7 +152,7 @@ def train_classifier(
             chosen = torch.from_numpy(
                 generator.integers(0, len(dataset_train), batch_size)
             )
-            x = _deform(dataset_train.x[chosen], generator)
+            x = _deform(dataset_train.batch(chosen)["x"], generator)
             loss = F.cross_entropy(
                 classifier(x), labels[chosen], label_smoothing=0.05
             )

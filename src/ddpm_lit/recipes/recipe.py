@@ -29,6 +29,7 @@ class DataConfig:
         name: nombre de un conjunto de `ddpm_lit.data`.
         held_out: fracción que ningún modelo ve, entre 0 y 1.
         split_seed: semilla de esa partición.
+        flip: si cada imagen se voltea al azar, la mitad de las veces que se ve, como en un espejo.
         options: argumentos de la función que carga el conjunto.
         conditions: lo que la red recibe además de cada dato: `text` (su descripción) y lo
             que prepara `ddpm_lit.data.conditions`.
@@ -37,6 +38,7 @@ class DataConfig:
     name: str
     held_out: float = 0.0
     split_seed: int = 0
+    flip: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
 

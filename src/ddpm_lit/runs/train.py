@@ -3,9 +3,10 @@
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
+from ddpm_lit.data.loading import flipped, load_batches
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.devices import (
@@ -26,7 +28,7 @@ from ddpm_lit.machine.devices import (
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.noise import TrainingDraws, batches_of_indices
+from ddpm_lit.noise import TrainingDraws, batches_of_indices, flip_draws
 from ddpm_lit.recipes.data import check_classes, training_data, with_text
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.runs.checkpoint import (
@@ -361,7 +363,8 @@ def _precision(
         rough = device.type == "cuda" and bool(amp)
         return BFLOAT16 if rough else FLOAT32
     size = -(-recipe.training.batch_size // recipe.training.accumulate)
-    batch = _batch(recipe, data, device, range(min(size, len(data))))
+    rows = range(min(size, len(data)))
+    batch = _for_network(recipe, data.batch(rows, device))
     x, condition = split_batch(batch)
     t = torch.zeros(len(x), dtype=torch.int64)
     model = copy.deepcopy(state.model)
@@ -421,21 +424,21 @@ def _batches(
 ) -> Iterator[dict[str, Tensor]]:
     """Los lotes de cada paso; antes de cada uno se pone la tasa de aprendizaje que le toca."""
     size, seed = recipe.training.batch_size, recipe.seed
+    steps = range(first_step, recipe.training.steps)
     chosen = batches_of_indices(len(data), size, seed, first_step)
-    for step in range(first_step, recipe.training.steps):
+    loaded = load_batches(data, islice(chosen, len(steps)), device)
+    for step, batch in zip(steps, loaded, strict=True):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.training)
-        yield _batch(recipe, data, device, next(chosen))
+        if recipe.data.flip:
+            flips = flip_draws(seed, step, range(size), device)
+            batch = flipped(batch, flips)
+        yield _for_network(recipe, batch)
 
 
-def _batch(
-    recipe: Recipe, data: Dataset, device: torch.device, chosen: Sequence[int]
-) -> dict[str, Tensor]:
-    """Unos ejemplos en el dispositivo: aquí, y en ningún otro sitio, se piden los datos."""
-    batch = {
-        name: value.to(device) for name, value in data.batch(chosen).items()
-    }
-    layout = _layout(data.image_shape)
+def _for_network(recipe: Recipe, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Un lote con la disposición en memoria que quiere la red, y solo con lo que ella recibe."""
+    layout = _layout(tuple(batch["x"].shape[1:]))
     batch["x"] = batch["x"].contiguous(memory_format=layout)
     if recipe.model.options.get("num_classes") is None:
         batch.pop("class_labels", None)
