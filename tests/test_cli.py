@@ -761,7 +761,9 @@ def test_info_lists_everything(run: Callable[..., Result]) -> None:
     assert f"PyTorch {torch.__version__}" in done.out
     assert "Dispositivo:" in done.out
     assert re.search(
-        "Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no)", done.out
+        "Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no), hub (sí|no), "
+        "onnx (sí|no)",
+        done.out,
     )
     for name in (*recipe_names(), *DATASETS):
         assert re.search(rf"^  {name} +\S", done.out, re.MULTILINE)
@@ -811,6 +813,7 @@ def test_info_of_a_model_and_of_a_run(run: Callable[..., Result], images: str) -
         ("train", "--help"),
         ("sample", "--help"),
         ("evaluate", "--help"),
+        ("export", "--help"),
         ("info", "--help"),
         (),
     ],

@@ -34,6 +34,7 @@ from ddpm_lit.evaluation.metrics import (
 )
 from ddpm_lit.files.atomic import atomic_path, user_cache_dir
 from ddpm_lit.files.opening import image_suffixes
+from ddpm_lit.formats.diffusers import UNKNOWN_DATA
 from ddpm_lit.improved import bits_per_dimension
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator
@@ -76,6 +77,11 @@ def reference_data(
         ModuleNotFoundError: si falta un paquete para cargarlos.
     """
     recipe, held_out = trained.recipe, None
+    if source is None and recipe.data.name == UNKNOWN_DATA:
+        raise ValueError(
+            f"El modelo «{recipe.name}» viene de diffusers y no dice con qué datos se entrenó: di "
+            "con cuáles se compara (--data)."
+        )
     if source is None:
         data = load_dataset(recipe.data.name, **recipe.data.options)
         data, held_out = split_data(recipe, data)

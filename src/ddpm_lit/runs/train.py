@@ -427,12 +427,13 @@ def _batches(
     steps = range(first_step, recipe.training.steps)
     chosen = batches_of_indices(len(data), size, seed, first_step)
     loaded = load_batches(data, islice(chosen, len(steps)), device)
-    for step, batch in zip(steps, loaded, strict=True):
+    for step, stored in zip(steps, loaded, strict=True):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.training)
+        batch = stored
         if recipe.data.flip:
             flips = flip_draws(seed, step, range(size), device)
-            batch = flipped(batch, flips)
+            batch = flipped(stored, flips)
         yield _for_network(recipe, batch)
 
 
