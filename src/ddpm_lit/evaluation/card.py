@@ -39,6 +39,7 @@ class Protocol:
         batch_size: cuántas muestras se generan a la vez.
         bits: de cuántos datos se mide la verosimilitud; `None`, de ninguno.
         fid: si se miden el FID y el KID.
+        feature_steps: con cuántos pasos se entrena la red de rasgos; `None`, con los de siempre.
 
     Raises:
         ValueError: si algún número no está en su intervalo.
@@ -53,17 +54,20 @@ class Protocol:
     batch_size: int = 128
     bits: int | None = None
     fid: bool = False
+    feature_steps: int | None = None
 
     def __post_init__(self) -> None:
         check_integer("samples", self.samples, minimum=4)
         check_integer("seed", self.seed, minimum=0)
         check_integer("seeds", self.seeds, minimum=1)
         check_integer("batch_size", self.batch_size, minimum=1)
-        if self.bits is not None:
-            check_integer("bits", self.bits, minimum=1)
+        for name in ("bits", "feature_steps"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), minimum=1)
         most = {
             "samples": MOST_SAMPLES,
             "bits": MOST_SAMPLES,
+            "feature_steps": MOST_SAMPLES,
             "seeds": MOST_SEEDS,
         }
         for name, limit in most.items():

@@ -83,7 +83,9 @@ def evaluate(
                 "El FID se mide frente a dos datos o más, y solo hay uno."
             )
         network = load_inception(inception, where)
-    classifier = feature_network(train_set, cache_dir=cache_dir, note=note)
+    classifier = feature_network(
+        train_set, steps=protocol.feature_steps, cache_dir=cache_dir, note=note
+    )
     for sentence in left_out(train_set, held_out, classifier):
         note(sentence)
 

@@ -43,6 +43,8 @@ from ddpm_lit.noise import Stream, batch_indices, keyed_generator
 from ddpm_lit.recipes.data import with_text
 
 CLASSIFIER_STEPS = 800
+"""Los pasos con que se entrena la red de rasgos, si no se dice otra cosa."""
+
 NEIGHBOUR = 3
 """El vecino que fija los radios de la precisión y la cobertura."""
 
@@ -586,6 +588,7 @@ def _distances(x: Tensor, train_set: Dataset) -> dict[str, float]:
 def feature_network(
     data: Dataset,
     *,
+    steps: int | None = None,
     cache_dir: str | Path | None = None,
     note: Callable[[str], None] = _silent,
 ) -> SmallClassifier | None:
@@ -595,6 +598,7 @@ def feature_network(
 
     Args:
         data: imágenes con clases.
+        steps: cuántos pasos se entrena; `None`, `CLASSIFIER_STEPS`.
         cache_dir: la carpeta de la caché; `None`, la del usuario.
         note: recibe una frase si hay que entrenarla.
 
@@ -605,7 +609,8 @@ def feature_network(
         return None
     if int(data.labels.min()) == int(data.labels.max()):
         return None
-    content = hashlib.sha256(f"{CLASSIFIER_STEPS} {data.label_names}".encode())
+    steps = steps or CLASSIFIER_STEPS
+    content = hashlib.sha256(f"{steps} {data.label_names}".encode())
     for tensor in (data.x, data.labels):
         content.update(tensor.contiguous().numpy().tobytes())
     path = (
@@ -628,7 +633,7 @@ def feature_network(
     note(
         "Entrenando la red de rasgos, que queda en la caché para la próxima vez…"
     )
-    classifier = train_classifier(data, steps=CLASSIFIER_STEPS)
+    classifier = train_classifier(data, steps=steps)
     try:
         with atomic_path(path) as temporary:
             save_file(
