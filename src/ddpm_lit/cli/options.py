@@ -274,22 +274,25 @@ def ending_in(
             raise click.BadParameter(
                 f"«{value}» debe acabar en {' o '.join(suffixes)}."
             )
-        if path.is_dir():
-            raise click.BadParameter(
-                f"«{value}» es una carpeta: da un fichero."
-            )
-        folder = next(each for each in path.absolute().parents if each.exists())
-        if not folder.is_dir():
-            raise click.BadParameter(
-                f"«{value}» no se puede escribir: «{folder}» es un fichero, no una carpeta."
-            )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise click.BadParameter(
-                f"«{value}» no se puede escribir: no hay permiso en la carpeta «{folder}»."
-            )
+        check_writable(path)
         return path
 
     return check
+
+
+def check_writable(path: Path) -> None:
+    """Comprueba que se podrá escribir un fichero, antes de hacer lo que se guardará en él."""
+    if path.is_dir():
+        raise click.BadParameter(f"«{path}» es una carpeta: da un fichero.")
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir():
+        raise click.BadParameter(
+            f"«{path}» no se puede escribir: «{folder}» es un fichero, no una carpeta."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise click.BadParameter(
+            f"«{path}» no se puede escribir: no hay permiso en la carpeta «{folder}»."
+        )
 
 
 def find_weights(source: str) -> Path:

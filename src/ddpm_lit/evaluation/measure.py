@@ -1,7 +1,8 @@
 r"""Medir un modelo: generar muestras y compararlas con los datos de su receta.
 
 Aquí no hay ninguna medida nueva; se decide qué se compara con qué. Las medidas de las muestras
-están en `ddpm_lit.evaluation.metrics`, y la verosimilitud, en `ddpm_lit.improved`.
+están en `ddpm_lit.evaluation.metrics`, y la verosimilitud, en `ddpm_lit.improved`. Una evaluación
+entera, con su ficha, es `ddpm_lit.evaluation.evaluate`.
 """
 
 import hashlib
@@ -21,17 +22,20 @@ from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.data.storage import to_float
 from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
+    Gaussian,
     SmallClassifier,
     accuracy,
     class_agreement,
     energy_distance_test,
     features,
     frechet_distance,
+    kernel_distance,
     mean_pairwise_distance,
     nearest_neighbours,
     precision_recall,
     train_classifier,
 )
+from ddpm_lit.evaluation.reference import KEPT, Reference
 from ddpm_lit.files.atomic import atomic_path, user_cache_dir
 from ddpm_lit.files.opening import image_suffixes
 from ddpm_lit.formats.diffusers import UNKNOWN_DATA
@@ -41,6 +45,8 @@ from ddpm_lit.noise import Stream, batch_indices, keyed_generator
 from ddpm_lit.recipes.data import split_data, with_text
 
 CLASSIFIER_STEPS = 800
+"""Los pasos con que se entrena la red de rasgos, si no se dice otra cosa."""
+
 NEIGHBOUR = 3
 """El vecino que fija los radios de la precisión y la cobertura."""
 
@@ -394,6 +400,73 @@ def evaluate_samples(
     return report
 
 
+def inception_measures(
+    made: Tensor,
+    real: Reference,
+    unseen: Reference | None = None,
+    *,
+    labels: Tensor | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """El FID, el KID, la precisión y la cobertura, en las características de Inception.
+
+    Args:
+        made: las características de las muestras, (N, 2048).
+        real: las de los datos con que se entrenó el modelo.
+        unseen: las de los que no vio, al menos dos, si los hay.
+        labels: la clase que se pidió a cada muestra, int64 (N,).
+        seed: semilla de los sorteos de `same_size`.
+
+    Returns:
+        Un diccionario que admite JSON. `fid`, con todas las muestras: `n`, `to_data` y
+        `to_held_out`. `kid`, a los datos: `mean`, `deviation` y `subset_size`.
+        `precision_recall`, con `n`, `precision` y `recall`. Y `same_size`, con `n` imágenes de
+        cada lado, el FID, la precisión y la cobertura de las muestras (`samples`) y de otros datos
+        reales (`real`), o `None` si no hay bastantes. Los otros son los apartados o, si no los
+        hay, la mitad de los datos frente a la otra mitad; `held_out` dice cuáles.
+    """
+    few = made[:KEPT]
+    report: dict[str, Any] = {
+        "fid": {
+            "n": len(made),
+            "to_data": frechet_distance(real.gaussian, made),
+            "to_held_out": None
+            if unseen is None
+            else frechet_distance(unseen.gaussian, made),
+        },
+        "kid": kernel_distance(made, real.features)._asdict(),
+        "precision_recall": None,
+        "same_size": None,
+    }
+    if min(len(made), len(real.features)) > NEIGHBOUR:
+        quality = precision_recall(real.features, few, NEIGHBOUR)
+        report["precision_recall"] = {"n": len(few), **quality._asdict()}
+    if unseen is None:
+        order = real.features[_shuffled(len(real.features), seed)]
+        n = min(len(few), len(order) // 2)
+        sides = few[_shuffled(len(few), seed)[:n]], order[:n]
+        base = order[n : 2 * n]
+        target: Tensor | Gaussian = base
+    else:
+        few_made, _, few_seen = _same_size(
+            _Featured(few, None if labels is None else labels[:KEPT]),
+            _Featured(real.features, real.labels),
+            _Featured(unseen.features, unseen.labels),
+            seed,
+        )
+        sides, n = (few_made, few_seen), len(few_made)
+        base, target = real.features, real.gaussian
+    if n > NEIGHBOUR:
+        report["same_size"] = {"n": n, "held_out": unseen is not None} | {
+            name: {
+                "fid": frechet_distance(target, side),
+                **precision_recall(base, side, NEIGHBOUR)._asdict(),
+            }
+            for name, side in zip(("samples", "real"), sides, strict=True)
+        }
+    return report
+
+
 class _Featured(NamedTuple):
     """Un conjunto visto por la red de rasgos: (N, D), y la clase de cada uno si se sabe."""
 
@@ -520,6 +593,7 @@ def _distances(x: Tensor, train_set: Dataset) -> dict[str, float]:
 def feature_network(
     data: Dataset,
     *,
+    steps: int | None = None,
     cache_dir: str | Path | None = None,
     note: Callable[[str], None] = _silent,
 ) -> SmallClassifier | None:
@@ -529,6 +603,7 @@ def feature_network(
 
     Args:
         data: imágenes con clases.
+        steps: cuántos pasos se entrena; `None`, `CLASSIFIER_STEPS`.
         cache_dir: la carpeta de la caché; `None`, la del usuario.
         note: recibe una frase si hay que entrenarla.
 
@@ -541,7 +616,8 @@ def feature_network(
         return None
     if int(data.labels.min()) == int(data.labels.max()):
         return None
-    content = hashlib.sha256(f"{CLASSIFIER_STEPS} {data.label_names}".encode())
+    steps = steps or CLASSIFIER_STEPS
+    content = hashlib.sha256(f"{steps} {data.label_names}".encode())
     for part in data.store.parts():
         content.update(to_float(part).numpy().tobytes())
     content.update(data.labels.numpy().tobytes())
@@ -565,7 +641,7 @@ def feature_network(
     note(
         "Entrenando la red de rasgos, que queda en la caché para la próxima vez…"
     )
-    classifier = train_classifier(data, steps=CLASSIFIER_STEPS)
+    classifier = train_classifier(data, steps=steps)
     try:
         with atomic_path(path) as temporary:
             save_file(
