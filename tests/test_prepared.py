@@ -377,8 +377,8 @@ def test_a_prepared_folder_is_the_folder(pictures, monkeypatch):
     prepared = loaded(pictures)
     monkeypatch.setattr(folder_module, "_AT_ONCE", 2**30)
     read = loaded(pictures)
-    assert prepared.store.mapping is not None
-    assert read.store.mapping is None
+    assert prepared.store.descriptor is not None
+    assert read.store.descriptor is None
     assert torch.equal(prepared.x, read.x)
     assert prepared.labels.tolist() == read.labels.tolist()
     for name in ("captions", "label_names", "content_keys", "levels"):
@@ -505,7 +505,7 @@ def test_a_prepared_folder_trains_with_little_memory(tmp_path):
         "for batch in load_batches(data, chosen, torch.device('cpu')):\n"
         "    assert batch['x'].shape == (16, 3, 64, 64)\n"
         "    most = max(most, resident())\n"
-        "assert data.store.mapping is not None\n"
+        "assert data.store.descriptor is not None\n"
         "print((most - before) / (4000 * 3 * 64 * 64))\n"
     )
     done = subprocess.run(

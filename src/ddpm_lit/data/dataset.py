@@ -259,7 +259,8 @@ class Dataset:
             position = part
             if part.dtype != torch.uint8:
                 position = ((part + 1) * ((levels - 1) / 2)).round()
-            digest.update(position.numpy().astype(kind).tobytes())
+            values = position.numpy().astype(kind, copy=False)
+            digest.update(np.ascontiguousarray(values).data)
         digest.update(texts)
         return digest.hexdigest()[:16]
 

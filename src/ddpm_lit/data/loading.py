@@ -34,7 +34,7 @@ def load_batches(
     cuda = device.type == "cuda"
     if cuda and _size(dataset) * _ROOM < torch.cuda.mem_get_info(device)[0]:
         dataset = dataset.to(device)
-    elif cuda or dataset.store.mapping is not None:
+    elif cuda or dataset.store.descriptor is not None:
 
         def prepare(indices: Sequence[int]) -> dict[str, Tensor]:
             stored = dataset.stored_batch(indices)

@@ -5,6 +5,8 @@ que se pide, cuando se pide y donde se va a usar.
 """
 
 import mmap
+import os
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,6 @@ import torch
 from torch import Tensor
 
 _PART = 2**18
-_AT_ONCE = 4
 
 
 def to_float(values: Tensor) -> Tensor:
@@ -74,13 +75,13 @@ class Store:
     Attributes:
         values: lo guardado, uint8 o float32, de forma (M, …).
         rows: posiciones en `values`, int64 (N,); `None`, todas en su orden.
-        mapping: el fichero del que `values` es la imagen en la memoria, o `None` si no lo es.
+        descriptor: el fichero del que `values` es la imagen en la memoria, o `None` si no lo es.
         digest: suma SHA-256 de ese fichero, o vacía.
     """
 
     values: Tensor
     rows: Tensor | None = None
-    mapping: mmap.mmap | None = None
+    descriptor: int | None = None
     digest: str = ""
 
     @classmethod
@@ -107,7 +108,10 @@ class Store:
                 f"El fichero «{path}» mide {flat.numel()} bytes y se esperaban "
                 f"{torch.Size(shape).numel()}."
             )
-        return cls(flat.view(shape), mapping=mapping, digest=digest)
+        # El fichero se cierra cuando ya nadie tiene los datos.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(mapping, os.close, descriptor)
+        return cls(flat.view(shape), descriptor=descriptor, digest=digest)
 
     def __len__(self) -> int:
         return len(self.values if self.rows is None else self.rows)
@@ -132,19 +136,21 @@ class Store:
             uint8 o float32, (B, …).
         """
         chosen = indices if self.rows is None else self.rows[indices]
-        if self.mapping is None:
+        if self.descriptor is None or not hasattr(os, "preadv"):
             return self.values[chosen]
-        shape = (len(chosen), *self.values.shape[1:])
-        taken = torch.empty(shape, dtype=torch.uint8)
-        # El sistema trae megabytes alrededor de cada dato. Se le devuelven cada pocas filas: se
-        # quedan en su caché, pero no en la memoria de este proceso.
-        parts = torch.split(taken, _AT_ONCE)
-        for rows, part in zip(
-            torch.split(chosen, _AT_ONCE), parts, strict=True
-        ):
-            part.copy_(self.values[rows])
-            if hasattr(mmap, "MADV_DONTNEED"):
-                self.mapping.madvise(mmap.MADV_DONTNEED)
+        # Leer, y no copiar de lo mapeado: así lo leído no cuenta en la memoria del proceso.
+        total = len(self.values)
+        taken = torch.empty(
+            (len(chosen), *self.values.shape[1:]), dtype=torch.uint8
+        )
+        for row, target in zip(chosen.tolist(), taken.numpy(), strict=True):
+            if not -total <= row < total:
+                raise IndexError(f"No hay dato {row}: hay {total}.")
+            where = row % total * target.nbytes
+            if os.preadv(self.descriptor, [target], where) != target.nbytes:
+                raise OSError(
+                    "El fichero de los datos se ha cortado mientras se leía: prepáralos otra vez."
+                )
         return taken
 
     def subset(self, indices: Tensor) -> "Store":
