@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,7 +21,7 @@ import tiny
 from ddpm_lit.formats.repository import is_repository
 from ddpm_lit.formats.settings import LARGEST_FILE
 from ddpm_lit.models.export import export_diffusers, export_onnx
-from ddpm_lit.models.storage import load_model
+from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.models.trained import Trained
 from terminal import Run, invoker
 
@@ -337,6 +338,33 @@ def test_a_receipt_of_ours_that_lies_is_not_believed(folder: Path) -> None:
     for table in ("{", "[]", '{"format": "1"}', '{"format": "1", "recipe": {"name": 3}}'):
         save_file(load_file(path), path, metadata={"ddpm_lit": table})
         assert load_model(folder).recipe.data.name == "desconocidos"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "match"),
+    [
+        ("diffusion.timesteps", 10**12, "T es 1000000000000, y se admite hasta 1000000"),
+        ("model.layers_per_block", 10**9, "layers_per_block vale 1000000000"),
+        ("model.block_out_channels", [8, 2**50], "block_out_channels vale"),
+        ("model.num_classes", 10**12, "num_classes vale 1000000000000"),
+        ("model.text_length", 10**10, "text_length vale"),
+    ],
+)
+def test_an_absurd_recipe_of_ours_is_refused_before_it_takes_memory(
+    place: str, value: Any, match: str, model: Trained, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, model.model, model.recipe, model.shape)
+    with safe_open(path, "pt") as file:
+        table = json.loads(file.metadata()["ddpm_lit"])
+    part, name = place.split(".")
+    options = table["recipe"]["model"]["options"] if part == "model" else table["recipe"][part]
+    options[name] = value
+    save_file(load_file(path), path, metadata={"ddpm_lit": json.dumps(table)})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=match):
+        load_model(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024, "en KiB"
 
 
 # --- Pesos repartidos -----------------------------------------------------------------------------

@@ -28,6 +28,9 @@ from torch import Tensor
 
 from ddpm_lit.tables import row
 
+LONGEST = 1_000_000
+"""El T mayor que se admite; un proceso de verdad no llega."""
+
 # --- Las tablas de betas ----------------------------------------------------------------
 
 
@@ -664,6 +667,11 @@ def _check_timesteps(timesteps: int) -> None:
     if not isinstance(timesteps, int) or timesteps < 1:
         raise ValueError(
             f"T debe ser un entero positivo y ha llegado {timesteps!r}."
+        )
+    if timesteps > LONGEST:
+        raise ValueError(
+            f"T es {timesteps}, y se admite hasta {LONGEST}: las tablas de un "
+            "proceso tan largo no caben en la memoria."
         )
 
 

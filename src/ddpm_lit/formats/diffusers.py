@@ -136,14 +136,17 @@ def recipe_from(
     diffusion, sampling = _read_scheduler(scheduler)
     learned = diffusion["variance"] == "learned_range"
     expected = options["in_channels"] * (2 if learned else 1)
-    if options["out_channels"] != expected:
+    outputs = unet.integer("out_channels", 3, most=2 * CHANNELS)
+    if outputs != expected:
         raise unet.refusal(
             "out_channels",
-            options["out_channels"],
+            outputs,
             f"{expected}: con esa varianza del scheduler, la red da "
             + ("el doble de canales de los" if learned else "los canales")
             + " que recibe",
         )
+    if learned:
+        options["out_channels"] = outputs
     table = {
         "name": name,
         "description": "Un modelo de diffusers; no dice con qué datos se entrenó.",
@@ -195,7 +198,6 @@ def _read_unet(unet: Settings) -> tuple[dict[str, Any], tuple[int, int, int]]:
     in_channels = unet.integer("in_channels", 3, most=CHANNELS)
     options = {
         "in_channels": in_channels,
-        "out_channels": unet.integer("out_channels", 3, most=2 * CHANNELS),
         "block_out_channels": channels,
         "layers_per_block": unet.integer("layers_per_block", 2, most=LAYERS),
         "attention": attention,

@@ -105,9 +105,7 @@ def fetch(repo_id: str) -> Path:
             raise FileNotFoundError(
                 "no es el de un modelo DDPM de diffusers, o no trae pesos"
             )
-    except (
-        Exception
-    ) as error:  # sin red, cada versión de huggingface-hub falla a su manera
+    except Exception as error:  # cada versión falla sin red a su manera
         raise FileNotFoundError(_by_hand(repo_id, error)) from error
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     os.replace(partial, folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddpm_lit.files.weights import (
     bare_state,
@@ -128,6 +128,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
         header = _repository_header(repository)
         classes = header.recipe.model.options.get("num_classes")
         tensors = read_state(repository.weights, classes)
+    _check_sizes(header.recipe, tensors, path)
     with torch.device("meta"):
         model = header.recipe.build_model()
     load_state(model, tensors, path, assign=True)
@@ -138,6 +139,29 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
         header.provenance,
         header.data,
     )
+
+
+def _check_sizes(
+    recipe: Recipe, tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Rechaza, antes de construirla, una red con tamaños que sus pesos no pueden tener.
+
+    Una que solo sea otra red se construye, y `load_state` dice en qué no casa.
+    """
+    held = sum(value.numel() for value in tensors.values())
+    for name, value in recipe.model.options.items():
+        if name == "timesteps":
+            continue  # no es de la red: es el T del proceso
+        sizes = value if isinstance(value, list | tuple) else [value]
+        most = max(held, 10_000)
+        if name in ("layers_per_block", "text_layers", "depth"):
+            most = max(len(tensors), 100)
+        for size in sizes:
+            if isinstance(size, int) and size > most:
+                raise ValueError(
+                    f"Los pesos de «{path}» son {held} números, y en la red de su receta {name} "
+                    f"vale {size}: la receta está dañada."
+                )
 
 
 def read_header(path: str | Path) -> Header:

@@ -449,7 +449,12 @@ def _for_network(recipe: Recipe, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 def _start_from(
     model: torch.nn.Module, recipe: Recipe, weights: Trained
 ) -> None:
-    if recipe.network_config() != weights.recipe.network_config():
+    # El dropout no tiene pesos: cada tramo puede llevar el suyo.
+    ours, theirs = (
+        {**vars(each.network_config()), "dropout": None}
+        for each in (recipe, weights.recipe)
+    )
+    if ours != theirs:
         raise ValueError(
             f"La red de la receta «{recipe.name}» no es la de los pesos de "
             f"partida, que son de «{weights.recipe.name}»: solo se puede "
