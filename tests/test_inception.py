@@ -575,7 +575,7 @@ def test_the_command_says_how_many_and_what_real_data_give(
     assert done.code == 0, done.err
     assert "FID con 6 muestras: a estos datos, " in done.out
     assert "Depende mucho de cuántas sean" in done.out
-    assert "Con 4 imágenes, a la mitad de los datos: las muestras, " in done.out
+    assert "Con 4 imágenes, a otras 4 reales: las muestras, " in done.out
     assert "; otros datos reales, " in done.out
     assert "KID, en trozos de 6: " in done.out
     assert "no son los que publica torch-fidelity" in done.out
