@@ -349,7 +349,9 @@ def _inception(
     )
     if fair is not None:
         real = "los apartados" if fair["held_out"] else "otros datos reales"
-        against = data if fair["held_out"] else "la mitad de los datos"
+        against = (
+            data if fair["held_out"] else f"otras {integer(fair['n'])} reales"
+        )
         yield (
             f"  Con {integer(fair['n'])} imágenes, a {against}: las muestras, "
             f"{_short(fair['samples']['fid'])}; {real}, {_short(fair['real']['fid'])}."

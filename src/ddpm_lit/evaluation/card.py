@@ -142,7 +142,8 @@ class Change(NamedTuple):
 
 def write_card(card: Card, path: Path) -> None:
     """Escribe una ficha, entera o nada."""
-    content = json.dumps(asdict(card), ensure_ascii=False, indent=1)
+    first = {"format": card.format, "version": card.version}
+    content = json.dumps(first | asdict(card), ensure_ascii=False, indent=1)
     write_atomically(path, f"{content}\n".encode())
 
 

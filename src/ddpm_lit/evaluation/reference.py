@@ -78,8 +78,17 @@ def reference_features(
             note(
                 f"Las estadísticas de referencia de «{path}» están dañadas ({error}) y se rehacen."
             )
-    features = inception_features(
-        inception, data.x, batch_size=batch_size, progress=progress
+    # Por partes: los datos pueden no caber enteros en coma flotante.
+    features = torch.cat(
+        [
+            inception_features(
+                inception,
+                data.batch(part)["x"],
+                batch_size=batch_size,
+                progress=progress,
+            )
+            for part in torch.split(torch.arange(len(data)), _AT_ONCE)
+        ]
     )
     reference = Reference(gaussian(features), features[rows], labels)
     try:
@@ -103,6 +112,7 @@ _DAMAGED = (
     *(OSError, EOFError, KeyError, ValueError, MemoryError),
     zipfile.BadZipFile,
 )
+_AT_ONCE = 4096
 _ARRAYS = ("mean", "root", "features")
 
 

@@ -25,8 +25,8 @@ def require(
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         # Puede que esté y le falte otro.
-        inside = error.name is None or module.startswith(error.name)
-        missing = package if inside else error.name
+        itself = f"{module}.".startswith(f"{error.name or module}.")
+        missing = package if itself else error.name
         raise ModuleNotFoundError(
             f"{purpose} necesita el paquete «{missing}», que no está instalado. Instálalo con: "
             f"pip install {missing} (es parte del extra «{extra}» de ddpm_lit).",
