@@ -360,7 +360,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "una muestra de índice negativo": (
         lambda: next(sampling_noise(0, [-1], (2,))),
         ValueError,
-        "empiezan en 0 y han llegado -1",
+        r"de 0 a 2\*\*32 - 1 y ha llegado -1",
     ),
     "un lote vacío": (
         lambda: batch_indices(10, 0, 0, 0),
@@ -487,10 +487,15 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"deben estar en \[-1, 1\] y ser finitos",
     ),
-    "datos de 8 bits": (
-        lambda: Dataset(x=torch.zeros(3, 2, dtype=torch.uint8)),
+    "datos en enteros de 64 bits": (
+        lambda: Dataset(x=torch.zeros(3, 2, dtype=torch.int64)),
         TypeError,
-        r"tensor float32 y han llegado como torch\.uint8",
+        r"tensor float32, o uint8 si son imágenes.* y han llegado como torch\.int64",
+    ),
+    "datos de 8 bits con otros niveles": (
+        lambda: Dataset(x=torch.zeros(3, 2, dtype=torch.uint8), levels=17),
+        ValueError,
+        "«levels» vale 17 y los datos de 8 bits tienen 256",
     ),
     "clases que no tienen nombre": (
         lambda: Dataset(x=X, labels=torch.tensor([0, 1, 2, 3]), label_names=("a", "b")),

@@ -2,7 +2,6 @@
 
 import gettext
 import io
-import json
 import os
 import re
 import shlex
@@ -31,6 +30,7 @@ from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
 from ddpm_lit.data import DATASETS
 from ddpm_lit.editing import inpaint, redraw
 from ddpm_lit.evaluation import measure as evaluation
+from ddpm_lit.evaluation.card import read_card
 from ddpm_lit.evaluation.measure import conditions_of, reference_data
 from ddpm_lit.evaluation.metrics import (
     class_agreement,
@@ -484,15 +484,8 @@ def test_if_nothing_is_said_a_model_samples_as_it_likes(run: Callable[..., Resul
 def test_evaluate_samples_as_the_model_likes(run: Callable[..., Result], quick: None) -> None:
     done = run("evaluate", owner(), "-n", "4", "--out", "m.json")
     assert done.code == 0, done.err
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
-    own = {name: report[name] for name in ("sampler", "steps", "eta", "spacing", "guidance")}
-    assert own == {
-        "sampler": "ddim",
-        "steps": 6,
-        "eta": 0.5,
-        "spacing": "trailing",
-        "guidance": 1.5,
-    }
+    asked = read_card("m.json").protocol.sampling
+    assert asked == SamplingConfig("ddim", 6, "trailing", 0.5, 1.5, 0.7)
 
 
 def test_classes_are_asked_by_their_name(run: Callable[..., Result]) -> None:
@@ -684,8 +677,9 @@ def test_evaluate_measures_images(run: Callable[..., Result], quick: None) -> No
     done = run(*words, "--out", "m.json", "--seed", "2")
     assert done.code == 0, done.err
     assert "Entrenando la red de rasgos" in done.err
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
-    assert (report["samples"], report["steps"], report["sampler"]) == (12, 3, "ddpm")
+    card = read_card("m.json")
+    asked, (report,) = card.protocol, card.results
+    assert (asked.samples, asked.sampling.steps, asked.sampling.sampler) == (12, 3, "ddpm")
 
     trained = load_model(model)
     train_set, held_out = reference_data(trained)
@@ -713,7 +707,7 @@ def test_evaluate_measures_images(run: Callable[..., Result], quick: None) -> No
 def test_evaluate_asks_for_the_texts_of_the_data(run: Callable[..., Result], quick: None) -> None:
     model = saved(tiny.reader())
     assert run("evaluate", model, "-n", "6", "--steps", "2", "--out", "m.json").code == 0
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    (report,) = read_card("m.json").results
     trained = load_model(model)
     train_set, _ = reference_data(trained)
     rows = batch_indices(len(train_set), 6, 0, 0)
@@ -736,7 +730,7 @@ def test_evaluate_tests_points(run: Callable[..., Result]) -> None:
     run("train", "toy.toml", "--set", "training.steps=1", "--set", "data.options.n=400")
     done = run("evaluate", "runs/toy", "-n", "300", "--out", "m.json")
     assert "no siguen la de los datos" in done.out
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    (report,) = read_card("m.json").results
     trained = load_model(Path("runs/toy") / MODEL)
     train_set, held_out = reference_data(trained)
     assert held_out is None
@@ -761,7 +755,9 @@ def test_info_lists_everything(run: Callable[..., Result]) -> None:
     assert f"PyTorch {torch.__version__}" in done.out
     assert "Dispositivo:" in done.out
     assert re.search(
-        "Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no)", done.out
+        "Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no), hub (sí|no), "
+        "onnx (sí|no), fid (sí|no)",
+        done.out,
     )
     for name in (*recipe_names(), *DATASETS):
         assert re.search(rf"^  {name} +\S", done.out, re.MULTILINE)
@@ -774,6 +770,11 @@ def test_info_knows_every_shipped_recipe(run: Callable[..., Result], name: str) 
     assert done.code == 0
     assert done.out.startswith(f"{name}: ")
     assert "T = 1000" in done.out
+
+
+def test_info_says_what_is_done_with_the_data(run: Callable[..., Result]) -> None:
+    assert re.search(r"datos +cifar10, con volteos al azar\n", run("info", "cifar10").out)
+    assert re.search(r"datos +digits, 20% apartado\n", run("info", "digits").out)
 
 
 def test_info_of_a_file_of_ones_own(run: Callable[..., Result]) -> None:
@@ -806,6 +807,7 @@ def test_info_of_a_model_and_of_a_run(run: Callable[..., Result], images: str) -
         ("train", "--help"),
         ("sample", "--help"),
         ("evaluate", "--help"),
+        ("export", "--help"),
         ("info", "--help"),
         (),
     ],

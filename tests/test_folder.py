@@ -393,8 +393,8 @@ def test_a_folder_that_does_not_fit_is_explained(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(np, "empty", full)
-    with pytest.raises(ValueError, match="1 imágenes de 50000×50000 ocupan 30 GB y no caben"):
-        load_dataset("folder", path=tmp_path, size=50_000)
+    with pytest.raises(ValueError, match="1 imágenes de 13000×13000 ocupan 1 GB y no caben"):
+        load_dataset("folder", path=tmp_path, size=13_000)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="este sistema no tiene tuberías con nombre")
@@ -417,8 +417,8 @@ def test_loading_a_folder_takes_little_more_than_the_data(tmp_path):
         "    return 1024 * int(re.search(name + r':\\s+(\\d+)', status)[1])\n"
         "load_dataset('folder', path=sys.argv[1], size=8)\n"
         "before = memory('VmRSS')\n"
-        "data = load_dataset('folder', path=sys.argv[1], size=256)\n"
-        "print((memory('VmHWM') - before) / data.x.nbytes)\n"
+        "data = load_dataset('folder', path=sys.argv[1], size=512)\n"
+        "print((memory('VmHWM') - before) / data.store.nbytes)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(folder_module.__file__).parents[2])}
     done = subprocess.run(

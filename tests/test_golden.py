@@ -2,7 +2,8 @@
 
 `fixtures/golden.safetensors` lleva las imágenes en float16 y los entrenamientos en float32. Si un
 cambio lo altera sin querer, es un fallo; si es a propósito, se dice en el registro de cambios y se
-vuelve a guardar.
+vuelve a guardar. Los de ahora son los del Philox 4×32-10 de `ddpm_lit.noise`: antes, con el de
+NumPy, las mismas semillas daban otras muestras.
 """
 
 from collections.abc import Callable

@@ -517,6 +517,21 @@ def test_reweighting_uses_the_probabilities_of_the_draw() -> None:
     assert (sampler.weights(t) != weights).all()
 
 
+def test_a_batch_is_recorded_loss_by_loss() -> None:
+    """De golpe, lo mismo que de una en una: también un t que llena su historia en un solo lote."""
+    generator = torch.Generator().manual_seed(4)
+    sampler, expected, counts = ImportanceSampler(5, history=3), torch.zeros(5, 3), [0] * 5
+    for size in (1, 4, 30, 2, 12):
+        t = torch.randint(0, 5, (size,), generator=generator)
+        losses = torch.rand(size, generator=generator)
+        sampler.update(t, losses)
+        for index, loss in zip(t.tolist(), losses.tolist(), strict=True):
+            expected[index, counts[index] % 3] = loss
+            counts[index] += 1
+        assert sampler.counts.tolist() == counts
+        assert torch.equal(sampler.losses.float(), expected)
+
+
 def test_the_state_comes_back() -> None:
     sampler = filled(torch.rand(12, 6).double(), history=4)
     copy = ImportanceSampler(6, history=4)

@@ -16,6 +16,7 @@ from ddpm_lit.evaluation.metrics import (
     energy_distance_test,
     features,
     frechet_distance,
+    gaussian,
     mean_pairwise_distance,
     nearest_neighbours,
     precision_recall,
@@ -230,6 +231,16 @@ def test_frechet_of_full_covariances_matches_the_matrix_square_root():
     trace = np.trace(linalg.sqrtm((cov_a @ cov_b).numpy())).real
     expected = (normal(39, 6) - normal(41, 6)).square().sum() + cov_a.trace() + cov_b.trace()
     assert frechet_distance(a, b) == pytest.approx(float(expected - 2 * trace), rel=1e-8)
+
+
+@pytest.mark.parametrize("count", [3, 200])
+def test_the_gaussian_has_the_moments_of_the_features(count):
+    points = normal(45, count, 7) @ normal(46, 7, 7) + 5
+    mean, root = gaussian(points)
+    assert root.shape == (min(count, 7), 7)
+    assert torch.allclose(mean, points.mean(dim=0))
+    assert torch.allclose(root.T @ root, torch.cov(points.T), rtol=1e-9, atol=1e-12)
+    assert frechet_distance(gaussian(points), points + 1) == pytest.approx(7, rel=1e-9)
 
 
 def test_frechet_is_a_distance_also_for_singular_covariances():

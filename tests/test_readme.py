@@ -169,6 +169,12 @@ def test_evaluating_says_how_good_the_model_is(said: dict[str, str]) -> None:
     assert re.search(r"\d+[.,]\d+", text)
 
 
+def test_the_exported_folder_opens_again(clone: Clone, said: dict[str, str]) -> None:
+    (text,) = [text for order, text in said.items() if order.startswith("ddpm-lit export")]
+    assert "UNet2DModel" in text
+    assert "modelo de diffusers" in clone.run("ddpm-lit info digits-diffusers")
+
+
 def test_the_emoji_is_the_one_that_was_asked(clone: Clone, said: dict[str, str]) -> None:
     (order,) = [order for order in said if "--text" in order]
     asked = re.findall(r'--text "([^"]+)"', order)

@@ -26,6 +26,9 @@ from ddpm_lit.recipes.reading import (
 )
 from ddpm_lit.recipes.recipe import Recipe, SamplingConfig, TrainingConfig
 from ddpm_lit.unet import UNet
+from test_cifar10 import FORMS
+from test_fashion_mnist import tables as fashion_tables
+from test_fashion_mnist import write as fashion_files
 
 SHIPPED = recipe_names()
 
@@ -46,12 +49,21 @@ def test_every_shipped_recipe_builds(name: str, profile: str) -> None:
     assert sum(p.numel() for p in model.parameters()) > 0
 
 
+WRITTEN = {
+    "fashion_mnist": lambda folder: fashion_files(folder, fashion_tables()),
+    "cifar10": FORMS["la versión binaria"],
+}
+"""Los datos que hay que descargar, en pequeño: cómo se escriben en una carpeta."""
+
+
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_network_of_every_shipped_recipe_takes_its_data(name: str) -> None:
+def test_the_network_of_every_shipped_recipe_takes_its_data(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name, profile="smoke")
     options = dict(recipe.data.options)
     if "n" in options:
         options["n"] = 20
+    if recipe.data.name in WRITTEN:
+        options["path"] = WRITTEN[recipe.data.name](tmp_path)
     data = conditioned(load_dataset(recipe.data.name, **options), recipe.data.conditions)
     recipe, data = with_text(recipe, data)
     batch = data.batch(range(2))
@@ -92,9 +104,28 @@ def test_the_digits_recipe_is_the_one_of_the_paper_in_small() -> None:
     assert isinstance(recipe.build_model(), UNet)
 
 
+def test_the_cifar10_recipe_is_the_one_of_the_paper() -> None:
+    """Ho et al. 2020, apéndice B y código de los autores: la red tiene sus mismos parámetros."""
+    recipe = load_recipe("cifar10")
+    with torch.device("meta"):
+        model = recipe.build_model()
+    assert sum(p.numel() for p in model.parameters()) == 35_746_307
+    assert recipe.model.options["dropout"] == 0.1
+    assert recipe.data.flip
+    diffusion, training = recipe.diffusion, recipe.training
+    assert (diffusion.schedule, diffusion.timesteps) == ("linear", 1000)
+    assert (diffusion.prediction, diffusion.variance) == ("epsilon", "fixed_large")
+    assert recipe.schedule().betas[[0, -1]].tolist() == pytest.approx([1e-4, 0.02])
+    assert (training.steps, training.batch_size) == (800_000, 128)
+    assert (training.learning_rate, training.warmup_steps) == (2e-4, 5000)
+    assert (training.decay, training.weight_decay, training.grad_clip) == ("constant", 0.0, 1.0)
+    assert training.ema_decay == 0.9999
+    assert (recipe.sampling.sampler, recipe.sampling.steps) == ("ddpm", None)
+
+
 def test_names_are_sorted_and_known() -> None:
     assert sorted(SHIPPED) == SHIPPED
-    assert {"digits", "digits-class", "swiss-roll"} <= set(SHIPPED)
+    assert {"cifar10", "digits", "digits-class", "fashion-mnist", "swiss-roll"} <= set(SHIPPED)
 
 
 # --- Cambiar valores ----------------------------------------------------------------------------
@@ -195,6 +226,13 @@ def changed(**values: Any) -> Recipe:
         ({"training__steps": 1.5}, r"«training\.steps» debe ser un número entero.*1\.5"),
         ({"training__learning_rate": "a"}, r"«training\.learning_rate» debe ser un número"),
         ({"training__amp": 1}, r"«training\.amp» debe ser true o false"),
+        ({"training__amp": "siempre"}, r"«training\.amp».*'siempre'.*true, false o «auto»"),
+        ({"training__accumulate": 0}, r"«training\.accumulate».*0.*de 1 a 8, el tamaño del lote"),
+        ({"training__accumulate": 9}, r"«training\.accumulate».*9.*de 1 a 8"),
+        (
+            {"training__accumulate": 2, "diffusion__timestep_sampling": "importance"},
+            r"«training\.accumulate».*1 si diffusion\.timestep_sampling es «importance»",
+        ),
         ({"training__betas": 0.9}, r"«training\.betas» debe ser una lista"),
         ({"training__betas": [0.9, "b"]}, r"«training\.betas\[1\]» debe ser un número"),
         ({"training": 3}, "«training» debe ser una tabla"),

@@ -13,6 +13,7 @@ from PIL import Image
 import tiny
 from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.evaluation import measure
+from ddpm_lit.evaluation.card import read_card
 from ddpm_lit.evaluation.measure import (
     conditions_of,
     evaluate_samples,
@@ -79,10 +80,11 @@ def test_a_folder_without_classes_measures_what_it_can(run: Callable[..., Result
     done = run("evaluate", model, "--data", "fotos", "-n", "4", "--steps", "2", "--out", "m.json")
     assert done.code == 0, done.err
     assert "no se miden la distancia de Fréchet" in done.err
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    card = read_card("m.json")
+    (report,) = card.results
     assert {"frechet", "agreement"}.isdisjoint(report)
     assert report["nearest"]["samples"]["n"] == 4
-    assert report["trained_on_data"] is False
+    assert card.reference["trained_on"] is False
     assert "Distancia al dato más parecido" in done.out, "no son los de entrenamiento"
 
 
@@ -102,7 +104,7 @@ def test_the_cli_asks_for_the_classes_of_the_folder(run: Callable[..., Result]) 
     words = ("evaluate", saved(model), "--data", "fotos", "-n", "6", "--steps", "2")
     done = run(*words, "--out", "m.json", "--bits", "2")
     assert done.code == 0, done.err
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    (report,) = read_card("m.json").results
     assert report["agreement"]["held_out"] is None
     assert report["frechet"]["same_size"] is None
     assert "Sin datos apartados no se sabe" in done.out
@@ -116,7 +118,7 @@ def test_the_classes_of_others_are_not_asked_for(run: Callable[..., Result]) -> 
     done = run(*words, "--out", "m.json")
     assert done.code == 0, done.err
     assert "no tiene las clases de estos datos (le falta «pez»)" in done.err
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    (report,) = read_card("m.json").results
     assert "agreement" not in report
     assert report["frechet"]["samples"]["n"] == 6, "la red de rasgos sí se puede entrenar"
 
@@ -189,7 +191,7 @@ def test_one_held_out_image_is_not_the_end(run: Callable[..., Result]) -> None:
     done = run(*words, "--out", "m.json")
     assert done.code == 0, done.err
     assert "Solo hay un dato apartado" in done.err
-    report = json.loads(Path("m.json").read_text(encoding="utf-8"))
+    (report,) = read_card("m.json").results
     assert report["frechet"]["same_size"] is None
     assert report["frechet"]["samples"]["to_held_out"] is None
     assert report["diversity"]["held_out"] is None
@@ -343,7 +345,7 @@ def test_the_sentences_never_mix_sizes(run: Callable[..., Result]) -> None:
     recipe = replace(recipe, data=replace(recipe.data, held_out=0.02))
     done = run("evaluate", saved(trained(recipe)), "-n", "50", "--steps", "2", "--out", "m.json")
     assert done.code == 0, done.err
-    n = json.loads(Path("m.json").read_text(encoding="utf-8"))["frechet"]["same_size"]["n"]
+    n = read_card("m.json").results[0]["frechet"]["same_size"]["n"]
     assert 30 <= n <= 36
     lines = done.out.splitlines()
     assert sum(line.startswith("Distancia de Fréchet con 50 muestras: ") for line in lines) == 1

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from ddpm_lit.data import Dataset, load_dataset
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.files.images import save_png
 from ddpm_lit.forward import q_sample
+from ddpm_lit.machine.devices import bfloat16_pays
 from ddpm_lit.models.storage import load_model, read_header
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.noise import (
@@ -44,8 +46,13 @@ from ddpm_lit.training import (
     TrainStep,
     algorithm1,
     gradient_step,
+    in_parts,
+    joined,
+    part_shares,
+    recompute,
     seeded,
 )
+from ddpm_lit.unet import BLOCKS
 
 RECIPES = {"toy": tiny.toy, "digits": tiny.digits}
 
@@ -385,7 +392,182 @@ def test_classes_that_the_network_does_not_know_are_not_passed(tmp_path: Path) -
     run(tiny.toy(steps=1), tmp_path, dataset=data)
 
 
+# --- Los interruptores --------------------------------------------------------------------------
+
+
+def still(**training: Any) -> Recipe:
+    """`tiny.digits` sin *dropout* en las capas: no hay más azar que el de los ejemplos."""
+    table = tiny.digits(condition_dropout=0.3, **training).to_dict()
+    table["model"]["options"]["dropout"] = 0.0
+    return recipe_from_dict(table)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / MODEL)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_batch_in_parts_is_the_whole_batch(parts: int) -> None:
+    """Con SGD y en float64 se ve: mismos t, mismo ruido, mismo gradiente, misma pérdida."""
+    diffusion = Diffusion(make_schedule("linear", 100))
+    x = torch.rand(4, 7, 2, dtype=torch.float64) * 2 - 1
+    found = []
+    for count in (1, parts):
+        model = linear_model().double()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        shares = part_shares(7, count)
+        assert sum(shares) == pytest.approx(1)
+        pieces = list(in_parts([{"x": batch} for batch in x], count))
+        assert [len(piece["x"]) / 7 for piece in pieces[:count]] == pytest.approx(shares)
+        draw = TrainingDraws(3, batch_size=7)
+        descend = gradient_step(optimizer, clip=0.5, shares=shares)
+        steps = list(joined(algorithm1(model, diffusion, pieces, draw, descend), shares))
+        assert len(steps) == draw.step == 4
+        found.append((steps, [p.detach() for p in model.parameters()]))
+    (whole, expected), (split, actual) = found
+    for one, other in zip(whole, split, strict=True):
+        torch.testing.assert_close(other.loss, one.loss, rtol=1e-6, atol=0)
+        torch.testing.assert_close(other.grad_norm, one.grad_norm, rtol=1e-6, atol=0)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_accumulating_trains_the_same(tmp_path: Path) -> None:
+    run(still(), tmp_path / "entero", every=Every(log=1))
+    run(still(accumulate=3), tmp_path / "trozos", every=Every(log=1))
+    for whole, split in zip(
+        metrics(tmp_path / "entero"), metrics(tmp_path / "trozos"), strict=True
+    ):
+        assert split["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+        assert split["learning_rate"] == whole["learning_rate"]
+    first = [metrics(tmp_path / name)[0] for name in ("entero", "trozos")]
+    assert first[1]["loss"] == pytest.approx(first[0]["loss"], rel=1e-6)
+    assert first[1]["grad_norm"] == pytest.approx(first[0]["grad_norm"], rel=1e-5)
+
+
+def saved_bytes(recipe: Recipe) -> int:
+    """Lo que un paso guarda para derivar."""
+    model = recipe.build_model().train()
+    if recipe.training.checkpoint_gradients:
+        recompute(model, BLOCKS)
+    total = 0
+
+    def pack(value: Tensor) -> Tensor:
+        nonlocal total
+        total += value.nbytes
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        model(torch.zeros(16, 1, 8, 8), torch.zeros(16, dtype=torch.int64))
+    return total
+
+
+def test_recomputing_changes_the_memory_and_nothing_else(tmp_path: Path) -> None:
+    """También con *dropout*: al calcular otra vez sale la misma máscara."""
+    kept, again = tiny.digits(), tiny.digits(checkpoint_gradients=True)
+    assert saved_bytes(again) < 0.4 * saved_bytes(kept)
+    run(kept, tmp_path / "a")
+    before = torch.get_rng_state()
+    run(again, tmp_path / "b")
+    assert torch.equal(torch.get_rng_state(), before)
+    expected, actual = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
+
+
+def test_a_network_without_blocks_cannot_recompute_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"MLP y no tiene ninguno.*checkpoint_gradients"):
+        run(tiny.toy(checkpoint_gradients=True), tmp_path)
+
+
+def test_compiling_is_the_same_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sin generar código, que tarda: se traza la red y se ejecuta lo trazado."""
+    compiled: list[nn.Module] = []
+    real = torch.compile
+
+    def traced(model: nn.Module) -> Any:
+        compiled.append(model)
+        return real(model, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    run(tiny.toy(steps=3), tmp_path / "a")
+    assert compiled == []
+    run(tiny.toy(steps=3, compile=True), tmp_path / "b")
+    assert len(compiled) == 1
+    expected, actual = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=1e-5, atol=1e-6)
+
+
+# --- La precisión -------------------------------------------------------------------------------
+
+
+def test_on_the_cpu_it_is_float32_unless_it_is_asked(tmp_path: Path) -> None:
+    for name, amp in (("a", True), ("b", False)):
+        assert run(tiny.digits(steps=2, amp=amp), tmp_path / name).provenance["precision"] == (
+            "float32"
+        )
+    expected, actual = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_what_is_measured_is_kept(
+    pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Se mide una vez, no altera nada, se guarda y al reanudar no se vuelve a medir."""
+    import ddpm_lit.runs.train as runs
+
+    measured: list[bool] = []
+
+    def fixed(step: Callable[[bool], object]) -> bool:
+        step(True)
+        step(False)
+        measured.append(pays)
+        return pays
+
+    monkeypatch.setattr(runs, "bfloat16_pays", fixed)
+    before = torch.get_rng_state()
+    for name, steps in (("entera", 12), ("parada", 5), ("parada", 12)):
+        trained = run(tiny.digits(amp="auto", steps=steps, decay="constant"), tmp_path / name)
+        assert trained.provenance["precision"] == ("bfloat16" if pays else "float32")
+    assert measured == [pays, pays]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_same_files(tmp_path / "entera", tmp_path / "parada")
+    run(tiny.digits(amp=False, decay="constant"), tmp_path / "float32")
+    expected, actual = weights(tmp_path / "float32"), weights(tmp_path / "entera")
+    same = [torch.equal(actual[name], value) for name, value in expected.items()]
+    assert all(same) is not pays
+    assert all(value.dtype == torch.float32 for value in actual.values())
+
+
+def test_bfloat16_pays_when_it_is_faster() -> None:
+    def step(rough: bool) -> None:
+        calls.append(rough)
+        # La primera vez, de calentamiento, el más rápido es el otro: no cuenta.
+        fast = (rough is faster) != (calls.count(rough) == 1)
+        time.sleep(0.01 if fast else 0.04)
+
+    for faster in (True, False):
+        calls: list[bool] = []
+        assert bfloat16_pays(step) is faster
+        assert calls == [True, False] * 4
+
+
 # --- Parar y reanudar ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{"accumulate": 3}, {"checkpoint_gradients": True}, {"accumulate": 2, "batch_size": 50}],
+    ids=str,
+)
+def test_every_switch_resumes_exactly(switches: dict[str, Any], tmp_path: Path) -> None:
+    """Parada a media época (son 180 dígitos), con *dropout* y condiciones que se apagan."""
+    options = {"condition_dropout": 0.3, "decay": "constant"} | switches
+    run(tiny.digits(steps=8, **options), tmp_path / "entera")
+    for steps in (3, 5, 8):
+        run(tiny.digits(steps=steps, **options), tmp_path / "parada")
+    assert_same_files(tmp_path / "entera", tmp_path / "parada")
 
 
 @pytest.mark.parametrize("kind", RECIPES)

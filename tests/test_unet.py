@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,16 +129,19 @@ def test_outputs_are_those_of_diffusers(case: str) -> None:
 
 
 @pytest.mark.equation("unet-embedding")
-def test_sinusoidal_embedding_is_its_closed_form() -> None:
+@pytest.mark.parametrize("variant", [{}, {"flip": True}, {"shift": 0}])
+def test_sinusoidal_embedding_is_its_closed_form(variant: dict[str, Any]) -> None:
     dim, times = 12, [0, 1, 7, 500, 999]
-    ours = sinusoidal_embedding(torch.tensor(times), dim)
+    ours = sinusoidal_embedding(torch.tensor(times), dim, **variant)
     assert ours.shape == (5, 12) and ours.dtype == torch.float32
+    sines, cosines = (6, 0) if variant.get("flip") else (0, 6)
     for row, t in zip(ours, times, strict=True):
         for k in range(6):
-            angle = t * 10_000 ** (-k / 5)
+            angle = t * 10_000 ** (-k / (6 - variant.get("shift", 1)))
             # float32 guarda t·ω con un error de 6e-8·t.
-            assert row[k].item() == pytest.approx(math.sin(angle), abs=1e-7 * (t + 5))
-            assert row[6 + k].item() == pytest.approx(math.cos(angle), abs=1e-7 * (t + 5))
+            close = {"abs": 1e-7 * (t + 5)}
+            assert row[sines + k].item() == pytest.approx(math.sin(angle), **close)
+            assert row[cosines + k].item() == pytest.approx(math.cos(angle), **close)
 
 
 @pytest.mark.equation("unet-parecido")
@@ -244,6 +248,37 @@ def test_downsample_pads_only_below_and_to_the_right() -> None:
             kernel = block.conv.weight[:, :, : window.shape[1], : window.shape[2]]
             expected = (kernel * window).sum((1, 2, 3)) + block.conv.bias
             torch.testing.assert_close(out[0, :, i, j], expected, atol=1e-12, rtol=0)
+
+
+def test_downsample_can_pad_on_the_four_sides() -> None:
+    block = Downsample(2, padding=1).double()
+    randomize(block)
+    x = images(1, 2, 4, 6).double()
+    framed = torch.zeros(1, 2, 6, 8, dtype=torch.float64)
+    framed[..., 1:5, 1:7] = x
+    out = block(x)
+    assert out.shape == (1, 2, 2, 3)
+    for i in range(2):
+        for j in range(3):
+            window = framed[0, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+            expected = (block.conv.weight * window).sum((1, 2, 3)) + block.conv.bias
+            torch.testing.assert_close(out[0, :, i, j], expected, atol=1e-12, rtol=0)
+
+
+def test_the_epsilon_of_the_configuration_is_that_of_every_normalisation() -> None:
+    with torch.device("meta"):
+        model = UNet(dataclasses.replace(SMALL, norm_eps=0.5))
+    norms = [each for each in model.modules() if isinstance(each, nn.GroupNorm)]
+    assert len(norms) > 10 and {each.eps for each in norms} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("norm_eps", 0.0), ("norm_eps", math.inf), ("downsample_padding", 2), ("freq_shift", -1)],
+)
+def test_the_variants_of_the_network_have_few_values(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        dataclasses.replace(SMALL, **{name: value})
 
 
 def test_upsample_repeats_each_pixel_before_its_convolution() -> None:

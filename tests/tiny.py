@@ -105,3 +105,17 @@ def shaken(recipe: Recipe) -> nn.Module:
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     return model
+
+
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Da a todos los parámetros un valor que se note, también a los que nacen nulos o a 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim == 1:
+                scale = "norm" in name and name.endswith("weight")
+                parameter.copy_(0.3 * noise + scale)
+            else:
+                parameter.copy_(noise * parameter[0].numel() ** -0.5)
+    return model.eval()

@@ -21,6 +21,7 @@ import torch
 
 from ddpm_lit.cli.options import find_weights
 from ddpm_lit.data import load_dataset
+from ddpm_lit.evaluation.card import FORMAT, mean_result, read_card
 from ddpm_lit.files.weights import write_atomically
 from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.models.trained import Trained
@@ -145,8 +146,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen.train:
         train_and_ship(name)
     if chosen.name:
-        text = chosen.metrics.read_text(encoding="utf-8") if chosen.metrics else "{}"
-        measure_and_ship(chosen.source, chosen.name, json.loads(text), chosen.commit)
+        metrics = read_metrics(chosen.metrics) if chosen.metrics else {}
+        measure_and_ship(chosen.source, chosen.name, metrics, chosen.commit)
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Las medidas de un JSON; de la ficha de una evaluación, sus resultados."""
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if table.get("format") == FORMAT:
+        return mean_result(read_card(path).results)
+    return table
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from scripts.replicas.claims import (
     cfg_values,
     ddim_frechet,
     learning_curves,
+    spent,
 )
 from scripts.replicas.recipes import LONG_STEPS, SNAPSHOTS, STEPS
 from scripts.replicas.results import Results, load_results, value
-from scripts.replicas.tables import BITS_NETWORKS, long_unit, network_bits
+from scripts.replicas.tables import BITS_NETWORKS, long_unit
 from scripts.replicas.units import ETAS, FEW_STEPS, SEEDS, WEIGHTS
 
 INPUTS = ("replicas",)
@@ -186,7 +187,7 @@ def draw_bits(palette: Palette) -> Figure:
         if "reference" in found()
     }
     networks = {
-        label: (network_bits(found(), unit), network_bits(found(), long_unit(unit)))
+        label: (spent(found(), unit).bits, spent(found(), long_unit(unit)).bits)
         for label, unit in BITS_NETWORKS.items()
     }
     if not lines or not all(short for short, _ in networks.values()):
@@ -213,7 +214,7 @@ def draw_bits(palette: Palette) -> Figure:
         for values, color, marker in zip((short, long), palette.series, MARKERS, strict=False):
             panel.plot(list(values.values()), [row] * len(values), marker, color=color)
     handles = [
-        panel.plot([], [], marker, color=color, label=f"{steps} pasos")[0]
+        panel.plot([], [], marker, color=color, label=f"{steps} pasos de entrenamiento")[0]
         for steps, color, marker in zip((STEPS, LONG_STEPS), palette.series, MARKERS, strict=False)
     ]
     panel.set(yticks=range(len(networks)), yticklabels=list(networks), xlabel="bits por dimensión")

@@ -1,4 +1,4 @@
-r"""Lo que da cada vara de medir sin entrenar ninguna red de difusión.
+r"""Lo que da cada medida sin entrenar ninguna red de difusión.
 
 Los bits de no saber nada, de un histograma y de la red perfecta para píxeles independientes; la
 distancia de Fréchet de quien copia los dígitos de entrenamiento; y lo que cambia en la cota de un

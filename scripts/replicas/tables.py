@@ -23,11 +23,12 @@ from scripts.replicas.claims import (
     cfg_values,
     ddim_frechet,
     extremes,
-    fixed_bits,
+    hybrid_cost,
     judge,
     learning_curves,
     ratio,
-    steps_to_same_quality,
+    spent,
+    steps_to_same_distance,
     with_small_variance,
 )
 from scripts.replicas.measures import SAMPLES
@@ -109,20 +110,13 @@ def _reference(results: Results) -> str:
     ]
     for label, unit in BITS_NETWORKS.items():
         for steps, found in ((STEPS, unit), (LONG_STEPS, long_unit(unit))):
-            rows.append((label, str(steps), cell(network_bits(results, found))))
+            rows.append((label, str(steps), cell(spent(results, found).bits)))
     return markdown(("", "pasos de entrenamiento", "bits por dimensión"), rows)
 
 
 def long_unit(unit: str) -> str:
     """La unidad de la misma red con más entrenamiento."""
     return f"long-{unit.split('-', 1)[1].removesuffix('-s{seed}')}-long-s{{seed}}"
-
-
-def network_bits(results: Results, unit: str) -> dict[int, float]:
-    """Los bits de una red con la varianza que aprende o, si no, con la mejor de las fijas."""
-    if "hybrid" in unit:
-        return _bits_of(results, unit, "learned_range")
-    return fixed_bits(results, unit)
 
 
 def _rounding(results: Results) -> str:
@@ -215,7 +209,7 @@ def _ddpm(results: Results) -> str:
 
 def _ddpm_mean(results: Results) -> str:
     rows = [(LABELS[name], "ddpm-mean-s{seed}", name) for name in MEAN_VARIANTS]
-    label = f"{LABELS['mu-vlb']}, {LONG_STEPS} pasos"
+    label = f"{LABELS['mu-vlb']}, {LONG_STEPS} pasos de entrenamiento"
     rows.append((label, "ddpm-mean-long-s{seed}", LONG_MEAN))
     return markdown(
         ("la red predice…", *(f"$t = {level}$" for level in MEAN_LEVELS)),
@@ -258,17 +252,17 @@ def _iddpm(results: Results) -> str:
             "aquí: bits",
             r"Fréchet con $\tilde\beta_t$",
             "Fréchet con la aprendida",
-            "acuerdo (%)",
+            r"acuerdo con $\tilde\beta_t$ (%)",
         ),
         [
             (
                 schedule,
                 loss,
                 paper,
-                cell(network_bits(results, unit)),
+                cell(spent(results, unit).bits),
                 cell(with_small_variance(results, unit)),
                 cell(by_seed(results, unit, "frechet")) if loss == hybrid else "—",
-                cell(by_seed(results, unit, "agreement"), 1, 100),
+                cell(with_small_variance(results, unit, "agreement"), 1, 100),
             )
             for schedule, loss, paper, unit in rows
         ],
@@ -284,6 +278,7 @@ def _iddpm_steps(results: Results) -> str:
     networks = (
         (COSINE_NETWORK.label, "iddpm-steps-s{seed}", ("fixed_large", "fixed_small")),
         (HYBRID_NETWORKS[0].label, "iddpm-variances-linear-hybrid-s{seed}", tuple(names)),
+        (HYBRID_NETWORKS[1].label, "iddpm-steps-s{seed}", ("learned_range",)),
     )
     return markdown(
         ("red", "varianza", *(f"{steps} pasos" for steps in SAME_STEPS)),
@@ -429,7 +424,7 @@ def _min_snr(results: Results) -> str:
                     cell({seed: curve[i][1] for seed, curve in curves.items()})
                     for i in range(len(SNAPSHOTS))
                 ),
-                cell(steps_to_same_quality(results, name), 0, infinite="no llega"),
+                cell(steps_to_same_distance(results, name), 0, infinite="no llega"),
             )
         )
     return markdown(
@@ -455,7 +450,7 @@ def _zero_snr(results: Results) -> str:
             )
             for name, label in SCHEDULE_NAMES.items()
         ]
-        + [("lo que debería", "10,0", number(1 / math.sqrt(3), 3), "10,0")],
+        + [("lo que debería salir", "10,0", number(1 / math.sqrt(3), 3), "10,0")],
     )
 
 
@@ -473,7 +468,7 @@ def _zero_snr_exact(results: Results) -> str:
             )
             for name, label in SCHEDULE_NAMES.items()
         ]
-        + [("lo que debería", *("10,0" for _ in UNIFORM_PIXELS))],
+        + [("lo que debería salir", *("10,0" for _ in UNIFORM_PIXELS))],
     )
 
 
@@ -518,7 +513,7 @@ def _long(results: Results) -> str:
         units = (unit, long_unit(unit))
         found = (
             *(by_seed(results, unit, "frechet") for unit in units),
-            *(network_bits(results, unit) for unit in units),
+            *(spent(results, unit).bits for unit in units),
         )
         agreement = by_seed(results, units[1], "agreement")
         return (
@@ -533,11 +528,11 @@ def _long(results: Results) -> str:
     return markdown(
         (
             "",
-            f"Fréchet, {STEPS} pasos",
+            f"Fréchet, {STEPS} pasos de entrenamiento",
             str(LONG_STEPS),
-            f"bits, {STEPS} pasos",
+            f"bits, {STEPS} pasos de entrenamiento",
             str(LONG_STEPS),
-            f"acuerdo (%), {LONG_STEPS} pasos",
+            f"acuerdo (%), {LONG_STEPS} pasos de entrenamiento",
         ),
         [row(variant) for variant in LONGER],
     )
@@ -625,7 +620,8 @@ def verdict(name: str, results: Results) -> str:
             f"{label} ({number(100 * agreement, 1)}{PERCENT})"
             for label, agreement in judged.below.items()
         )
-        lines += ["", f"    No se puede juzgar: no llegan a la vara del acuerdo {names}."]
+        reason = "Por debajo del listón del acuerdo, en su peor semilla"
+        lines += ["", f"    No se puede juzgar. {reason}: {names}."]
     return "\n".join(lines) + "\n"
 
 
@@ -659,17 +655,17 @@ def progress(results: Results) -> str:
     done = [results[name] for name in names if name in results]
     minutes = sum(record["seconds"] for record in done) / 60
     return (
-        f"Están hechas {len(done)} de las {len(names)} unidades (cada una entrena o mide un "
-        "modelo), y han llevado "
+        f"Están hechas {len(done)} de las {len(names)} unidades (cada una es un entrenamiento o "
+        "una medida), y han llevado "
         f"{number(minutes, 0)} minutos con un solo hilo"
     )
 
 
-def measured(path: str, digits: int, results: Results) -> str:
+def measured(path: str, digits: int, results: Results, scale: float = 1.0) -> str:
     """Un valor suelto, `unidad/camino`."""
     unit, _, rest = path.partition("/")
     found = value(results, unit, rest)
-    return PENDING if found is None else number(found, digits)
+    return PENDING if found is None else number(scale * found, digits)
 
 
 def fact(name: str, results: Results) -> str:
@@ -686,16 +682,44 @@ def _network_bits_range(results: Results) -> str | None:
     found = [
         bits
         for unit in (LINEAR, COSINE, *(network.unit for network in HYBRID_NETWORKS))
-        for bits in network_bits(results, unit).values()
+        for bits in spent(results, unit).bits.values()
     ]
     return f"entre {number(min(found), 2)} y {number(max(found), 2)}" if found else None
 
 
 def _cosine_excess(results: Results) -> str | None:
-    linear, cosine = (network_bits(results, network.unit) for network in HYBRID_NETWORKS)
+    linear, cosine = (spent(results, unit).bits for unit in (LINEAR, COSINE))
     if not linear or not cosine:
         return None
     return number(mean(cosine.values()) - mean(linear.values()), 2)
+
+
+def _hybrid_cost(results: Results, *, learned: bool) -> str | None:
+    found = [
+        hybrid_cost(results, network.unit, simple, learned=learned).values()
+        for network, simple in zip(HYBRID_NETWORKS, (LINEAR, COSINE), strict=True)
+    ]
+    if not all(found):
+        return None
+    linear, cosine = (f"entre {number(min(x), 2)} y {number(max(x), 2)}" for x in found)
+    return f"{linear} con el lineal y {cosine} con el coseno"
+
+
+def _long_hybrid_cost(results: Results) -> str | None:
+    changes = []
+    for network, simple in zip(HYBRID_NETWORKS, (LINEAR, COSINE), strict=True):
+        short = hybrid_cost(results, network.unit, simple, learned=True)
+        long = hybrid_cost(results, long_unit(network.unit), long_unit(simple), learned=True)
+        if 0 not in short or 0 not in long:
+            return None
+        changes.append(f"de {number(short[0], 2)} a {number(long[0], 2)}")
+    linear, cosine = changes
+    return f"{linear} con el lineal y {cosine} con el coseno"
+
+
+def _vlb_agreement(results: Results) -> str | None:
+    found = by_seed(results, "ddpm-epsilon-vlb-s{seed}", "agreement")
+    return number(100 * mean(found.values()), 0) if found else None
 
 
 def _in_both_schedules(results: Results, part: str) -> tuple[float, float] | None:
@@ -753,11 +777,16 @@ FACTS: dict[str, Callable[[Results], str | None]] = {
     "bits-de-las-redes": _network_bits_range,
     "bits-de-mas-del-coseno": _cosine_excess,
     "bits-de-no-redondear": _cosine_rounding,
+    "acuerdo-con-la-cota": _vlb_agreement,
+    "hibrida-con-la-misma-varianza": partial(_hybrid_cost, learned=False),
+    "hibrida-con-la-aprendida": partial(_hybrid_cost, learned=True),
+    "hibrida-con-mas-entrenamiento": _long_hybrid_cost,
     "ddim-mil-pasos": _ddim_thousand,
     "error-de-epsilon-en-1": _first_epsilon_error,
     "error-de-no-responder": _silent_error,
     "bits-de-mas-con-poco-ruido": partial(_cosine_more, part="low_noise"),
     "bits-de-mas-con-lo-demas": partial(_cosine_more, part="rest"),
+    "bits-de-mas-de-las-dos": partial(_cosine_more, part="total"),
     "recorte-del-gradiente": _clipping,
 }
 
@@ -765,4 +794,5 @@ FACTS: dict[str, Callable[[Results], str | None]] = {
 def _comparison(comparison: Comparison) -> tuple[str, str, str]:
     gaps = "; ".join(f"{number(100 * gap, 1)}{PERCENT}" for gap in comparison.gaps)
     doubt = f": {comparison.doubt}" if comparison.gaps and comparison.doubt else ""
-    return comparison.text, gaps or "—", f"{comparison.outcome}{doubt}"
+    aside = f" ({comparison.aside})" if comparison.aside else ""
+    return comparison.text, gaps or "—", f"{comparison.outcome}{doubt}{aside}"

@@ -105,7 +105,7 @@ def sampling_seed(seed: int) -> int:
 
 
 def baseline() -> Values:
-    """Lo que da la vara de medir con dígitos reales que nadie ha visto."""
+    """Lo que dan las medidas con dígitos reales que nadie ha visto."""
     held_out = digits()[1]
     assert held_out.labels is not None
     return {

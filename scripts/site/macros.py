@@ -333,9 +333,9 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
     Args:
         context: Página.
         what: `tabla`, `veredicto` o `dato`, con su `name`; `resumen` o `recuento`, sin él; o
-            `valor`, y entonces `name` es `unidad/camino`.
+            `valor` o `porcentaje`, y entonces `name` es `unidad/camino`.
         name: Qué tabla, qué afirmación, qué dato o qué valor.
-        digits: Decimales de `valor`.
+        digits: Decimales de `valor` y de `porcentaje`.
     """
     from scripts.replicas import results, tables
 
@@ -354,6 +354,8 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
                 return tables.progress(found)
             case "valor":
                 return tables.measured(name, digits, found)
+            case "porcentaje":
+                return tables.measured(name, digits, found, scale=100)
             case _:
                 raise LookupError(f"no hay «{what}» de las réplicas")
     except (LookupError, TypeError) as error:

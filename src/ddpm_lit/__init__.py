@@ -45,6 +45,8 @@ _EXPORTS = {
     "recipe_names": "recipes.reading",
     "load_model": "models.storage",
     "save_model": "models.storage",
+    "export_diffusers": "models.export",
+    "export_onnx": "models.export",
     "load_pretrained": "models.pretrained",
     "pretrained_names": "models.pretrained",
 }
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from ddpm_lit.forward import q_sample
     from ddpm_lit.guidance import classifier_free
     from ddpm_lit.improved import bits_per_dimension
+    from ddpm_lit.models.export import export_diffusers, export_onnx
     from ddpm_lit.models.pretrained import load_pretrained, pretrained_names
     from ddpm_lit.models.storage import load_model, save_model
     from ddpm_lit.networks.ema import EMA

@@ -149,6 +149,23 @@ def to_score(schedule: Schedule, epsilon: Tensor, t: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class TimedModel:
+    r"""Una red que en unos instantes es otra, y lo sabe sin mirar los $t$ del dispositivo.
+
+    Args:
+        model: la red que mira los $t$ de cada ejemplo, `model(x_t, t, **condition)`.
+        at_time: de un índice original, el mismo para todo el lote, a la red que basta en él.
+    """
+
+    model: Model
+    at_time: Callable[[int], Model]
+
+    def __call__(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        """Evalúa la red."""
+        return self.model(x_t, t, **condition)
+
+
+@dataclass(frozen=True)
 class Denoiser:
     r"""Una red con su proceso y su condición: todo lo que un sampler necesita.
 
@@ -173,7 +190,10 @@ class Denoiser:
         r"""El paso atrás desde $x_t$, (B, …), en el nivel `index` del schedule."""
         t = torch.full((x_t.shape[0],), index, device=x_t.device)
         times = self.schedule.original(t)
-        output = self.model(x_t, times, **self.condition)
+        model = self.model
+        if isinstance(model, TimedModel):
+            model = model.at_time(int(self.schedule.timesteps[index]))
+        output = model(x_t, times, **self.condition)
         return p_mean_variance(self.diffusion, output, x_t, t)
 
 

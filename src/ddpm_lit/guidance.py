@@ -19,11 +19,12 @@ para la guía en un intervalo.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from ddpm_lit.backward import Model
+from ddpm_lit.backward import Model, TimedModel
 from ddpm_lit.diffusion import Diffusion
 
 Null = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -120,6 +121,8 @@ def classifier_free(
             "en orden."
         )
 
+    low, high = interval or (0, math.inf)
+
     def guided(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         if not condition:
             raise ValueError(
@@ -127,11 +130,11 @@ def classifier_free(
                 "no hay nada que guiar: dásela por su nombre (class_labels=…) "
                 "o usa la red sin guía."
             )
-        low, high = interval or (0, math.inf)
         inside = (t >= low) & (t <= high)
-        # Mirar los t obligaría a esperar a una GPU: solo se miran si hay
-        # intervalo.
-        outside = interval is not None and not bool(inside.any())
+        # En una GPU no se miran los t, que obligaría a esperarla: quien genera
+        # los sabe de antemano.
+        seen = interval is not None and t.device.type == "cpu"
+        outside = seen and not bool(inside.any())
         if weight == 0 or outside:
             return model(x_t, t, **condition)
         empty = null(condition)
@@ -152,7 +155,9 @@ def classifier_free(
         )
         return torch.cat([mixed, conditional[:, count:]], dim=1)
 
-    return guided
+    return TimedModel(
+        guided, lambda time: guided if low <= time <= high else model
+    )
 
 
 def rescale_guidance(guided: Tensor, conditional: Tensor, phi: float) -> Tensor:
@@ -292,11 +297,16 @@ def classifier_guided(
     bar = schedule.alphas_cumprod
     moved = (1 - bar) / bar.sqrt() * diffusion.prediction.slope(schedule)
 
+    @cache
+    def moved_on(device: torch.device, dtype: torch.dtype) -> Tensor:
+        # Primero el tipo: no todos los dispositivos tienen float64.
+        return moved.to(dtype).to(device)
+
     def guided(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         seen = condition if null is None else null(condition)
         output = model(x_t, t, **seen)
         gradient = log_prob_gradient(log_prob, x_t, t, **condition)
-        factor = scale * moved.to(x_t.dtype).to(x_t.device)[t]
+        factor = scale * moved_on(x_t.device, x_t.dtype)[t]
         factor = factor.view(-1, *(1,) * (x_t.ndim - 1))
         count = x_t.shape[1]
         first = output[:, :count] + factor * gradient

@@ -165,6 +165,9 @@ class ImportanceSampler:
     completa, los $t$ se reparten por igual; después, una fracción pequeña lo sigue
     haciendo, para que ningún $t$ se quede sin visitar (Nichol y Dhariwal 2021, ec. 18).
 
+    Las pérdidas se apuntan donde se calculan, sin esperar a una GPU: las tablas se van allí con
+    el primer lote (en float32; en la CPU, en float64).
+
     Args:
         timesteps: $T$.
         history: cuántas pérdidas se recuerdan de cada $t$.
@@ -188,22 +191,22 @@ class ImportanceSampler:
         self.counts = torch.zeros(timesteps, dtype=torch.int64)
 
     def probabilities(self) -> Tensor:
-        """La probabilidad de cada t, float64 (T,); suman 1."""
+        """La probabilidad de cada t, (T,); suman 1."""
         timesteps, history = self.losses.shape
-        even = torch.full((timesteps,), 1 / timesteps, dtype=torch.float64)
         size = self.losses.square().mean(dim=1).sqrt()
-        if bool((self.counts < history).any()) or not bool(size.sum() > 0):
-            return even
-        return (1 - self.uniform) * size / size.sum() + self.uniform * even
+        even = torch.full_like(size, 1 / timesteps)
+        ready = (self.counts >= history).all() & (size.sum() > 0)
+        uneven = (1 - self.uniform) * size / size.sum() + self.uniform * even
+        return torch.where(ready, uneven, even)
 
     def weights(self, t: Tensor) -> Tensor:
         r"""El peso $1/(Tp_t)$ de cada ejemplo: con él la pérdida no cambia de media.
 
         Args:
-            t: índices de código (B,), en la CPU.
+            t: índices de código (B,), donde estén las tablas.
 
         Returns:
-            Pesos float64 (B,).
+            Pesos (B,).
         """
         return 1 / (len(self.counts) * self.probabilities()[t])
 
@@ -222,10 +225,21 @@ class ImportanceSampler:
                 f"Han llegado {tuple(t.shape)} índices y {tuple(losses.shape)} "
                 "pérdidas: hace falta una por índice."
             )
-        history = self.losses.shape[1]
-        for index, loss in zip(t.tolist(), losses.tolist(), strict=True):
-            self.losses[index, int(self.counts[index]) % history] = loss
-            self.counts[index] += 1
+        self._go_to(t.device)
+        timesteps, history = self.losses.shape
+        # Un t puede salir varias veces en un lote: cuántas antes y cuántas
+        # después de cada una.
+        same = t[:, None] == t[None, :]
+        before = same.tril(-1).sum(dim=1)
+        after = same.triu(1).sum(dim=1)
+        place = t * history + (self.counts[t] + before) % history
+        # Las que otras de este lote van a tapar se apuntan en una casilla de
+        # más.
+        place = torch.where(after < history, place, timesteps * history)
+        table = torch.cat([self.losses.flatten(), self.losses.new_zeros(1)])
+        table[place] = losses.to(table)
+        self.losses = table[:-1].view(timesteps, history)
+        self.counts = self.counts.index_add(0, t, torch.ones_like(t))
 
     def reweight(self, t: Tensor, losses: Tensor) -> Tensor:
         """Las pérdidas de un lote con su peso, y las apunta para los lotes que vengan.
@@ -237,7 +251,8 @@ class ImportanceSampler:
         Returns:
             Pérdidas (B,) cuya media estima lo mismo que con t uniforme.
         """
-        weights = self.weights(t.cpu())
+        self._go_to(t.device)
+        weights = self.weights(t)
         self.update(t, losses.detach())
         return losses * weights.to(losses)
 
@@ -262,6 +277,14 @@ class ImportanceSampler:
             return self.reweight(t, losses)
 
         return reweighted
+
+    def _go_to(self, device: torch.device) -> None:
+        """Lleva las tablas a donde están las pérdidas; fuera de la CPU no hay float64."""
+        if self.losses.device != device:
+            exact = device.type == "cpu"
+            kind = torch.float64 if exact else torch.float32
+            self.losses = self.losses.to(kind).to(device)
+            self.counts = self.counts.to(device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Lo que hay que guardar para seguir exactamente igual."""

@@ -10,6 +10,7 @@ Hang et al. 2023 (arXiv:2303.09556) para min-SNR.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -170,8 +171,29 @@ def weighted_error(
     schedule = diffusion.schedule
     check_shapes(t, x_start=x_start, noise=noise)
     target = diffusion.prediction.target(schedule, x_start, noise, t)
-    weight = loss_weight(diffusion, weighting).to(torch.float32).to(t.device)
+    weight = _weight_on(t.device, diffusion, weighting)
     return weighted_mse(output, target, weight[t])
+
+
+def _weight_on(
+    device: torch.device,
+    diffusion: Diffusion,
+    weighting: str | Callable[[Diffusion], Tensor],
+) -> Tensor:
+    """Los pesos, float32 (T,), en un dispositivo."""
+    if device.type != "cpu":
+        return _kept_weight(device, diffusion, weighting)
+    return loss_weight(diffusion, weighting).to(torch.float32)
+
+
+@lru_cache(maxsize=32)
+def _kept_weight(
+    device: torch.device,
+    diffusion: Diffusion,
+    weighting: str | Callable[[Diffusion], Tensor],
+) -> Tensor:
+    """Los pesos que ya están allí: llevarlos en cada paso obligaría a esperarlo."""
+    return loss_weight(diffusion, weighting).to(torch.float32).to(device)
 
 
 def simple_loss(

@@ -16,7 +16,7 @@ from ddpm_lit.networks.embeddings import (
     check_times,
     sinusoidal_embedding,
 )
-from ddpm_lit.noise import batch_indices, training_draws
+from ddpm_lit.noise import batches_of_indices, training_draws
 from ddpm_lit.scheduler import Schedule
 from ddpm_lit.unet import (
     DownBlock,
@@ -134,7 +134,7 @@ def train_noisy_classifier(
         raise ValueError(
             "El conjunto no tiene clases, y el clasificador las necesita."
         )
-    shape = tuple(dataset.x.shape[1:])
+    shape = dataset.image_shape
     if config is None:
         config = UNetConfig(
             in_channels=shape[0],
@@ -153,13 +153,14 @@ def train_noisy_classifier(
         cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=learning_rate, total_steps=max(steps, 2)
         )
-        for step in range(steps):
-            chosen = batch_indices(len(dataset), batch_size, seed, step)
+        batches = batches_of_indices(len(dataset), batch_size, seed)
+        for step, chosen in zip(range(steps), batches, strict=False):
             t, noise = training_draws(
                 seed, step, range(batch_size), shape, len(schedule)
             )
-            x_t = q_sample(schedule, dataset.x[chosen], t, noise)
-            loss = -classifier.log_prob(x_t, t, dataset.labels[chosen]).mean()
+            batch = dataset.batch(chosen)
+            x_t = q_sample(schedule, batch["x"], t, noise)
+            loss = -classifier.log_prob(x_t, t, batch["class_labels"]).mean()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

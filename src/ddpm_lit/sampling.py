@@ -328,8 +328,10 @@ def _checked(sampler: Sampler) -> Sampler:
 
 def _in_its_precision(model: Model) -> Model:
     """La red, que con pesos de media precisión recibe los datos en la suya."""
-    weights = model.parameters() if isinstance(model, nn.Module) else ()
-    weight = next((w for w in weights if w.is_floating_point()), None)
+    if not isinstance(model, nn.Module):
+        return model
+    floats = (w for w in model.parameters() if w.is_floating_point())
+    weight = next(floats, None)
     if weight is None or weight.dtype == torch.float32:
         return model
     return partial(in_its_precision, model, weight)

@@ -4,16 +4,20 @@ r"""Entrenamiento: el Algoritmo 1 de Ho et al. (2020, arXiv:2006.11239).
 entrega la pérdida. Lo que el artículo no dice se le da hecho, en piezas que se combinan fuera:
 de dónde salen $t$ y $\epsilon$ (`noise.TrainingDraws`), cómo se da el paso de gradiente
 (`gradient_step`), qué condiciones se apagan (`ConditionDropout`), con qué semilla el *dropout* de
-las capas (`seeded`) y con qué precisión (`machine.devices.in_bfloat16`). Registros, checkpoints y
-muestras por el camino los hace quien lo consume: `ddpm_lit.runs`.
+las capas (`seeded`), con qué precisión (`machine.devices.in_bfloat16`) y si un lote se hace a
+trozos (`in_parts`). Registros, checkpoints y muestras por el camino los hace quien lo consume:
+`ddpm_lit.runs`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ddpm_lit.backward import Model
 from ddpm_lit.conditioning import drop_condition
@@ -101,28 +105,108 @@ def split_batch(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def gradient_step(
-    optimizer: torch.optim.Optimizer, *, clip: float = 0.0
+    optimizer: torch.optim.Optimizer,
+    *,
+    clip: float = 0.0,
+    shares: Sequence[float] = (1.0,),
 ) -> Descend:
     """El paso de gradiente de siempre: derivar, recortar y actualizar.
 
     Args:
         optimizer: el optimizador de los parámetros de la red.
         clip: norma máxima del gradiente; 0 no lo recorta.
+        shares: qué parte del lote es cada uno de sus trozos, si se hace a trozos (véase
+            `part_shares`); los gradientes se acumulan, y el paso se da con el último.
 
     Returns:
-        Una función de la pérdida, que devuelve la norma del gradiente antes de recortarlo.
+        Una función de la pérdida, que devuelve la norma del gradiente antes de recortarlo; con
+        un trozo que no es el último, 0.
     """
     groups = optimizer.param_groups
     parameters = [p for group in groups for p in group["params"]]
+    turn = 0
 
     def descend(loss: Tensor) -> Tensor:
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        nonlocal turn
+        if turn == 0:
+            optimizer.zero_grad()
+        torch.autograd.backward(shares[turn] * loss)
+        turn = (turn + 1) % len(shares)
+        if turn > 0:
+            return torch.zeros_like(loss)
         norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         optimizer.step()
         return norm.detach()
 
     return descend
+
+
+def in_parts(batches: Iterable[Batch], parts: int) -> Iterator[Batch]:
+    """Los mismos lotes, cada uno en trozos seguidos que ocupan menos memoria.
+
+    Args:
+        batches: los lotes.
+        parts: en cuántos trozos; sus tamaños son los de `torch.tensor_split`.
+
+    Yields:
+        Los trozos, en orden.
+    """
+    for batch in batches:
+        split = {name: each.tensor_split(parts) for name, each in batch.items()}
+        for pieces in zip(*split.values(), strict=True):
+            yield dict(zip(split, pieces, strict=True))
+
+
+def part_shares(size: int, parts: int) -> list[float]:
+    """Qué parte de un lote de `size` ejemplos es cada uno de sus `parts` trozos."""
+    whole, more = divmod(size, parts)
+    return [(whole + (part < more)) / size for part in range(parts)]
+
+
+def joined(
+    steps: Iterable[TrainStep], shares: Sequence[float]
+) -> Iterator[TrainStep]:
+    """Los pasos de unos lotes que se han hecho a trozos, uno por lote.
+
+    Args:
+        steps: los de `algorithm1`, uno por trozo.
+        shares: qué parte del lote es cada trozo.
+
+    Yields:
+        La pérdida media del lote entero y la norma de su gradiente.
+    """
+    steps = iter(steps)
+    while pieces := list(islice(steps, len(shares))):
+        losses = [
+            share * piece.loss
+            for share, piece in zip(shares, pieces, strict=True)
+        ]
+        yield TrainStep(torch.stack(losses).sum(), pieces[-1].grad_norm)
+
+
+def recompute(model: nn.Module, blocks: tuple[type[nn.Module], ...]) -> None:
+    """Hace que unos bloques no guarden sus activaciones: al derivar se calculan otra vez.
+
+    Ocupa mucha menos memoria y tarda una evaluación más; los gradientes son los mismos (Chen et
+    al. 2016, arXiv:1604.06174). Cambia la red que se le da, no sus pesos ni los nombres de estos.
+
+    Args:
+        model: la red que se va a entrenar.
+        blocks: de qué clases son los bloques, p. ej. `unet.BLOCKS`.
+
+    Raises:
+        ValueError: si la red no tiene ninguno.
+    """
+    found = [each for each in model.modules() if isinstance(each, blocks)]
+    if not found:
+        raise ValueError(
+            f"La red es {type(model).__name__} y no tiene ninguno de los "
+            f"bloques {', '.join(kind.__name__ for kind in blocks)}: quita "
+            "training.checkpoint_gradients."
+        )
+    for block in found:
+        forward = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = forward
 
 
 class ConditionDropout:
@@ -157,9 +241,11 @@ class ConditionDropout:
     def __call__(self, batch: Batch) -> Batch:
         """El mismo lote, con las condiciones que toque apagadas."""
         x_0, condition = split_batch(batch)
-        drawn = condition_draws(self.seed, self.step, range(len(x_0)))
+        drawn = condition_draws(
+            self.seed, self.step, range(len(x_0)), x_0.device
+        )
         self.step += 1
-        dropped = (drawn < self.probability).to(x_0.device)
+        dropped = drawn <= self.probability
         null = self.null(condition)
         return {"x": x_0, **drop_condition(condition, null, dropped)}
 

@@ -7,8 +7,8 @@ los bloques residuales. La red no sabe nada de difusión: recibe $(x_t, t)$ y de
 un tensor con la forma de $x_t$; qué significa ese tensor lo decide quien la entrena.
 
 Los nombres de los parámetros son los de `UNet2DModel` de diffusers, de modo que los
-pesos de una biblioteca se cargan en la otra sin traducir nada. La configuración que se
-construye es la de los checkpoints originales: normalización con $\varepsilon = 10^{-6}$,
+pesos de una biblioteca se cargan en la otra sin traducir nada. La configuración por
+defecto es la de los checkpoints originales: normalización con $\varepsilon = 10^{-6}$,
 una sola cabeza de atención y reducción con relleno solo abajo y a la derecha.
 
 Fuentes: Ho et al. 2020 (arXiv:2006.11239) y el código de sus autores; Vaswani et al.
@@ -40,6 +40,7 @@ from ddpm_lit.networks.embeddings import (
     embed_scalars,
     in_its_precision,
     sinusoidal_embedding,
+    tracing,
 )
 
 # --- La configuración -------------------------------------------------------------------
@@ -77,6 +78,12 @@ class UNetConfig:
             después (*space-to-depth*), sin parámetros. Con 2, una imagen 28×28×1 entra
             como 14×14×4: cuatro veces menos trabajo por canal, muy útil en CPU, a cambio
             de algo de detalle fino. El artículo usa 1.
+        norm_eps: el $\varepsilon$ de GroupNorm.
+        downsample_padding: el relleno de la reducción: 0, una fila abajo y una columna a la
+            derecha; 1, también arriba y a la izquierda.
+        flip_sin_to_cos: si en el embedding del instante van delante los cosenos.
+        freq_shift: lo que se resta a $h$ en sus frecuencias, 0 o 1 (véase
+            `sinusoidal_embedding`).
 
     Raises:
         ValueError: si un valor no es posible o no encaja con los demás.
@@ -101,6 +108,10 @@ class UNetConfig:
     text_length: int = 12
     cross_attention: bool = True
     patch_size: int = 1
+    norm_eps: float = 1e-6
+    downsample_padding: int = 0
+    flip_sin_to_cos: bool = False
+    freq_shift: int = 1
 
     def __post_init__(self) -> None:
         # Un fichero TOML da listas; las tuplas hacen que la configuración sea
@@ -162,6 +173,12 @@ class UNetConfig:
                 "False."
             )
         check_dropout(self.dropout)
+        check_positive_number("norm_eps", self.norm_eps)
+        for name in ("downsample_padding", "freq_shift"):
+            if getattr(self, name) not in (0, 1):
+                raise ValueError(
+                    f"{name} vale {getattr(self, name)!r}, y debe ser 0 o 1."
+                )
         if self.attention_head_dim is not None:
             levels = zip(self.block_out_channels, self.attention, strict=True)
             attended = [channels for channels, attends in levels if attends]
@@ -364,20 +381,23 @@ class CrossAttention(nn.Module):
 class Downsample(nn.Module):
     """Divide la resolución por 2 con una convolución 3×3 de paso 2.
 
-    El relleno va solo abajo y a la derecha, como el «SAME» de TensorFlow con el que se
-    entrenaron los checkpoints originales.
+    Con `padding` 0 el relleno va solo abajo y a la derecha, como el «SAME» de TensorFlow con
+    el que se entrenaron los checkpoints originales; con 1, por los cuatro lados.
 
     Args:
         channels: canales de la entrada y de la salida.
+        padding: 0 o 1.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: int = 0) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """De (B, channels, H, W) a (B, channels, H/2, W/2)."""
-        out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        if self.conv.padding == (0, 0):
+            x = F.pad(x, (0, 1, 0, 1))
+        out: Tensor = self.conv(x)
         return out
 
 
@@ -411,8 +431,8 @@ def cross_attentions(
 
 
 def group_norm(channels: int, config: UNetConfig) -> nn.GroupNorm:
-    r"""GroupNorm con el $\varepsilon = 10^{-6}$ de los checkpoints originales."""
-    return nn.GroupNorm(config.norm_num_groups, channels, eps=1e-6)
+    """GroupNorm con los grupos y el épsilon de la configuración."""
+    return nn.GroupNorm(config.norm_num_groups, channels, eps=config.norm_eps)
 
 
 # --- Los niveles ------------------------------------------------------------------------
@@ -454,7 +474,9 @@ class DownBlock(nn.Module):
             out_channels, len(self.resnets), config, attention=attention
         )
         self.downsamplers = nn.ModuleList(
-            [Downsample(out_channels)] if downsample else []
+            [Downsample(out_channels, config.downsample_padding)]
+            if downsample
+            else []
         )
 
     def forward(
@@ -716,7 +738,12 @@ class UNet(nn.Module):
                 tokens=tokens,
                 image=image,
             )
-        time = sinusoidal_embedding(t, self.config.block_out_channels[0])
+        time = sinusoidal_embedding(
+            t,
+            self.config.block_out_channels[0],
+            flip=self.config.flip_sin_to_cos,
+            shift=self.config.freq_shift,
+        )
         emb = self.time_embedding(time.to(x.dtype))
         emb = embed_classes(emb, self.class_embedding, class_labels)
         emb = embed_scalars(emb, self.scalar_embedding, scalars)
@@ -869,6 +896,8 @@ def describe(
 
 def check_images(x: Tensor, config: UNetConfig) -> None:
     """Rechaza con una frase los datos que la U-Net no puede procesar."""
+    if tracing():
+        return
     check_floating(x)
     if x.ndim != 4 or x.shape[1] != config.in_channels:
         raise ValueError(
@@ -901,6 +930,14 @@ def check_positive(name: str, value: object) -> None:
     if value < 1:
         raise ValueError(
             f"{name} vale {value}, y debe ser un entero mayor que 0."
+        )
+
+
+def check_positive_number(name: str, value: float) -> None:
+    """Exige que una opción sea un número mayor que 0 y finito."""
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} vale {value}, y debe ser un número mayor que 0."
         )
 
 

@@ -1,4 +1,4 @@
-"""La línea de órdenes `ddpm-lit`: entrenar, generar, medir y consultar.
+"""La línea de órdenes `ddpm-lit`: entrenar, generar, medir, exportar y consultar.
 
 Nada de lo que hay aquí hace cuentas: cada orden lee sus opciones, llama al paquete y
 cuenta lo que ha pasado. PyTorch se importa cuando una orden lo necesita, para que la
@@ -20,6 +20,7 @@ import click
 
 from ddpm_lit import __version__
 from ddpm_lit.cli.evaluate import evaluate_command
+from ddpm_lit.cli.export import export_command
 from ddpm_lit.cli.info import info_command
 from ddpm_lit.cli.sample import sample_command
 from ddpm_lit.cli.spanish import explain, in_spanish
@@ -49,7 +50,7 @@ INTERRUPTED = 130
     help="Enseña la versión y termina.",
 )
 def ddpm_lit(traceback: bool) -> None:
-    """Modelos de difusión (DDPM): se entrenan, se generan muestras, se miden y se consultan.
+    """Modelos de difusión (DDPM): se entrenan, generan muestras, se miden, exportan y consultan.
 
     \b
     Para empezar:
@@ -62,6 +63,7 @@ def ddpm_lit(traceback: bool) -> None:
 ddpm_lit.add_command(train_command)
 ddpm_lit.add_command(sample_command)
 ddpm_lit.add_command(evaluate_command)
+ddpm_lit.add_command(export_command)
 ddpm_lit.add_command(info_command)
 
 

@@ -1,11 +1,11 @@
 """`ddpm-lit evaluate`: medir un modelo entrenado."""
 
-import json
+import re
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +14,50 @@ from ddpm_lit.cli.options import (
     Generation,
     amount_options,
     at_least,
+    check_writable,
     ending_in,
     generation_options,
+    grouped,
     open_model,
 )
 from ddpm_lit.cli.spanish import duration, integer
+
+if TYPE_CHECKING:
+    from ddpm_lit.evaluation.card import Card, Change, Protocol
+    from ddpm_lit.models.trained import Trained
+
+NAMES = {
+    "inception.fid.to_data": "FID",
+    "inception.kid.mean": "KID",
+    "frechet.samples.to_data": "distancia de Fréchet",
+    "frechet.samples.to_held_out": "distancia de Fréchet a los apartados",
+    "precision_recall.samples.precision": "precisión",
+    "precision_recall.samples.recall": "cobertura",
+    "diversity.samples": "diversidad",
+    "agreement.samples": "acuerdo con la clase pedida",
+    "energy.statistic": "distancia de energía",
+    "nearest.samples.median": "distancia al dato más parecido",
+    "bits.total": "bits por dimensión",
+}
+"""Las cifras que se enseñan con su desviación si se piden varias semillas."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Qué se mide además de lo de siempre, y cuántas veces."""
+
+    bits: int | None
+    fid: bool
+    inception: Path | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """La ficha que se repite y la que se escribe."""
+
+    card: Path | None
+    out: Path | None
 
 
 @click.command(
@@ -26,7 +65,7 @@ from ddpm_lit.cli.spanish import duration, integer
     short_help="Mide un modelo entrenado.",
     options_metavar="[OPCIONES]",
 )
-@click.argument("model", metavar="MODELO")
+@click.argument("model", metavar="MODELO", required=False)
 @click.option(
     "--data",
     metavar="DATOS|CARPETA",
@@ -35,26 +74,60 @@ from ddpm_lit.cli.spanish import duration, integer
 )
 @amount_options("Cuántas muestras se miden.", type=at_least(4), default=1000)
 @generation_options
-@click.option(
-    "--bits",
-    metavar="N",
-    type=at_least(1),
-    help="Mide también la verosimilitud de N datos, en bits por dimensión: T evaluaciones de la "
-    "red por dato.",
+@grouped(
+    "measures",
+    Measures,
+    click.option(
+        "--bits",
+        metavar="N",
+        type=at_least(1),
+        help="Mide también la verosimilitud de N datos, en bits por dimensión: T evaluaciones de "
+        "la red por dato.",
+    ),
+    click.option(
+        "--fid",
+        is_flag=True,
+        help="Mide también el FID y el KID, con la Inception de torch-fidelity.",
+    ),
+    click.option(
+        "--inception",
+        metavar="FICHERO",
+        type=click.Path(path_type=Path),
+        help="Los pesos de Inception; si no se dice, donde los deja torch-fidelity.",
+    ),
+    click.option(
+        "--seeds",
+        metavar="N",
+        type=at_least(1),
+        default=1,
+        help="Lo mide todo con N semillas seguidas y dice cuánto cambia de una a otra.",
+    ),
 )
-@click.option(
-    "--out",
-    metavar="JSON",
-    callback=ending_in(".json"),
-    help="Todas las medidas, en JSON.",
+@grouped(
+    "record",
+    Record,
+    click.option(
+        "--card",
+        metavar="FICHA",
+        type=click.Path(path_type=Path),
+        help="Repite la evaluación de una ficha y dice qué difiere. Se puede dar otro MODELO, otro "
+        "sitio de los mismos datos (--data), --inception, --batch-size y --device.",
+    ),
+    click.option(
+        "--out",
+        metavar="JSON",
+        callback=ending_in(".json"),
+        help="La ficha: todas las medidas y con qué se han hecho. Si no se dice, "
+        "ficha-MODELO.json, con un número si ya la hay.",
+    ),
 )
 def evaluate_command(
-    model: str,
+    model: str | None,
     data: str | None,
     amount: Amount,
     generation: Generation,
-    bits: int | None,
-    out: Path | None,
+    measures: Measures,
+    record: Record,
 ) -> None:
     """Genera muestras con un MODELO y las mide frente a los datos con que se entrenó.
 
@@ -65,106 +138,156 @@ def evaluate_command(
     modelo copia. Si la receta apartó datos, se miden también: es lo que daría un modelo perfecto.
     Lo que cambia con el número de imágenes se compara siempre con el mismo número de unas y otras.
 
+    Todo queda en una ficha, que se puede repetir.
+
     \b
     Ejemplos:
       ddpm-lit evaluate runs/digits-class --sampler ddim --steps 50
-      ddpm-lit evaluate runs/digits-class --guidance 1 --out medidas.json
+      ddpm-lit evaluate runs/digits-class --fid --seeds 3 --out antes.json
+      ddpm-lit evaluate --card antes.json
       ddpm-lit evaluate runs/digits -n 100 --bits 200
     """
-    import torch
-
-    from ddpm_lit.evaluation.measure import (
-        conditions_of,
-        evaluate_samples,
-        feature_network,
-        left_out,
-        likelihood,
-        reference_data,
-    )
-    from ddpm_lit.files.weights import write_atomically
+    from ddpm_lit.evaluation.card import read_card, write_card
+    from ddpm_lit.evaluation.evaluate import evaluate
     from ddpm_lit.machine.devices import choose_device
-    from ddpm_lit.noise import batch_indices
 
-    where, seed = choose_device(amount.device), amount.seed
-    count = amount.count or 0
-    trained = open_model(model, where)
+    before: Card | None = None
+    if record.card is None:
+        if model is None:
+            raise click.UsageError("Falta el MODELO, o una ficha con --card.")
+        if measures.inception is not None and not measures.fid:
+            raise click.UsageError(
+                "--inception dice dónde están los pesos con que se mide el FID: añade --fid."
+            )
+        where = choose_device(amount.device)
+        trained = open_model(model, where)
+        protocol = _protocol(model, trained, data, amount, generation, measures)
+    else:
+        _refuse_with_card()
+        before = read_card(record.card)
+        where = choose_device(amount.device or _same_device(before))
+        protocol = _repeated(before.protocol, model, data, amount)
+        trained = open_model(protocol.model, where)
+    out = record.out or _free_path(trained.recipe.name)
+    check_writable(out)
+    card = evaluate(
+        trained,
+        protocol,
+        device=where,
+        inception=measures.inception,
+        note=_say,
+        progress=sys.stderr.isatty(),
+    )
+    for line in _lines(card):
+        click.echo(line)
+    if before is not None:
+        for line in _differences(before, card, str(record.card)):
+            click.echo(line)
+    write_card(card, out)
+    click.echo(f"Todo, en la ficha «{out}».")
+
+
+def _protocol(
+    model: str,
+    trained: "Trained",
+    data: str | None,
+    amount: Amount,
+    generation: Generation,
+    measures: Measures,
+) -> "Protocol":
+    """Lo que se ha pedido, con lo que lleve el modelo en lo que no se ha dicho."""
+    from ddpm_lit.evaluation.card import Protocol
+
     config = trained.sampling(**generation.changes())
     generation.check(config.guidance)
-    train_set, held_out = reference_data(trained, data, note=_say)
-    classifier = feature_network(train_set, note=_say)
-    for sentence in left_out(train_set, held_out, classifier):
-        _say(sentence)
-    report: dict[str, Any] = {
-        "model": trained.recipe.name,
-        "data": data or trained.recipe.data.name,
-        "trained_on_data": data is None,
-        "samples": count,
-        "seed": seed,
-        **vars(config),
-    }
-    if bits is not None:
-        # Antes de generar: si no se pueden medir, se sabe en seguida.
-        measured = held_out or train_set
-        amount_of_bits = min(bits, len(measured))
-        report["bits"] = likelihood(
-            trained,
-            measured.subset(
-                batch_indices(len(measured), amount_of_bits, seed, 0)
-            ),
-            seed=seed,
-            batch_size=amount.batch_size,
-            device=where,
-            progress=sys.stderr.isatty(),
-        )
-    # Se piden las condiciones de datos reales al azar: cada una, tanto como aparece en ellos.
-    rows = torch.tensor(batch_indices(len(train_set), count, seed, 0))
-    condition: dict[str, Any] = dict(conditions_of(trained, train_set, rows))
-    if condition.pop("tokens", None) is not None:
-        condition["text"] = [train_set.captions[row] for row in rows.tolist()]
-
-    started = time.perf_counter()
-    samples = trained.sample(
-        count,
-        seed=seed,
-        device=where,
+    return Protocol(
+        model=model,
+        data=data,
+        sampling=config,
+        samples=amount.count or 0,
+        seed=amount.seed,
+        seeds=measures.seeds,
         batch_size=amount.batch_size,
-        progress=sys.stderr.isatty(),
-        **condition,
-        **generation.changes(),
+        bits=measures.bits,
+        fid=measures.fid,
     )
-    report["seconds"] = round(time.perf_counter() - started, 1)
-    report["device"] = str(where)
-    asked = (
-        train_set.labels[rows]
-        if condition and train_set.labels is not None
-        else None
+
+
+CHANGED_WITH_CARD = {
+    *("model", "data", "batch_size", "device", "inception", "card", "out")
+}
+
+
+def _refuse_with_card() -> None:
+    """Con una ficha no se puede pedir otra cosa: ya no sería repetirla."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        asked = context.get_parameter_source(name) is given
+        if asked and name not in CHANGED_WITH_CARD:
+            raise click.UsageError(
+                f"--card repite una evaluación tal como fue: quita {parameter.opts[0]}, o quita "
+                "--card para medir otra cosa."
+            )
+
+
+def _repeated(
+    protocol: "Protocol", model: str | None, data: str | None, amount: Amount
+) -> "Protocol":
+    """Lo mismo, con el modelo y los datos donde se diga que están ahora."""
+    from dataclasses import replace
+
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    batch = context.get_parameter_source("batch_size") is given
+    return replace(
+        protocol,
+        model=model or protocol.model,
+        data=data or protocol.data,
+        batch_size=amount.batch_size if batch else protocol.batch_size,
     )
-    report |= evaluate_samples(
-        samples,
-        train_set,
-        held_out,
-        labels=asked,
-        classifier=classifier,
-        seed=seed,
-    )
-    for line in _lines(report):
-        click.echo(line)
-    if out is not None:
-        content = json.dumps(report, ensure_ascii=False, indent=1)
-        write_atomically(out, f"{content}\n".encode())
-        click.echo(f"Todo, en «{out}».")
+
+
+def _same_device(card: "Card") -> str | None:
+    """El dispositivo de una ficha, si esta máquina lo tiene."""
+    from ddpm_lit.machine.devices import choose_device
+
+    wanted = card.environment.get("device")
+    try:
+        return str(choose_device(str(wanted)))
+    except ValueError:
+        _say(f"Se midió en «{wanted}», que aquí no hay.")
+        return None
+
+
+def _free_path(name: str) -> Path:
+    """El nombre de la ficha de un modelo en la carpeta actual, sin pisar ninguna."""
+    stem = "ficha-" + re.sub(r"[^\w.-]+", "-", name)
+    path, number = Path(f"{stem}.json"), 2
+    while path.exists():
+        path, number = Path(f"{stem}-{number}.json"), number + 1
+    return path
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _lines(report: dict[str, Any]) -> Iterator[str]:
+def _lines(card: "Card") -> Iterator[str]:
     """Las medidas, una por línea, con lo que daría un modelo perfecto si se sabe."""
+    from ddpm_lit.evaluation.card import mean_result
+
+    protocol, report = card.protocol, mean_result(card.results)
+    trained_on_data = card.reference["trained_on"]
+    several = f" con cada una de {protocol.seeds} semillas"
     yield (
-        f"{report['model']}: {integer(report['samples'])} muestras en {report['steps']} pasos de "
-        f"{report['sampler']} ({duration(report['seconds'])}, {report['device']})."
+        f"{card.model['name']}: {integer(protocol.samples)} muestras"
+        f"{several if protocol.seeds > 1 else ''} en {protocol.sampling.steps} pasos de "
+        f"{protocol.sampling.sampler} ({duration(card.seconds)}, {card.environment['device']})."
     )
+    if protocol.seeds > 1:
+        yield "Las cifras son las medias de todas las semillas."
     if "energy" in report:
         energy = report["energy"]
         verdict = (
@@ -176,8 +299,11 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
             f"Distribución: las muestras {verdict} los datos (distancia de energía "
             f"{_short(energy['statistic'])}, valor p {_short(energy['p_value'])})."
         )
+    if "inception" in report:
+        published = card.extractors["inception"]["published"]
+        yield from _inception(report["inception"], trained_on_data, published)
     if "frechet" in report:
-        yield from _frechet(report["frechet"], report["trained_on_data"])
+        yield from _frechet(report["frechet"], trained_on_data)
         if "precision_recall" in report:
             yield from _quality(report["precision_recall"])
         yield f"Diversidad (distancia media entre dos muestras): {_beside(report['diversity'])}."
@@ -187,7 +313,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     medians = {
         name: value and value["median"] for name, value in nearest.items()
     }
-    of = " de entrenamiento" if report["trained_on_data"] else ""
+    of = " de entrenamiento" if trained_on_data else ""
     yield (
         f"Distancia al dato{of} más parecido: {_beside(medians)}; la menor, "
         f"{_short(nearest['samples']['min'])}."
@@ -199,6 +325,49 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
             f"Bits por dimensión de {integer(bits['data'])} datos: {bits['total']:.3f}"
             f"{'' if error is None else f' ± {error:.3f}'} (L_T {_short(bits['prior'])}, L_(t-1) "
             f"{_short(bits['middle'])}, L_0 {_short(bits['reconstruction'])})."
+        )
+    shown = {name: card.spread[name] for name in NAMES if name in card.spread}
+    if shown:
+        yield f"De una semilla a otra ({protocol.seeds}), media ± desviación típica:"
+    for name, each in shown.items():
+        mean, deviation = each["mean"], each["deviation"]
+        yield f"  {NAMES[name]}: {_short(mean)} ± {deviation:.2g}"
+
+
+def _inception(
+    measure: dict[str, Any], trained_on_data: bool, published: bool
+) -> Iterator[str]:
+    """El FID y el KID, con lo que dan otros datos reales del mismo tamaño."""
+    fid, kid, fair = measure["fid"], measure["kid"], measure["same_size"]
+    data = "los de entrenamiento" if trained_on_data else "estos datos"
+    text = f"a {data}, {_short(fid['to_data'])}"
+    if fid["to_held_out"] is not None:
+        text += f"; a los apartados, {_short(fid['to_held_out'])}"
+    yield (
+        f"FID con {integer(fid['n'])} muestras: {text}. Depende mucho de cuántas sean: solo se "
+        "compara con otro de las mismas."
+    )
+    if fair is not None:
+        real = "los apartados" if fair["held_out"] else "otros datos reales"
+        against = data if fair["held_out"] else "la mitad de los datos"
+        yield (
+            f"  Con {integer(fair['n'])} imágenes, a {against}: las muestras, "
+            f"{_short(fair['samples']['fid'])}; {real}, {_short(fair['real']['fid'])}."
+        )
+    yield (
+        f"KID, en trozos de {integer(kid['subset_size'])}: {_short(kid['mean'])} ± "
+        f"{kid['deviation']:.2g} (no depende de cuántas sean)."
+    )
+    quality = measure["precision_recall"]
+    if quality is not None:
+        yield (
+            f"Precisión y cobertura en los rasgos de Inception con {integer(quality['n'])} "
+            f"muestras: {_both(quality)}."
+        )
+    if not published:
+        yield (
+            "Los pesos de Inception no son los que publica torch-fidelity: estas cifras no se "
+            "comparan con las de nadie."
         )
 
 
@@ -255,3 +424,41 @@ def _beside(pair: dict[str, float | None], style: str = "{:.3g}") -> str:
     if pair["held_out"] is not None:
         text += f"; los datos apartados, {style.format(pair['held_out'])}"
     return text
+
+
+def _differences(before: "Card", after: "Card", name: str) -> Iterator[str]:
+    """Qué ha cambiado desde una ficha: los campos y las cifras."""
+    from ddpm_lit.evaluation.card import (
+        changed_figures,
+        changed_settings,
+        figures,
+    )
+
+    settings = changed_settings(before, after)
+    yield (
+        f"Frente a la ficha «{name}»:"
+        if settings
+        else f"Frente a la ficha «{name}», nada de lo que se apunta ha cambiado."
+    )
+    for each in settings:
+        yield f"  {each.name}: {_value(each.before)} → {_value(each.after)}"
+    changed = changed_figures(before, after)
+    total = len(figures(after.results[0]))
+    if not changed:
+        yield f"  Las {total} cifras son las mismas."
+        return
+    yield f"  Cambian {len(changed)} cifras de {total}:"
+    for each in changed:
+        yield f"  {_figure(each)}"
+
+
+def _figure(change: "Change") -> str:
+    name, before, after = change
+    label = f"{NAMES[name]} ({name})" if name in NAMES else name
+    if before is None or after is None:
+        return f"{label}: {_value(before)} → {_value(after)}"
+    return f"{label}: {before:.6g} → {after:.6g} ({after - before:+.2g})"
+
+
+def _value(value: Any) -> str:
+    return "nada" if value is None else f"«{value}»"

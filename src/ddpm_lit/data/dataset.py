@@ -5,25 +5,31 @@ sección 3.3): así la red recibe entradas a la escala de $x_T \sim \mathcal{N}(
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_CHECKED_AT_ONCE = 2**18
+from ddpm_lit.data.prepared import remembered
+from ddpm_lit.data.storage import Store, deliver, send
+
 _EIGHT_BITS = 256
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Dataset:
-    r"""Un conjunto de datos entero en memoria.
+    r"""Un conjunto de datos.
 
     Attributes:
         x: datos, float32 de forma (N, ...) en $[-1, 1]$; imágenes como (N, C, H, W), puntos
-            como (N, 2).
+            como (N, 2). Se puede dar en 8 bits, uint8, que significa $v / 127{,}5 - 1$: así se
+            queda guardado, y se convierte lo que se pide con `batch`. Leer `x` los convierte
+            todos, la primera vez que se hace.
         labels: clase de cada dato, int64 de forma (N,), o `None` si no hay clases.
         label_names: nombre de cada clase; `labels` son índices en esta tupla.
         captions: descripción en español de cada dato, N en total, o vacía.
@@ -34,30 +40,75 @@ class Dataset:
         attribution: a quién se deben los datos y con qué licencia.
         content_keys: huella del contenido de cada dato, N en total, o vacía; si las hay, `split`
             aparta por ellas.
+        reserved: los datos que aparta quien los publica, bool (N,), o `None` si no aparta
+            ninguno (véase `official_split`).
+        store: los datos tal como están guardados; se da en lugar de `x`.
+        memory: fichero en que se recuerdan las huellas ya calculadas, si los datos son los de una
+            caché.
 
     Raises:
         ValueError: si algún campo no cumple lo anterior.
-        TypeError: si `x` o `labels` no tienen el tipo debido.
+        TypeError: si `x`, `labels` o `reserved` no tienen el tipo debido.
     """
 
-    x: Tensor = field(repr=False)
-    labels: Tensor | None = field(default=None, repr=False)
-    label_names: tuple[str, ...] = ()
-    captions: tuple[str, ...] = field(default=(), repr=False)
-    groups: tuple[str, ...] = field(default=(), repr=False)
-    conditions: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-    levels: int | None = None
-    attribution: str = ""
-    content_keys: tuple[str, ...] = field(default=(), repr=False)
+    store: Store = field(repr=False)
+    labels: Tensor | None = field(repr=False)
+    label_names: tuple[str, ...]
+    captions: tuple[str, ...] = field(repr=False)
+    groups: tuple[str, ...] = field(repr=False)
+    conditions: Mapping[str, Tensor] = field(repr=False)
+    levels: int | None
+    attribution: str
+    content_keys: tuple[str, ...] = field(repr=False)
+    reserved: Tensor | None = field(repr=False)
+    memory: Path | None = field(repr=False)
 
-    def __post_init__(self) -> None:
-        _check_values(self.x, self.levels)
-        _check_labels(self.labels, self.label_names, len(self.x))
+    def __init__(
+        self,
+        x: Tensor | None = None,
+        labels: Tensor | None = None,
+        label_names: tuple[str, ...] = (),
+        captions: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
+        conditions: Mapping[str, Tensor] | None = None,
+        levels: int | None = None,
+        attribution: str = "",
+        content_keys: tuple[str, ...] = (),
+        reserved: Tensor | None = None,
+        store: Store | None = None,
+        memory: Path | None = None,
+    ) -> None:
+        # Con `dataclasses.replace(datos, x=…)` llegan los dos, y los datos nuevos son `x`.
+        if x is not None or store is None:
+            store, memory = Store(_tensor(x)), None
+        if store.values.dtype == torch.uint8 and levels is None:
+            levels = _EIGHT_BITS
+        values = {
+            "store": store,
+            "labels": labels,
+            "label_names": label_names,
+            "captions": captions,
+            "groups": groups,
+            "conditions": {} if conditions is None else conditions,
+            "levels": levels,
+            "attribution": attribution,
+            "content_keys": content_keys,
+            "reserved": reserved,
+            "memory": memory,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        n = len(self)
+        _check_values(self.store, self.levels)
+        _check_labels(self.labels, self.label_names, n)
         for name in ("captions", "groups", "content_keys"):
             texts = getattr(self, name)
-            if texts and len(texts) != len(self.x):
+            if texts and len(texts) != n:
                 raise ValueError(
-                    f"«{name}» tiene {len(texts)} elementos y hay {len(self.x)} datos: da uno "
+                    f"«{name}» tiene {len(texts)} elementos y hay {n} datos: da uno "
                     "por dato o deja la tupla vacía."
                 )
         for name, value in self.conditions.items():
@@ -66,37 +117,70 @@ class Dataset:
                     f"Una condición no se puede llamar «{name}»: así se llaman los propios datos y "
                     "sus clases."
                 )
-            if len(value) != len(self.x):
+            if len(value) != n:
                 raise ValueError(
-                    f"La condición «{name}» tiene {len(value)} filas y hay {len(self.x)} datos: da "
+                    f"La condición «{name}» tiene {len(value)} filas y hay {n} datos: da "
                     "una por dato."
                 )
+        if self.reserved is not None and (
+            self.reserved.dtype != torch.bool or self.reserved.shape != (n,)
+        ):
+            raise TypeError(
+                f"«reserved» es {self.reserved.dtype} de forma {tuple(self.reserved.shape)} y debe "
+                f"ser bool de forma ({n},): cierto en los datos que se apartan."
+            )
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.store)
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Todos los datos, float32 (N, …); se convierten la primera vez y se quedan así."""
+        return self.store.floats()
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Forma de un dato, sin la dimensión N: (C, H, W) en imágenes, (2,) en puntos."""
-        return tuple(self.x.shape[1:])
+        return self.store.shape[1:]
 
     @property
     def num_classes(self) -> int | None:
         """Número de clases, o `None` si no las hay."""
         return None if self.labels is None else len(self.label_names)
 
-    def batch(self, indices: Tensor | Sequence[int]) -> dict[str, Tensor]:
+    def batch(
+        self,
+        indices: Tensor | Sequence[int],
+        device: torch.device | str | None = None,
+    ) -> dict[str, Tensor]:
         """Un lote listo para la red.
+
+        Args:
+            indices: índices de los datos, (B,).
+            device: dónde se entrega; `None`, donde estén los datos. A CUDA llegan en 8 bits, por
+                memoria fijada y sin esperar, y allí se convierten.
+
+        Returns:
+            Diccionario con `x`, float32 (B, ...), si hay clases `class_labels`, int64 (B,), y las
+            demás condiciones.
+        """
+        where = None if device is None else torch.device(device)
+        return deliver(self.stored_batch(indices), where)
+
+    def stored_batch(
+        self, indices: Tensor | Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Un lote tal como está guardado: `x` puede ser uint8, y `storage.deliver` lo termina.
 
         Args:
             indices: índices de los datos, (B,).
 
         Returns:
-            Diccionario con `x`, (B, ...), si hay clases `class_labels`, int64 (B,), y las demás
-            condiciones.
+            Lo mismo que `batch`, sin convertir.
         """
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        result = {"x": self.x[chosen]}
+        chosen = send(chosen, self.store.values.device)
+        result = {"x": self.store.take(chosen)}
         if self.labels is not None:
             result["class_labels"] = self.labels[chosen]
         return result | {
@@ -104,7 +188,7 @@ class Dataset:
         }
 
     def subset(self, indices: Tensor | Sequence[int]) -> "Dataset":
-        """El mismo conjunto con solo algunos de sus datos, en el orden pedido.
+        """El mismo conjunto con solo algunos de sus datos, en el orden pedido y sin copiarlos.
 
         Args:
             indices: índices de los datos, (M,); al menos uno.
@@ -116,7 +200,7 @@ class Dataset:
         positions: list[int] = chosen.tolist()
         return replace(
             self,
-            x=self.x[chosen],
+            store=self.store.subset(chosen),
             labels=None if self.labels is None else self.labels[chosen],
             conditions={
                 name: value[chosen] for name, value in self.conditions.items()
@@ -124,6 +208,23 @@ class Dataset:
             captions=_chosen(self.captions, positions),
             groups=_chosen(self.groups, positions),
             content_keys=_chosen(self.content_keys, positions),
+            reserved=None if self.reserved is None else self.reserved[chosen],
+        )
+
+    def to(self, device: torch.device) -> "Dataset":
+        """El mismo conjunto con sus tensores en un dispositivo, aún en 8 bits si lo estaban.
+
+        Args:
+            device: el dispositivo.
+        """
+        return replace(
+            self,
+            store=Store(self.store.copy(device)),
+            labels=None if self.labels is None else self.labels.to(device),
+            conditions={
+                name: value.to(device)
+                for name, value in self.conditions.items()
+            },
         )
 
     def fingerprint(self) -> str:
@@ -132,20 +233,34 @@ class Dataset:
         No depende de dónde esté guardado ni de cómo se repartan los tensores en la memoria. Los
         datos continuos se miran con 8 bits, para que el último bit de un seno, que varía de una
         máquina a otra, no cuente como un cambio. Las condiciones no cuentan: salen de los datos.
+        La de unos datos que están en una caché se calcula una vez y se guarda con ellos.
 
         Returns:
             16 cifras hexadecimales.
         """
-        levels = self.levels or _EIGHT_BITS
-        digest = hashlib.sha256(
-            repr((tuple(self.x.shape), self.levels)).encode()
-        )
-        for part in _parts(self.x):
-            position = ((part + 1) * ((levels - 1) / 2)).round()
-            kind = np.uint8 if levels <= _EIGHT_BITS else np.uint16
-            digest.update(position.numpy().astype(kind).tobytes())
         classes = None if self.labels is None else self.labels.tolist()
-        digest.update(repr((classes, self.label_names, self.captions)).encode())
+        texts = repr((classes, self.label_names, self.captions)).encode()
+        if self.memory is None or not self.store.digest:
+            return self._fingerprint(texts)
+        rows = self.store.rows
+        key = hashlib.sha256(self.store.digest.encode())
+        key.update(repr(self.store.shape).encode())
+        key.update(b"" if rows is None else rows.numpy().tobytes())
+        key.update(texts)
+        return remembered(
+            self.memory, key.hexdigest()[:32], lambda: self._fingerprint(texts)
+        )
+
+    def _fingerprint(self, texts: bytes) -> str:
+        levels = self.levels or _EIGHT_BITS
+        digest = hashlib.sha256(repr((self.store.shape, self.levels)).encode())
+        kind = np.uint8 if levels <= _EIGHT_BITS else np.uint16
+        for part in self.store.parts():
+            position = part
+            if part.dtype != torch.uint8:
+                position = ((part + 1) * ((levels - 1) / 2)).round()
+            digest.update(position.numpy().astype(kind).tobytes())
+        digest.update(texts)
         return digest.hexdigest()[:16]
 
 
@@ -202,6 +317,30 @@ def split(
     return (
         dataset.subset(torch.from_numpy(np.flatnonzero(~held))),
         dataset.subset(torch.from_numpy(np.flatnonzero(held))),
+    )
+
+
+def official_split(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    """Reparte un conjunto como lo hace quien lo publica: la parte de test es la apartada.
+
+    Args:
+        dataset: un conjunto con `reserved`.
+
+    Returns:
+        `(train, held_out)`, cada uno en el orden original.
+
+    Raises:
+        ValueError: si el conjunto no trae su reparto, o una de las dos partes está vacía.
+    """
+    reserved = dataset.reserved
+    if reserved is None or not reserved.any() or reserved.all():
+        raise ValueError(
+            "Estos datos no traen su propia parte apartada: pide una fracción con «held_out»."
+        )
+    whole = replace(dataset, reserved=None)
+    return (
+        whole.subset((~reserved).nonzero().flatten()),
+        whole.subset(reserved.nonzero().flatten()),
     )
 
 
@@ -272,44 +411,57 @@ def _apportion(counts: np.ndarray, fraction: float) -> np.ndarray:
     return quota
 
 
-def _check_values(x: Tensor, levels: int | None) -> None:
-    if not isinstance(x, Tensor) or x.dtype != torch.float32:
+def _tensor(x: object) -> Tensor:
+    if not isinstance(x, Tensor) or x.dtype not in (
+        torch.float32,
+        torch.uint8,
+    ):
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(
-            f"Los datos deben ser un tensor float32 y han llegado como {kind}."
+            f"Los datos deben ser un tensor float32, o uint8 si son imágenes de 8 bits, y han "
+            f"llegado como {kind}."
         )
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(
             f"Los datos tienen forma {tuple(x.shape)} y se espera (N, ...), con al menos un "
             "dato y una dimensión más que la N."
         )
-    low, high = (float(bound) for bound in x.aminmax())
-    if not (low >= -1 and high <= 1):
+    return x
+
+
+def _check_values(store: Store, levels: int | None) -> None:
+    if len(store) == 0:
         raise ValueError(
-            f"Los datos van de {low:.4g} a {high:.4g} y deben estar en [-1, 1] y ser finitos: "
-            "reescálalos antes (una imagen de 8 bits v, como v / 127.5 - 1)."
+            f"Los datos tienen forma {store.shape} y se espera al menos un dato."
         )
-    if levels is not None:
-        if check_integer("levels", levels, minimum=2) > 2**16:
+    if (
+        levels is not None
+        and check_integer("levels", levels, minimum=2) > 2**16
+    ):
+        raise ValueError(f"«levels» vale {levels} y debe ser como mucho 65536.")
+    if store.values.dtype == torch.uint8:
+        if levels != _EIGHT_BITS:
             raise ValueError(
-                f"«levels» vale {levels} y debe ser como mucho 65536."
+                f"«levels» vale {levels} y los datos de 8 bits tienen {_EIGHT_BITS}: no lo des, o "
+                "da los datos en float32."
             )
-        for part in _parts(x):
-            position = (part + 1) * ((levels - 1) / 2)
-            if (
-                float((position - position.round()).abs().max())
-                <= levels * 1e-6
-            ):
-                continue
+        return
+    for part in store.parts():
+        low, high = (float(bound) for bound in part.aminmax())
+        if not (low >= -1 and high <= 1):
+            raise ValueError(
+                f"Los datos van de {low:.4g} a {high:.4g} y deben estar en [-1, 1] y ser finitos: "
+                "reescálalos antes (una imagen de 8 bits v, como v / 127.5 - 1) o, si son "
+                "imágenes de 8 bits, dalos como uint8."
+            )
+        if levels is None:
+            continue
+        position = (part + 1) * ((levels - 1) / 2)
+        if float((position - position.round()).abs().max()) > levels * 1e-6:
             raise ValueError(
                 f"Hay datos que no caen en ninguno de los {levels} valores repartidos por "
                 "igual en [-1, 1]: corrige «levels», o usa None si los datos son continuos."
             )
-
-
-def _parts(x: Tensor) -> Iterator[Tensor]:
-    """Los datos, de unas cuantas filas en unas cuantas, para que mirarlos no ocupe como ellos."""
-    yield from torch.split(x, max(1, _CHECKED_AT_ONCE // max(1, x[0].numel())))
 
 
 def _chosen(texts: tuple[str, ...], positions: list[int]) -> tuple[str, ...]:

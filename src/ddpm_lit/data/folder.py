@@ -6,19 +6,38 @@ import re
 import unicodedata
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm_lit.data.dataset import Dataset, check_integer
+from ddpm_lit.data.prepared import (
+    CacheWriteError,
+    Entry,
+    Item,
+    Known,
+    Pixels,
+    Prepared,
+    prepare,
+)
+from ddpm_lit.data.storage import Store
+from ddpm_lit.files.atomic import user_cache_dir
 from ddpm_lit.files.opening import fit, image_suffixes, on_white, open_image
+from ddpm_lit.machine.ahead import ahead, cores
 
-_MODES = {"rgb": "RGB", "gray": "L"}
+T = TypeVar("T")
+R = TypeVar("R")
+
+MODES = {"rgb": "RGB", "gray": "L"}
+"""El modo de Pillow de cada valor de `color`."""
+
+_AT_ONCE = 8 * 2**20
+_WITHOUT_CACHE = 512 * 2**20
+_TOGETHER = 16
 _OTHER_PICTURES = frozenset({
     ".ai", ".arw", ".avif", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif",
     ".hif", ".jxl", ".jxr", ".nef", ".orf", ".pdf", ".ps", ".raf", ".raw", ".rw2", ".svg", ".svgz",
@@ -29,42 +48,49 @@ _OTHER_PICTURES = frozenset({
 
 def load_folder(
     path: str | Path,
-    size: int = 32,
+    size: int | Sequence[int] = 32,
     color: str = "rgb",
     classes: bool = False,
     skip_errors: bool = False,
+    cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Todas las imágenes de una carpeta y de sus subcarpetas, recortadas al mismo tamaño.
 
-    Cada imagen se gira según su EXIF, se recorta el mayor cuadrado centrado y se lleva a
-    size × size con un filtro de Lanczos. La transparencia se funde sobre blanco, y de una
-    animación se toma el primer fotograma. Se siguen los enlaces a otras carpetas, sin entrar dos
-    veces en la misma. No se miran los ficheros ocultos ni los que no tienen extensión de imagen;
-    de los que podrían parecerlo y no se saben leer, como HEIC, se avisa.
+    Cada imagen se gira según su EXIF, se recorta el mayor rectángulo centrado de la proporción
+    pedida y se lleva a ese tamaño con un filtro de Lanczos. La transparencia se funde sobre blanco,
+    y de una animación se toma el primer fotograma. Se siguen los enlaces a otras carpetas, sin
+    entrar dos veces en la misma. No se miran los ficheros ocultos ni los que no tienen extensión de
+    imagen; de los que podrían parecerlo y no se saben leer, como HEIC, se avisa.
 
     La descripción de cada imagen es el nombre de su fichero, sin la extensión y con espacios en
     vez de guiones: de `gatos/gato_gris.png`, «gato gris».
 
+    Si los ficheros pasan de 8 MB, las imágenes se preparan una vez y quedan en una caché, de la
+    que luego se traen según hacen falta. Si se corta, la vez siguiente continúa; si cambian unos
+    cuantos ficheros, se preparan solo esos. Un fichero ha cambiado si cambian su nombre, su tamaño
+    o su fecha.
+
     Args:
         path: la carpeta; «~» es la del usuario.
-        size: lado de las imágenes, en píxeles.
+        size: lado de las imágenes, en píxeles, o su alto y su ancho.
         color: «rgb» o «gray».
         classes: cada subcarpeta directa es una clase, con su nombre.
         skip_errors: omite con un aviso las imágenes que no se pueden leer, en vez de parar.
+        cache_dir: carpeta de la caché; `None`, la del usuario (`user_cache_dir`).
 
     Returns:
-        Imágenes (N, 3 o 1, size, size) en el orden de sus rutas relativas, con su descripción en
-        `captions` y la huella de cada fichero en `content_keys`; con `classes`, también sus
-        clases.
+        Imágenes (N, 3 o 1, alto, ancho), de 8 bits, en el orden de sus rutas relativas, con su
+        descripción en `captions` y la huella de cada fichero en `content_keys`; con `classes`,
+        también sus clases.
 
     Raises:
         FileNotFoundError: si la carpeta no existe.
-        ValueError: si no hay imágenes, una no se puede leer, no caben en la memoria o una opción
-            no es válida.
+        ValueError: si no hay imágenes, una no se puede leer, no caben en la memoria ni en la caché
+            o una opción no es válida.
         TypeError: si una opción no es del tipo debido.
     """
-    check_integer("size", size, minimum=1)
-    if color not in _MODES:
+    side = check_side(size)
+    if color not in MODES:
         raise ValueError(f"«color» vale {color!r} y debe ser «rgb» o «gray».")
     for name, value in (("classes", classes), ("skip_errors", skip_errors)):
         if not isinstance(value, bool):
@@ -74,9 +100,9 @@ def load_folder(
     root = _folder(path)
     found = _explore(root)
     _check_found(root, found, classes=classes, skip_errors=skip_errors)
-    x, kept, failures = _read_images(
-        root, found, size, _MODES[color], skip_errors=skip_errors
-    )
+    reading = _Reading(root, MODES[color], side, skip_errors)
+    prepared = _prepared(reading, found.images, cache_dir)
+    kept, failures = _sorted_out(reading, found, prepared.entries)
     for notice in _notices(root, found, failures):
         warnings.warn(notice, stacklevel=3)
     names: tuple[str, ...] = ()
@@ -89,13 +115,32 @@ def load_folder(
             [numbers[name] for name in folders], dtype=torch.int64
         )
     return Dataset(
-        x=torch.from_numpy(x),
+        store=prepared.store,
         labels=labels,
         label_names=names,
         captions=tuple(_caption(file) for file in kept),
-        levels=256,
-        content_keys=tuple(_content_key(file) for file in kept),
+        content_keys=tuple(
+            entry.note for entry in prepared.entries if entry.kept
+        ),
+        memory=prepared.memory,
     )
+
+
+def check_side(size: int | Sequence[int]) -> tuple[int, int]:
+    """El alto y el ancho que pide una opción: dos enteros, o uno si es cuadrado.
+
+    Raises:
+        TypeError: si no son enteros.
+        ValueError: si no son uno o dos, o alguno no es positivo.
+    """
+    if not isinstance(size, Sequence) or isinstance(size, str):
+        size = (size, size)
+    if len(size) != 2:
+        raise ValueError(
+            f"«size» tiene {len(size)} números y debe ser el lado, o el alto y el ancho."
+        )
+    height, width = (check_integer("size", side, minimum=1) for side in size)
+    return height, width
 
 
 class _Found(NamedTuple):
@@ -194,34 +239,163 @@ def _check_found(
         )
 
 
-def _read_images(
-    root: Path, found: _Found, size: int, mode: str, *, skip_errors: bool
-) -> tuple[NDArray[np.float32], list[Path], list[str]]:
-    """Las imágenes (N, C, size, size), sus ficheros y lo que no se ha podido leer."""
-    x = _room(len(found.images), len(mode), size)
-    kept: list[Path] = []
+def _prepared(
+    reading: "_Reading", files: list[Path], cache_dir: str | Path | None
+) -> Prepared:
+    """Las imágenes de unos ficheros: de la caché o, si son cuatro cosas, leídas en el momento."""
+    names, total = [], 0
+    for file in files:
+        name, size = _identity(file, reading.root)
+        names.append(name)
+        total += size
+
+    def produce(start: int, known: Known) -> Iterator[Item]:
+        return reading.items(files[start:], names[start:], known)
+
+    shape = (len(reading.mode), *reading.side)
+    needed = len(files) * torch.Size(shape).numel()
+    if total <= _AT_ONCE and needed <= _WITHOUT_CACHE:
+        return _in_memory(produce(0, lambda name: None), len(files), shape)
+    options = {
+        "root": os.path.realpath(reading.root),
+        "mode": reading.mode,
+        "size": reading.side,
+    }
+    key = hashlib.sha256(repr(options).encode("utf-8", "surrogateescape"))
+    folder = Path(cache_dir or user_cache_dir()).expanduser()
+    try:
+        return prepare(
+            folder / f"carpeta-{key.hexdigest()[:16]}",
+            options,
+            shape,
+            produce,
+            names=names,
+            total=len(files),
+        )
+    except CacheWriteError as error:
+        if needed > _WITHOUT_CACHE:
+            raise ValueError(
+                f"{error} Sin ella no se puede: las {len(files)} imágenes ocupan "
+                f"{needed / 1e9:.1f} GB."
+            ) from error
+        warnings.warn(
+            f"{error} Se sigue sin ella: las imágenes se leerán otra vez la próxima.",
+            stacklevel=4,
+        )
+        return _in_memory(produce(0, lambda name: None), len(files), shape)
+
+
+def _in_memory(
+    items: Iterable[Item], count: int, shape: tuple[int, ...]
+) -> Prepared:
+    pixels = _room(count, shape)
+    entries = []
+    row = 0
+    for item in items:
+        if item.pixels is not None:
+            pixels[row] = item.pixels
+            row += 1
+        entries.append(item.entry)
+    return Prepared(Store(torch.from_numpy(pixels[:row])), entries, None)
+
+
+class _Reading(NamedTuple):
+    """Cómo se leen las imágenes de una carpeta; `side` es el alto y el ancho."""
+
+    root: Path
+    mode: str
+    side: tuple[int, int]
+    skip_errors: bool
+
+    def items(
+        self, files: Sequence[Path], names: Sequence[str], known: Known
+    ) -> Iterator[Item]:
+        """Las imágenes, en su orden; las que no se conocen se leen en varios hilos."""
+
+        def read(rows: range) -> list[Item]:
+            return [
+                known(names[row]) or self._read(files[row], names[row])
+                for row in rows
+            ]
+
+        each = len(self.mode) * self.side[0] * self.side[1]
+        together = max(1, min(_TOGETHER, 2**20 // each))
+        several = [
+            range(start, min(start + together, len(files)))
+            for start in range(0, len(files), together)
+        ]
+        for items in in_threads(read, several):
+            yield from items
+
+    def _read(self, file: Path, name: str) -> Item:
+        try:
+            pixels = image_pixels(open_image(file), self.mode, self.side)
+            return Item(name, _content_key(file), pixels)
+        except (ValueError, OSError, MemoryError) as error:
+            if not self.skip_errors:
+                raise self.failure(file, error) from error
+            return Item(name, str(error), None)
+
+    def failure(self, file: Path, reason: object) -> ValueError:
+        return ValueError(
+            f"La imagen {str(file)!r} no se puede leer: {reason}. Quítala de la carpeta o "
+            "usa «skip_errors = true» para omitir las que fallen."
+        )
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`map` con tantos hilos como núcleos, para funciones que abren imágenes.
+
+    Pillow suelta el intérprete mientras descomprime y reduce, que es casi todo el trabajo, así que
+    los hilos bastan.
+    """
+    workers = cores()
+    # Abrir una imagen calla los avisos de Pillow, y al hacerlo en varios hilos podrían quedarse
+    # callados: aquí se deshace.
+    with warnings.catch_warnings():
+        yield from ahead(function, items, workers=workers, depth=2 * workers)
+
+
+def image_pixels(
+    image: Image.Image, mode: str, side: tuple[int, int]
+) -> Pixels:
+    """Una imagen de Pillow al tamaño y a los canales de un conjunto.
+
+    Args:
+        image: la imagen; su transparencia se funde sobre blanco.
+        mode: «RGB» o «L».
+        side: el alto y el ancho.
+
+    Returns:
+        uint8 (3 o 1, alto, ancho).
+    """
+    flat = on_white(image).convert(mode)
+    values = np.asarray(fit(flat, side, Image.Resampling.LANCZOS))
+    return values[None] if mode == "L" else values.transpose(2, 0, 1)
+
+
+def _sorted_out(
+    reading: _Reading, found: _Found, entries: Sequence[Entry]
+) -> tuple[list[Path], list[str]]:
+    """Los ficheros que se han leído y lo que no, con el motivo."""
     failures = [
-        f"{_relative(folder, root)}: {reason}"
+        f"{_relative(folder, reading.root)}: {reason}"
         for folder, reason in found.closed
     ]
-    for file in found.images:
-        try:
-            _read_image(file, mode, out=x[len(kept)])
-        except ValueError as error:
-            if not skip_errors:
-                raise ValueError(
-                    f"La imagen {str(file)!r} no se puede leer: {error}. Quítala de la carpeta o "
-                    "usa «skip_errors = true» para omitir las que fallen."
-                ) from error
-            failures.append(f"{_relative(file, root)}: {error}")
-        else:
+    kept = []
+    for file, entry in zip(found.images, entries, strict=True):
+        if entry.kept:
             kept.append(file)
+        elif not reading.skip_errors:
+            raise reading.failure(file, entry.note)
+        else:
+            failures.append(f"{_relative(file, reading.root)}: {entry.note}")
     if not kept:
         raise ValueError(
-            f"Ninguna de las {len(found.images)} imágenes de {str(root)!r} se puede leer. "
+            f"Ninguna de las {len(found.images)} imágenes de {str(reading.root)!r} se puede leer. "
             f"{failures[0]}."
         )
-    return x[: len(kept)], kept, failures
+    return kept, failures
 
 
 def _notices(root: Path, found: _Found, failures: list[str]) -> Iterable[str]:
@@ -273,21 +447,23 @@ def _content_key(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
 
 
-def _room(count: int, channels: int, size: int) -> NDArray[np.float32]:
+def _identity(file: Path, root: Path) -> tuple[str, int]:
+    """Lo que distingue a un fichero sin leerlo, y lo que ocupa; de un enlace roto, solo su ruta."""
+    relative = _relative(file, root)
     try:
-        return np.empty((count, channels, size, size), dtype=np.float32)
+        state = file.stat()
+    except OSError:
+        return relative, 0
+    return f"{relative}|{state.st_size}|{state.st_mtime_ns}", state.st_size
+
+
+def _room(count: int, shape: tuple[int, ...]) -> Pixels:
+    try:
+        return np.empty((count, *shape), dtype=np.uint8)
     except MemoryError as error:
-        gigabytes = 4 * count * channels * size**2 / 1e9
+        _, height, width = shape
+        gigabytes = count * shape[0] * height * width / 1e9
         raise ValueError(
-            f"{count} imágenes de {size}×{size} ocupan {gigabytes:.0f} GB y no caben en la "
+            f"{count} imágenes de {width}×{height} ocupan {gigabytes:.0f} GB y no caben en la "
             "memoria: usa un «size» menor o menos imágenes."
         ) from error
-
-
-def _read_image(file: Path, mode: str, out: NDArray[np.float32]) -> None:
-    """Lee una imagen y la deja en `out`, (C, size, size), en [-1, 1]."""
-    image = on_white(open_image(file)).convert(mode)
-    values = np.asarray(fit(image, out.shape[1:], Image.Resampling.LANCZOS))
-    planes = values[None] if mode == "L" else values.transpose(2, 0, 1)
-    np.divide(planes, np.float32(127.5), out=out)
-    out -= 1

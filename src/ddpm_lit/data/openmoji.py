@@ -8,6 +8,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -84,20 +85,17 @@ def load_openmoji(
     pixels = _cached_pixels(
         icons, size, color, Path(cache_dir or user_cache_dir())
     )
-    x = np.divide(pixels, np.float32(127.5), dtype=np.float32)
-    x -= 1
     names = tuple(
         name for name in GROUPS if any(icon.group == name for icon in icons)
     )
     dataset = Dataset(
-        x=torch.from_numpy(x),
+        x=torch.from_numpy(pixels),
         labels=torch.tensor(
             [names.index(icon.group) for icon in icons], dtype=torch.int64
         ),
         label_names=names,
         captions=tuple(icon.caption for icon in icons),
         groups=tuple(icon.group for icon in icons),
-        levels=256,
         attribution=ATTRIBUTION,
     )
     chosen = dataset if groups is None else _only_groups(dataset, groups)
@@ -131,16 +129,11 @@ def _only_groups(dataset: Dataset, groups: Sequence[str]) -> Dataset:
     chosen = dataset.subset(
         [i for i, group in enumerate(dataset.groups) if group in wanted]
     )
-    return Dataset(
-        x=chosen.x,
-        labels=torch.tensor(
-            [names.index(group) for group in chosen.groups], dtype=torch.int64
-        ),
+    numbers = [names.index(group) for group in chosen.groups]
+    return replace(
+        chosen,
+        labels=torch.tensor(numbers, dtype=torch.int64),
         label_names=names,
-        captions=chosen.captions,
-        groups=chosen.groups,
-        levels=chosen.levels,
-        attribution=chosen.attribution,
     )
 
 

@@ -1,7 +1,8 @@
 r"""Medir un modelo: generar muestras y compararlas con los datos de su receta.
 
 Aquí no hay ninguna medida nueva; se decide qué se compara con qué. Las medidas de las muestras
-están en `ddpm_lit.evaluation.metrics`, y la verosimilitud, en `ddpm_lit.improved`.
+están en `ddpm_lit.evaluation.metrics`, y la verosimilitud, en `ddpm_lit.improved`. Una evaluación
+entera, con su ficha, es `ddpm_lit.evaluation.evaluate`.
 """
 
 import hashlib
@@ -16,29 +17,36 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ddpm_lit.conditioning import wanted_conditions, words
-from ddpm_lit.data import DATASETS, Dataset, load_dataset, split
+from ddpm_lit.data import DATASETS, Dataset, load_dataset
 from ddpm_lit.data.conditions import conditioned
+from ddpm_lit.data.storage import to_float
 from ddpm_lit.evaluation.metrics import (
     ClassifierConfig,
+    Gaussian,
     SmallClassifier,
     accuracy,
     class_agreement,
     energy_distance_test,
     features,
     frechet_distance,
+    kernel_distance,
     mean_pairwise_distance,
     nearest_neighbours,
     precision_recall,
     train_classifier,
 )
+from ddpm_lit.evaluation.reference import KEPT, Reference
 from ddpm_lit.files.atomic import atomic_path, user_cache_dir
 from ddpm_lit.files.opening import image_suffixes
+from ddpm_lit.formats.diffusers import UNKNOWN_DATA
 from ddpm_lit.improved import bits_per_dimension
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator
-from ddpm_lit.recipes.data import with_text
+from ddpm_lit.recipes.data import split_data, with_text
 
 CLASSIFIER_STEPS = 800
+"""Los pasos con que se entrena la red de rasgos, si no se dice otra cosa."""
+
 NEIGHBOUR = 3
 """El vecino que fija los radios de la precisión y la cobertura."""
 
@@ -75,12 +83,14 @@ def reference_data(
         ModuleNotFoundError: si falta un paquete para cargarlos.
     """
     recipe, held_out = trained.recipe, None
+    if source is None and recipe.data.name == UNKNOWN_DATA:
+        raise ValueError(
+            f"El modelo «{recipe.name}» viene de diffusers y no dice con qué datos se entrenó: di "
+            "con cuáles se compara (--data)."
+        )
     if source is None:
         data = load_dataset(recipe.data.name, **recipe.data.options)
-        if recipe.data.held_out > 0:
-            data, held_out = split(
-                data, recipe.data.held_out, recipe.data.split_seed
-            )
+        data, held_out = split_data(recipe, data)
     else:
         data = _outside_data(trained, source)
     if data.image_shape != trained.shape:
@@ -122,7 +132,7 @@ def _outside_data(trained: Trained, source: str | Path) -> Dataset:
     return load_dataset(
         "folder",
         path=folder,
-        size=trained.shape[-1],
+        size=trained.shape[1:],
         color=color,
         classes=_in_classes(folder),
     )
@@ -290,10 +300,11 @@ def left_out(
         Las frases.
     """
     said = []
-    points, unseen = data.x.ndim == 2, held_out and len(held_out)
+    points = len(data.image_shape) == 1
+    unseen = held_out and len(held_out)
     if points and len(data) < 2:
         said.append("Con un solo punto no se puede contrastar la distribución.")
-    if data.x.ndim == 4 and classifier is None:
+    if len(data.image_shape) == 3 and classifier is None:
         said.append(
             "Estos datos no son imágenes de al menos 8×8 repartidas en dos clases o más, y sin "
             "eso no hay red de rasgos: no se miden la distancia de Fréchet, la precisión, la "
@@ -386,6 +397,73 @@ def evaluate_samples(
         if held_out is None
         else _distances(held_out.x, train_set),
     }
+    return report
+
+
+def inception_measures(
+    made: Tensor,
+    real: Reference,
+    unseen: Reference | None = None,
+    *,
+    labels: Tensor | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """El FID, el KID, la precisión y la cobertura, en las características de Inception.
+
+    Args:
+        made: las características de las muestras, (N, 2048).
+        real: las de los datos con que se entrenó el modelo.
+        unseen: las de los que no vio, al menos dos, si los hay.
+        labels: la clase que se pidió a cada muestra, int64 (N,).
+        seed: semilla de los sorteos de `same_size`.
+
+    Returns:
+        Un diccionario que admite JSON. `fid`, con todas las muestras: `n`, `to_data` y
+        `to_held_out`. `kid`, a los datos: `mean`, `deviation` y `subset_size`.
+        `precision_recall`, con `n`, `precision` y `recall`. Y `same_size`, con `n` imágenes de
+        cada lado, el FID, la precisión y la cobertura de las muestras (`samples`) y de otros datos
+        reales (`real`), o `None` si no hay bastantes. Los otros son los apartados o, si no los
+        hay, la mitad de los datos frente a la otra mitad; `held_out` dice cuáles.
+    """
+    few = made[:KEPT]
+    report: dict[str, Any] = {
+        "fid": {
+            "n": len(made),
+            "to_data": frechet_distance(real.gaussian, made),
+            "to_held_out": None
+            if unseen is None
+            else frechet_distance(unseen.gaussian, made),
+        },
+        "kid": kernel_distance(made, real.features)._asdict(),
+        "precision_recall": None,
+        "same_size": None,
+    }
+    if min(len(made), len(real.features)) > NEIGHBOUR:
+        quality = precision_recall(real.features, few, NEIGHBOUR)
+        report["precision_recall"] = {"n": len(few), **quality._asdict()}
+    if unseen is None:
+        order = real.features[_shuffled(len(real.features), seed)]
+        n = min(len(few), len(order) // 2)
+        sides = few[_shuffled(len(few), seed)[:n]], order[:n]
+        base = order[n : 2 * n]
+        target: Tensor | Gaussian = base
+    else:
+        few_made, _, few_seen = _same_size(
+            _Featured(few, None if labels is None else labels[:KEPT]),
+            _Featured(real.features, real.labels),
+            _Featured(unseen.features, unseen.labels),
+            seed,
+        )
+        sides, n = (few_made, few_seen), len(few_made)
+        base, target = real.features, real.gaussian
+    if n > NEIGHBOUR:
+        report["same_size"] = {"n": n, "held_out": unseen is not None} | {
+            name: {
+                "fid": frechet_distance(target, side),
+                **precision_recall(base, side, NEIGHBOUR)._asdict(),
+            }
+            for name, side in zip(("samples", "real"), sides, strict=True)
+        }
     return report
 
 
@@ -515,6 +593,7 @@ def _distances(x: Tensor, train_set: Dataset) -> dict[str, float]:
 def feature_network(
     data: Dataset,
     *,
+    steps: int | None = None,
     cache_dir: str | Path | None = None,
     note: Callable[[str], None] = _silent,
 ) -> SmallClassifier | None:
@@ -524,19 +603,24 @@ def feature_network(
 
     Args:
         data: imágenes con clases.
+        steps: cuántos pasos se entrena; `None`, `CLASSIFIER_STEPS`.
         cache_dir: la carpeta de la caché; `None`, la del usuario.
         note: recibe una frase si hay que entrenarla.
 
     Returns:
         La red, o `None` si los datos no son imágenes de al menos 8×8 con dos clases o más.
     """
-    if data.labels is None or data.x.ndim != 4 or min(data.image_shape[1:]) < 8:
+    if data.labels is None or len(data.image_shape) != 3:
+        return None
+    if min(data.image_shape[1:]) < 8:
         return None
     if int(data.labels.min()) == int(data.labels.max()):
         return None
-    content = hashlib.sha256(f"{CLASSIFIER_STEPS} {data.label_names}".encode())
-    for tensor in (data.x, data.labels):
-        content.update(tensor.contiguous().numpy().tobytes())
+    steps = steps or CLASSIFIER_STEPS
+    content = hashlib.sha256(f"{steps} {data.label_names}".encode())
+    for part in data.store.parts():
+        content.update(to_float(part).numpy().tobytes())
+    content.update(data.labels.numpy().tobytes())
     path = (
         Path(cache_dir or user_cache_dir())
         / f"rasgos-{content.hexdigest()[:16]}.safetensors"
@@ -557,7 +641,7 @@ def feature_network(
     note(
         "Entrenando la red de rasgos, que queda en la caché para la próxima vez…"
     )
-    classifier = train_classifier(data, steps=CLASSIFIER_STEPS)
+    classifier = train_classifier(data, steps=steps)
     try:
         with atomic_path(path) as temporary:
             save_file(

@@ -2,7 +2,9 @@ r"""Cómo de buenas son las muestras: medidas que no dependen de ninguna red des
 
 - Un clasificador pequeño, entrenado con datos reales, dice si una muestra condicionada es de la
   clase pedida, y sus características sirven para una distancia de Fréchet (Heusel et al. 2017,
-  arXiv:1706.08500, que usan las de Inception).
+  arXiv:1706.08500, que usan las de Inception: véase `ddpm_lit.evaluation.inception`).
+- La distancia de núcleo (Bińkowski et al. 2018, arXiv:1801.01401) mide lo mismo sin que importe
+  cuántas muestras sean.
 - El vecino real más cercano dice si el modelo copia.
 - La precisión y la cobertura (Kynkäänniemi et al. 2019, arXiv:1904.06991) separan lo que el
   Fréchet mezcla: si las muestras son creíbles y si están todas; la distancia media entre pares
@@ -126,10 +128,11 @@ def train_classifier(
     check_integer("steps", steps, minimum=1)
     check_integer("batch_size", batch_size, minimum=1)
     labels = _labels(dataset_train)
-    if dataset_train.x.ndim != 4 or min(dataset_train.image_shape[1:]) < 8:
+    shape = dataset_train.image_shape
+    if len(shape) != 3 or min(shape[1:]) < 8:
         raise ValueError(
             f"El clasificador espera imágenes (N, C, H, W) de al menos 8×8 y han llegado datos de "
-            f"forma {tuple(dataset_train.x.shape)}."
+            f"forma {(len(dataset_train), *shape)}."
         )
     generator = np.random.Generator(np.random.Philox(seed))
     with torch.random.fork_rng(devices=[]):
@@ -151,7 +154,7 @@ def train_classifier(
             chosen = torch.from_numpy(
                 generator.integers(0, len(dataset_train), batch_size)
             )
-            x = _deform(dataset_train.x[chosen], generator)
+            x = _deform(dataset_train.batch(chosen)["x"], generator)
             loss = F.cross_entropy(
                 classifier(x), labels[chosen], label_smoothing=0.05
             )
@@ -364,19 +367,50 @@ def energy_distance_test(
     )
 
 
-def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
+class Gaussian(NamedTuple):
+    """La gaussiana ajustada a unas características, float64.
+
+    `mean` es su media, (D,), y `root`, (K, D), una raíz de su covarianza: `root.T @ root`.
+    """
+
+    mean: Tensor
+    root: Tensor
+
+
+def gaussian(features_made: Tensor) -> Gaussian:
+    """La media y la covarianza (con N - 1) de unas características.
+
+    Args:
+        features_made: (N, D), al menos dos filas; conviene que N sea varias veces D.
+
+    Returns:
+        La gaussiana, en la CPU, con K el menor de N y D.
+
+    Raises:
+        ValueError: si no hay dos filas o hay valores no finitos.
+    """
+    points, _ = _feature_matrices(features_made, features_made)
+    mean = points.mean(dim=0)
+    triangular = torch.linalg.qr(points - mean, mode="r").R
+    return Gaussian(mean, triangular / math.sqrt(len(points) - 1))
+
+
+def frechet_distance(
+    features_a: Tensor | Gaussian, features_b: Tensor | Gaussian
+) -> float:
     r"""Distancia de Fréchet entre las gaussianas ajustadas a dos conjuntos de características.
 
     $$\|\mu_a - \mu_b\|^2 + \operatorname{tr}\big(\Sigma_a + \Sigma_b
     - 2\,(\Sigma_a^{1/2} \Sigma_b \Sigma_a^{1/2})^{1/2}\big)$$
 
-    La traza de la raíz se obtiene de los autovalores de una matriz simétrica, sin raíces complejas
-    ni matrices casi singulares. Es el FID de Heusel et al. 2017 con otras características: sus
+    Con $\Sigma = R^\top R$, la traza de la raíz es la suma de los valores singulares de
+    $R_a R_b^\top$: no hay raíces complejas ni matrices casi singulares, y con pocas filas cuesta
+    poco. Con las características de Inception es el FID de Heusel et al. 2017; con otras, sus
     valores no se comparan con los de Inception.
 
     Args:
-        features_a: (N, D); conviene que N sea varias veces D.
-        features_b: (M, D).
+        features_a: (N, D), o su `gaussian`.
+        features_b: (M, D), o su `gaussian`.
 
     Returns:
         La distancia (al cuadrado), 0 o mayor.
@@ -384,24 +418,84 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     Raises:
         ValueError: si las formas no casan o hay valores no finitos.
     """
-    a, b = _feature_matrices(features_a, features_b)
-    # `torch.cov` da un escalar cuando D = 1.
-    covariance_a, covariance_b = (
-        torch.cov(z.T).reshape(z.shape[1], -1) for z in (a, b)
+    a, b = (
+        each if isinstance(each, Gaussian) else gaussian(each)
+        for each in (features_a, features_b)
     )
-    values, vectors = torch.linalg.eigh(covariance_a)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    inner = root @ covariance_b @ root
-    trace_root = (
-        torch.linalg.eigvalsh((inner + inner.T) / 2).clamp(min=0).sqrt().sum()
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(
+            f"Las características tienen {len(a.mean)} y {len(b.mean)} componentes: se espera "
+            "(N, D) y (M, D)."
+        )
+    means = (a.mean - b.mean).square().sum()
+    traces = a.root.square().sum() + b.root.square().sum()
+    trace_root = torch.linalg.svdvals(a.root @ b.root.T).sum()
+    return max(0.0, float(means + traces - 2 * trace_root))
+
+
+class KernelDistance(NamedTuple):
+    """Resultado de `kernel_distance`: media y desviación entre los trozos, y su tamaño."""
+
+    mean: float
+    deviation: float
+    subset_size: int
+
+
+def kernel_distance(
+    features_made: Tensor,
+    features_real: Tensor,
+    *,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 2020,
+) -> KernelDistance:
+    r"""El KID de Bińkowski et al. 2018 (arXiv:1801.01401): MMD² sin sesgo con un núcleo cúbico.
+
+    $$\frac{\sum_{i \ne j} k(x_i, x_j) + \sum_{i \ne j} k(y_i, y_j)}{m(m-1)}
+    - \frac{2}{m^2}\sum_{ij} k(x_i, y_j), \qquad k(x, y) = \Big(\frac{x^\top y}{D} + 1\Big)^3$$
+
+    Se promedia en trozos de $m$ filas de cada conjunto, sacadas sin repetir. A diferencia de la
+    distancia de Fréchet, su media no depende de cuántas muestras haya, y puede ser negativa. Los
+    trozos son, con los valores por defecto, los de torch-fidelity.
+
+    Args:
+        features_made: características de las muestras, (N, D).
+        features_real: las de los datos, (M, D).
+        subsets: cuántos trozos.
+        subset_size: $m$; si no hay tantas filas, las que haya.
+        seed: semilla de los trozos.
+
+    Returns:
+        La media y la desviación típica entre los trozos.
+
+    Raises:
+        ValueError: si las formas no casan o hay valores no finitos.
+    """
+    made, real = _feature_matrices(features_made, features_real)
+    check_integer("subsets", subsets, minimum=1)
+    size = min(
+        check_integer("subset_size", subset_size, minimum=2),
+        *(len(made), len(real)),
     )
-    means = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
-    return max(
-        0.0,
-        float(
-            means + covariance_a.trace() + covariance_b.trace() - 2 * trace_root
-        ),
-    )
+    # El generador antiguo de NumPy, que no cambiará: los mismos trozos que saca torch-fidelity.
+    generator = np.random.RandomState(seed)
+    values = []
+    for _ in range(subsets):
+        x, y = (
+            each[generator.choice(len(each), size, replace=False)]
+            for each in (made, real)
+        )
+        inside = [
+            kernel.sum() - kernel.diagonal().sum()
+            for kernel in (_cubic(x, x), _cubic(y, y))
+        ]
+        across = _cubic(x, y).mean()
+        values.append(float(sum(inside) / (size * (size - 1)) - 2 * across))
+    return KernelDistance(float(np.mean(values)), float(np.std(values)), size)
+
+
+def _cubic(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T / x.shape[1] + 1) ** 3
 
 
 class PrecisionRecall(NamedTuple):

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Una carpeta que se ve entera o no se ve: se llena otra, vecina, y al final se renombra.
+
+    Args:
+        path: la carpeta; no existe o está vacía, para que no haya nada que perder.
+
+    Yields:
+        La carpeta temporal en la que hay que escribir.
+
+    Raises:
+        FileExistsError: si ya tiene algo, o es un fichero.
+    """
+    target = Path(path)
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise FileExistsError(
+            f"«{target}» ya existe y no es una carpeta vacía: da otra, o quita antes lo que haya."
+        )
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def user_cache_dir() -> Path:

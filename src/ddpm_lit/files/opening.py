@@ -8,6 +8,7 @@ casi cualquier excepción. Aquí solo se abren formatos de píxeles, y todo lo q
 import os
 import warnings
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -48,14 +49,15 @@ def image_suffixes() -> frozenset[str]:
     )
 
 
-def open_image(file: str | os.PathLike[str]) -> Image.Image:
+def open_image(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Abre una imagen derecha, según su EXIF, y con 8 bits por canal.
 
     Un EXIF dañado se pasa por alto: la imagen queda como está guardada. Los enteros de 16 bits
     van de 0 a 65535, y los de otra anchura se reescalan según lo que diga el fichero.
 
     Args:
-        file: el fichero; de una animación se toma el primer fotograma.
+        file: el fichero, o un flujo con su contenido; de una animación se toma el primer
+            fotograma.
 
     Returns:
         Imagen de Pillow, con su transparencia si la tenía.
@@ -107,7 +109,7 @@ class _UnknownScaleError(ValueError):
     pass
 
 
-def _upright(file: str | os.PathLike[str]) -> Image.Image:
+def _upright(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     Image.init()
     with Image.open(
         file, formats=sorted(RASTER_FORMATS & Image.OPEN.keys())

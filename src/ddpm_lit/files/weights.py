@@ -1,11 +1,14 @@
 """Ficheros de pesos: tensores con una cabecera en JSON, en un safetensors.
 
 Un fichero safetensors no puede ejecutar código al abrirse, y se escribe entero o no se escribe.
+Los de otros se leen también de un pickle, que solo se abre sin dejarle hacer nada.
 Aquí no se sabe qué es lo que se guarda: de eso se ocupan `ddpm_lit.models` (los modelos) y
 `ddpm_lit.runs` (los checkpoints).
 """
 
 import json
+import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +86,70 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             name: file.get_tensor(name)
             for name in file.keys()  # noqa: SIM118 (no es un diccionario: no se puede recorrer)
         }
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Los tensores de un fichero de pesos de quien sea, en float32.
+
+    Args:
+        path: un `.safetensors`, o un pickle de PyTorch. De un pickle solo se admiten tensores:
+            el código que traiga no se ejecuta.
+
+    Returns:
+        Los tensores, por su nombre.
+
+    Raises:
+        FileNotFoundError: si el fichero no existe.
+        ValueError: si está dañado, miente sobre su tamaño o guarda otra cosa.
+    """
+    if path.suffix == ".safetensors":
+        with _opened(path) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    else:
+        tensors = _unpickled(path)
+    for name, value in tensors.items():
+        if not value.is_floating_point() or value.layout != torch.strided:
+            raise ValueError(
+                f"En «{path}», «{name}» es de tipo {value.dtype} ({value.layout}), y unos pesos "
+                "son números de coma flotante, uno detrás de otro."
+            )
+    return {name: value.float() for name, value in tensors.items()}
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"No existe el fichero de pesos «{path}».")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = sum(entry.file_size for entry in archive.infolist())
+        size = path.stat().st_size
+        if inside > size:
+            raise ValueError(
+                f"«{path}» ocupa {size} bytes y dice guardar {inside}: unos pesos no van "
+                "comprimidos, así que está dañado o es una trampa."
+            )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"«{path}» no guarda solo tensores: trae código, que no se ha ejecutado, u otros "
+            "objetos. Usa el «.safetensors» del mismo modelo, si lo hay."
+        ) from error
+    except (
+        Exception
+    ) as error:  # un pickle dañado puede acabar en cualquier excepción
+        raise ValueError(
+            f"«{path}» no es un fichero de pesos de PyTorch, o está dañado "
+            f"({type(error).__name__}): vuelve a descargarlo."
+        ) from error
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor)
+        for name, value in content.items()
+    ):
+        raise ValueError(
+            f"«{path}» no es un diccionario de tensores por su nombre, y unos pesos lo son."
+        )
+    return dict(content)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """En qué dispositivo se calcula y con qué precisión."""
 
+import time
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -48,25 +48,44 @@ def choose_device(name: str | None = None) -> torch.device:
 def in_bfloat16(
     model: Callable[..., Tensor], enabled: bool = True
 ) -> Callable[..., Tensor]:
-    """Una red que calcula en precisión mixta bfloat16 en CUDA; en lo demás no cambia nada.
-
-    En la CPU bfloat16 es más lento que float32, así que allí no se usa.
+    """Una red que calcula en precisión mixta bfloat16: las convoluciones y los productos.
 
     Args:
         model: la red.
-        enabled: si se quiere.
+        enabled: si se quiere; si no, la red queda como está.
 
     Returns:
         Otra red, que se llama igual.
     """
 
     def call(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        on = enabled and x_t.device.type == "cuda"
-        with (
-            torch.autocast(x_t.device.type, dtype=torch.bfloat16)
-            if on
-            else nullcontext()
-        ):
+        with torch.autocast(x_t.device.type, dtype=torch.bfloat16):
             return model(x_t, t, **condition)
 
-    return call
+    return call if enabled else model
+
+
+def bfloat16_pays(
+    step: Callable[[bool], object], *, repeats: int = 3, margin: float = 0.95
+) -> bool:
+    """Si algo tarda menos en bfloat16 que en float32 en esta máquina, midiéndolo.
+
+    Depende del procesador (con `amx_bf16` suele compensar), de la red y del tamaño del lote, así
+    que se mide lo mismo que se va a hacer.
+
+    Args:
+        step: lo que se mide: `step(True)` en bfloat16 y `step(False)` en float32.
+        repeats: cuántas veces cada uno, por turnos y después de una de calentamiento; cuenta la
+            más rápida.
+        margin: bfloat16 compensa si tarda menos de esta parte de lo que tarda float32.
+
+    Returns:
+        Si compensa.
+    """
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(1 + repeats):
+        for rough, taken in seconds.items():
+            started = time.perf_counter()
+            step(rough)
+            taken.append(time.perf_counter() - started)
+    return min(seconds[True][1:]) < margin * min(seconds[False][1:])

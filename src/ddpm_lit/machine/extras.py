@@ -24,8 +24,11 @@ def require(
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        # Puede que esté y le falte otro.
+        inside = error.name is None or module.startswith(error.name)
+        missing = package if inside else error.name
         raise ModuleNotFoundError(
-            f"{purpose} necesita el paquete «{package}», que no está instalado. Instálalo con: "
-            f"pip install {package} (es parte del extra «{extra}» de ddpm_lit).",
+            f"{purpose} necesita el paquete «{missing}», que no está instalado. Instálalo con: "
+            f"pip install {missing} (es parte del extra «{extra}» de ddpm_lit).",
             name=module,
         ) from error

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ddpm_lit.formats.hub import is_hub_id
 from ddpm_lit.models.storage import load_model
 from ddpm_lit.models.trained import Trained
 
@@ -54,18 +55,21 @@ def pretrained_names() -> list[str]:
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> Trained:
-    """Carga uno de los modelos que trae el paquete.
+    """Carga uno de los modelos que trae el paquete, o uno de diffusers del hub.
 
     Args:
-        name: su nombre (véase `pretrained_names`).
+        name: su nombre (véase `pretrained_names`), o un id del hub, `usuario/nombre`.
         device: dónde se deja la red.
 
     Returns:
         El modelo, en float32 y listo para generar.
 
     Raises:
-        FileNotFoundError: si el paquete no trae ningún modelo con ese nombre.
+        FileNotFoundError: si el paquete no trae ningún modelo con ese nombre, o el del hub no se
+            puede traer.
     """
+    if is_hub_id(name):
+        return load_model(name, device)
     with weights_file(name) as path:
         return load_model(path, device)
 

@@ -1,4 +1,7 @@
-"""Guardar y leer modelos: los pesos con que se generan muestras, y la receta que los hizo."""
+"""Guardar y leer modelos: los pesos con que se generan muestras, y la receta que los hizo.
+
+Se leen también los de diffusers: una carpeta, o un id del hub (véase `ddpm_lit.formats`).
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +17,13 @@ from ddpm_lit.files.weights import (
     read_weights_header,
     with_prefix,
     write_weights,
+)
+from ddpm_lit.formats.diffusers import configs_of
+from ddpm_lit.formats.hub import find_repository
+from ddpm_lit.formats.repository import (
+    Repository,
+    read_repository,
+    read_state,
 )
 from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.models.trained import Trained
@@ -66,36 +76,58 @@ def save_model(
     write_weights(
         Path(path),
         tensors,
-        {
-            "kind": "model",
-            "recipe": recipe.to_dict(),
-            "shape": list(shape),
-            "provenance": dict(provenance or {}),
-            "data": dict(data or {}),
-        },
+        model_table(recipe, shape, provenance, data),
     )
 
 
+def model_table(
+    recipe: Recipe,
+    shape: Sequence[int],
+    provenance: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Lo que el fichero de un modelo dice de sí mismo, como lo lee `parse_header`."""
+    return {
+        "kind": "model",
+        "recipe": recipe.to_dict(),
+        "shape": list(shape),
+        "provenance": dict(provenance or {}),
+        "data": dict(data or {}),
+    }
+
+
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Trained:
-    """Lee un modelo guardado con `save_model`, o la EMA de un checkpoint.
+    """Lee un modelo guardado con `save_model`, la EMA de un checkpoint, o uno de diffusers.
+
+    Los nombres de los pesos de diffusers, viejos y nuevos, y sus tipos se entienden todos; sus
+    pickles se abren sin ejecutar nada (véase `ddpm_lit.formats`).
 
     Args:
-        path: el fichero `.safetensors`.
+        path: el fichero `.safetensors`, la carpeta de un modelo de diffusers o su id del hub,
+            `usuario/nombre`.
         device: dónde se deja la red.
 
     Returns:
         El modelo, en float32 y listo para generar.
 
     Raises:
-        FileNotFoundError: si el fichero no existe.
-        ValueError: si no es un fichero de ddpm_lit o sus pesos no casan con su receta.
+        FileNotFoundError: si no existe, o el id no se puede traer.
+        ValueError: si no es un fichero de ddpm_lit ni una carpeta de diffusers, dice algo que
+            aquí no se puede representar, o sus pesos no casan con su red.
     """
-    path = Path(path).expanduser()
-    table, tensors = read_weights(path)
-    header = parse_header(table, path)
-    if header.kind == "checkpoint":
-        tensors = with_prefix(tensors, "ema.")
-    tensors = {name: value.float() for name, value in tensors.items()}
+    folder = find_repository(path)
+    path = Path(path).expanduser() if folder is None else folder
+    if folder is None:
+        table, tensors = read_weights(path)
+        header = parse_header(table, path)
+        if header.kind == "checkpoint":
+            tensors = with_prefix(tensors, "ema.")
+        tensors = {name: value.float() for name, value in tensors.items()}
+    else:
+        repository = read_repository(folder)
+        header = _repository_header(repository)
+        classes = header.recipe.model.options.get("num_classes")
+        tensors = read_state(repository.weights, classes)
     with torch.device("meta"):
         model = header.recipe.build_model()
     load_state(model, tensors, path, assign=True)
@@ -112,17 +144,50 @@ def read_header(path: str | Path) -> Header:
     """Lee lo que un fichero dice de sí mismo, sin cargar los pesos.
 
     Args:
-        path: el fichero `.safetensors`.
+        path: el fichero `.safetensors`, la carpeta de un modelo de diffusers o su id del hub.
 
     Returns:
-        Su cabecera.
+        Su cabecera; la de diffusers sale de sus configuraciones.
 
     Raises:
-        FileNotFoundError: si el fichero no existe.
-        ValueError: si no es un fichero de ddpm_lit, o es de otra versión del formato.
+        FileNotFoundError: si no existe.
+        ValueError: si no es un fichero de ddpm_lit, es de otra versión del formato, o es una
+            carpeta de diffusers que no se puede representar.
     """
+    folder = find_repository(path)
+    if folder is not None:
+        return _repository_header(read_repository(folder))
     path = Path(path).expanduser()
     return parse_header(read_weights_header(path), path)
+
+
+def _repository_header(repository: Repository) -> Header:
+    """Lo que dice una carpeta de diffusers; si la escribió `export_diffusers`, su receta entera."""
+    own = _exported_header(repository)
+    if own is not None:
+        return own
+    scheduler = repository.scheduler.get("_class_name", "DDPMScheduler")
+    provenance = {
+        "diffusers": str(repository.unet.get("_diffusers_version", "?")),
+        "scheduler": scheduler
+        if repository.scheduled
+        else "ninguno; se supone el de Ho et al. (2020)",
+    }
+    return Header(
+        "model", repository.recipe, repository.shape, provenance, 0, 0, {}
+    )
+
+
+def _exported_header(repository: Repository) -> Header | None:
+    """La cabecera que dejó aquí `export_diffusers`, si las configuraciones siguen siendo suyas."""
+    path = repository.weights
+    try:
+        header = parse_header(read_weights_header(path), path)
+        written = configs_of(header.recipe, header.shape)
+    except ValueError:
+        return None
+    found = (repository.unet.values, repository.scheduler.values)
+    return header if written == found else None
 
 
 def parse_header(table: Mapping[str, Any], path: Path) -> Header:

@@ -44,8 +44,6 @@ class EMA:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages: list[torch.Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averages, list(model.parameters()), 1 - decay)
-        for average, buffer in zip(
-            self.model.buffers(), model.buffers(), strict=True
-        ):
-            average.copy_(buffer)
+        if copies := list(self.model.buffers()):
+            torch._foreach_copy_(copies, list(model.buffers()))
         self.updates += 1

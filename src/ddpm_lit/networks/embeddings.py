@@ -17,7 +17,12 @@ from torch import Tensor, nn
 
 
 def sinusoidal_embedding(
-    t: Tensor, dim: int, max_period: float = 10_000.0
+    t: Tensor,
+    dim: int,
+    max_period: float = 10_000.0,
+    *,
+    flip: bool = False,
+    shift: int = 1,
 ) -> Tensor:
     r"""Convierte cada instante en un vector de senos y cosenos.
 
@@ -28,12 +33,15 @@ def sinusoidal_embedding(
     Las frecuencias bajan en progresión geométrica desde $1$ hasta $1/P$: las primeras
     distinguen dos instantes vecinos y las últimas sitúan $t$ en el conjunto del proceso.
     Es el embedding de posiciones de Vaswani et al. (2017), en la variante del código de
-    Ho et al. (2020), que divide por $h - 1$ y pone todos los senos delante.
+    Ho et al. (2020), que divide por $h - 1$ y pone todos los senos delante; hay código que
+    divide por $h$ (`shift`) o pone delante los cosenos (`flip`).
 
     Args:
         t: instantes, enteros o reales, de forma (B,).
         dim: dimensión $d$ del embedding; par y al menos 4.
         max_period: $P$.
+        flip: si los cosenos van delante.
+        shift: lo que se resta a $h$, 0 o 1.
 
     Returns:
         Tensor float32 de forma (B, dim), con valores en $[-1, 1]$.
@@ -49,9 +57,10 @@ def sinusoidal_embedding(
     check_embedding_dim("dim", dim)
     half = dim // 2
     k = torch.arange(half, dtype=torch.float32, device=t.device)
-    frequencies = torch.exp(-math.log(max_period) * k / (half - 1))
+    frequencies = torch.exp(-math.log(max_period) * k / (half - shift))
     angles = t.float()[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    waves = [angles.sin(), angles.cos()]
+    return torch.cat(waves[::-1] if flip else waves, dim=1)
 
 
 class TimeEmbedding(nn.Module):
@@ -115,8 +124,9 @@ def embed_classes(
             f"class_labels tiene forma {tuple(class_labels.shape)}, y se "
             f"esperaba ({len(emb)},): una etiqueta por muestra."
         )
-    # Mirar los valores en la GPU obligaría a esperarla en cada paso.
-    if class_labels.device.type == "cpu" and len(class_labels) > 0:
+    # Mirar los valores en la GPU obligaría a esperarla en cada paso; al trazar, no los hay.
+    looked_at = class_labels.device.type == "cpu" and not tracing()
+    if looked_at and len(class_labels) > 0:
         smallest, largest = (int(value) for value in class_labels.aminmax())
         if smallest < 0 or largest > num_classes:
             raise ValueError(
@@ -218,6 +228,12 @@ def in_its_precision(
 # --- Comprobaciones ---------------------------------------------------------------------
 
 
+def tracing() -> bool:
+    """Si la red se está trazando, al exportarla: las formas son del grafo y no se comprueban."""
+    state: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return state
+
+
 def check_floating(x: Tensor) -> None:
     """Rechaza con una frase unos datos que no son de coma flotante."""
     if not x.is_floating_point():
@@ -229,6 +245,8 @@ def check_floating(x: Tensor) -> None:
 
 def check_times(t: Tensor, x: Tensor) -> None:
     """Rechaza con una frase un `t` que no tiene un instante por muestra."""
+    if tracing():
+        return
     if t.shape != (len(x),):
         raise ValueError(
             f"t tiene forma {tuple(t.shape)}, y se esperaba ({len(x)},): un "

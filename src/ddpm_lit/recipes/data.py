@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ddpm_lit.conditioning import build_vocabulary, tokenize
-from ddpm_lit.data import Dataset, load_dataset, split
+from ddpm_lit.data import Dataset, load_dataset, official_split, split
 from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.recipes.recipe import Recipe
 
@@ -15,7 +15,20 @@ def whole_data(recipe: Recipe) -> Dataset:
 
 
 def split_data(recipe: Recipe, data: Dataset) -> tuple[Dataset, Dataset | None]:
-    """La parte de unos datos con que se entrena una receta y la que aparta, si aparta alguna."""
+    """La parte de unos datos con que se entrena una receta y la que aparta, si aparta alguna.
+
+    Los datos que ya traen su reparto, como los que tienen un conjunto de test, se reparten así.
+
+    Raises:
+        ValueError: si la receta pide apartar una fracción de unos datos que ya traen su reparto.
+    """
+    if data.reserved is not None:
+        if recipe.data.held_out > 0:
+            raise ValueError(
+                f"Los datos «{recipe.data.name}» ya traen su parte apartada, de "
+                f"{int(data.reserved.sum())}: deja data.held_out = 0 en la receta."
+            )
+        return official_split(data)
     if recipe.data.held_out == 0:
         return data, None
     return split(data, recipe.data.held_out, recipe.data.split_seed)

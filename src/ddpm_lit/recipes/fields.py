@@ -8,13 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
+def build(
+    cls: type[Any],
+    table: Mapping[str, Any],
+    where: str,
+    document: str = "receta",
+) -> Any:
     """Crea la dataclass `cls` con los valores de `table`.
 
     Args:
         cls: la `dataclass`.
         table: sus valores, por su nombre; las tablas de dentro son otras `dataclass`.
-        where: de qué parte de la receta se trata, para los errores.
+        where: de qué parte del documento se trata, para los errores.
+        document: qué es: una «receta», una «ficha»…
 
     Returns:
         Un `cls`.
@@ -27,7 +33,7 @@ def build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
     for name in table:
         if name not in fields:
             raise ValueError(
-                f"No existe el valor «{prefix}{name}» en una receta."
+                f"No existe el valor «{prefix}{name}» en una {document}."
                 f"{suggestion(name, list(fields))} Los que hay: "
                 f"{', '.join(prefix + f for f in fields)}."
             )
@@ -35,9 +41,13 @@ def build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
     values: dict[str, Any] = {}
     for name, spec in fields.items():
         if name in table:
-            values[name] = _convert(table[name], hints[name], prefix + name)
+            values[name] = _convert(
+                table[name], hints[name], prefix + name, document
+            )
         elif spec.default is spec.default_factory is dataclasses.MISSING:
-            raise ValueError(f"A la receta le falta el valor «{prefix}{name}».")
+            raise ValueError(
+                f"A la {document} le falta el valor «{prefix}{name}»."
+            )
     try:
         return cls(**values)
     except TypeError as error:
@@ -54,23 +64,25 @@ _KINDS = {
 }
 
 
-def _convert(value: Any, hint: Any, where: str) -> Any:
+def _convert(value: Any, hint: Any, where: str, document: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise ValueError(
                 f"«{where}» debe ser {_KINDS[dict]} y ha llegado {value!r}."
             )
-        return build(hint, value, where)
+        return build(hint, value, where, document)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
+        if isinstance(value, str) and str in args:
+            return value
         hint = next(arg for arg in args if arg is not type(None))
-        return _convert(value, hint, where)
+        return _convert(value, hint, where, document)
     if origin is tuple and isinstance(value, list | tuple):
         inner = args[0]
         return tuple(
-            _convert(item, inner, f"{where}[{i}]")
+            _convert(item, inner, f"{where}[{i}]", document)
             for i, item in enumerate(value)
         )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

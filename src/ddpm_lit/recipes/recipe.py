@@ -29,6 +29,7 @@ class DataConfig:
         name: nombre de un conjunto de `ddpm_lit.data`.
         held_out: fracción que ningún modelo ve, entre 0 y 1.
         split_seed: semilla de esa partición.
+        flip: si cada imagen se voltea al azar, la mitad de las veces que se ve, como en un espejo.
         options: argumentos de la función que carga el conjunto.
         conditions: lo que la red recibe además de cada dato: `text` (su descripción) y lo
             que prepara `ddpm_lit.data.conditions`.
@@ -37,6 +38,7 @@ class DataConfig:
     name: str
     held_out: float = 0.0
     split_seed: int = 0
+    flip: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
 
@@ -100,7 +102,15 @@ class TrainingConfig:
         ema_decay: decaimiento de la EMA.
         condition_dropout: probabilidad de apagar la condición de cada ejemplo, entre 0 y 1; hace
             falta para guiar sin clasificador.
-        amp: precisión mixta bfloat16 (solo actúa en CUDA).
+        amp: precisión mixta bfloat16: `True`, solo en CUDA; `"auto"`, también en la CPU si allí
+            compensa, que se mide al empezar; `False`, nunca. La que se elige se guarda con el
+            entrenamiento, y al reanudarlo es la misma.
+        accumulate: en cuántos trozos se hace cada lote. Ocupa menos memoria, y el paso es el del
+            lote entero salvo redondeo (y salvo el *dropout* de las capas, que es de cada trozo).
+        checkpoint_gradients: si los bloques de la U-Net no guardan sus activaciones y las calculan
+            otra vez al derivar: ocupa menos memoria y tarda una evaluación más.
+        compile: si la red se compila con `torch.compile`, que tarda en empezar; en la CPU no
+            suele compensar.
     """
 
     steps: int
@@ -113,7 +123,10 @@ class TrainingConfig:
     grad_clip: float = 1.0
     ema_decay: float = 0.9999
     condition_dropout: float = 0.0
-    amp: bool = True
+    amp: bool | str = True
+    accumulate: int = 1
+    checkpoint_gradients: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -274,6 +287,26 @@ class Recipe:
             "training.betas",
             training.betas,
             "una lista de dos números de 0 a 1, sin el 1",
+        )
+        _check(
+            training.amp in (True, False, "auto"),
+            "training.amp",
+            training.amp,
+            "true, false o «auto»",
+        )
+        _check(
+            1 <= training.accumulate <= training.batch_size,
+            "training.accumulate",
+            training.accumulate,
+            f"un número de 1 a {training.batch_size}, el tamaño del lote",
+        )
+        _check(
+            training.accumulate == 1
+            or diffusion.timestep_sampling == "uniform",
+            "training.accumulate",
+            training.accumulate,
+            "1 si diffusion.timestep_sampling es «importance»: los pesos cambiarían de un "
+            "trozo al siguiente",
         )
         self._check_loss(process)
         self._check_sampling()

@@ -1,10 +1,12 @@
 """Entrenar una receta de principio a fin, o retomarla donde se quedó."""
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +17,18 @@ from tqdm import tqdm
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
+from ddpm_lit.data.loading import flipped, load_batches
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
-from ddpm_lit.machine.devices import choose_device, in_bfloat16
+from ddpm_lit.machine.devices import (
+    bfloat16_pays,
+    choose_device,
+    in_bfloat16,
+)
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.noise import TrainingDraws, batch_indices
+from ddpm_lit.noise import TrainingDraws, batches_of_indices, flip_draws
 from ddpm_lit.recipes.data import check_classes, training_data, with_text
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.runs.checkpoint import (
@@ -41,8 +48,17 @@ from ddpm_lit.training import (
     TrainStep,
     algorithm1,
     gradient_step,
+    in_parts,
+    joined,
+    part_shares,
+    recompute,
     seeded,
+    split_batch,
 )
+from ddpm_lit.unet import BLOCKS
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+"""Las precisiones con que se entrena: lo que dice `precision` en la procedencia."""
 
 
 class Consumer(Protocol):
@@ -145,6 +161,8 @@ def train(
     first_step = _resume(
         run_dir, state, recipe, description, weights, provenance
     )
+    if "precision" not in provenance:
+        provenance["precision"] = _precision(recipe, data, state, where)
     for leftover in run_dir.glob(".*.tmp.*"):
         leftover.unlink()
 
@@ -166,7 +184,8 @@ def train(
         )
 
     total, batch_size = recipe.training.steps, recipe.training.batch_size
-    steps = _steps(recipe, data, state, where, first_step)
+    rough = provenance["precision"] == BFLOAT16
+    steps = _steps(recipe, data, state, where, first_step, rough=rough)
     started = time.perf_counter() - provenance["seconds"]
     pending: list[TrainStep] = []
     with (
@@ -217,8 +236,6 @@ def train(
                     "con la misma orden: el checkpoint está en "
                     f"«{run_dir / CHECKPOINT}»."
                 )
-    if not (run_dir / CHECKPOINT).is_file():
-        save(first_step, time.perf_counter() - started)
     finished = trained()
     save_model(
         run_dir / MODEL,
@@ -296,6 +313,8 @@ def _new_state(
         else None
     )
     ema = EMA(model, training.ema_decay)
+    if training.checkpoint_gradients:
+        recompute(model, BLOCKS)
     return State(model.train(), ema, optimizer, importance)
 
 
@@ -330,7 +349,32 @@ def _resume(
         steps=header.step,
         continues=header.provenance.get("continues"),
     )
+    if "precision" in header.provenance:
+        provenance["precision"] = header.provenance["precision"]
     return header.step
+
+
+def _precision(
+    recipe: Recipe, data: Dataset, state: State, device: torch.device
+) -> str:
+    """La precisión de un entrenamiento que empieza; en la CPU, si hace falta, se mide."""
+    amp = recipe.training.amp
+    if device.type != "cpu" or amp != "auto":
+        rough = device.type == "cuda" and bool(amp)
+        return BFLOAT16 if rough else FLOAT32
+    size = -(-recipe.training.batch_size // recipe.training.accumulate)
+    rows = range(min(size, len(data)))
+    batch = _for_network(recipe, data.batch(rows, device))
+    x, condition = split_batch(batch)
+    t = torch.zeros(len(x), dtype=torch.int64)
+    model = copy.deepcopy(state.model)
+
+    def step(rough: bool) -> None:
+        output = in_bfloat16(model, rough)(x, t, **condition)
+        torch.autograd.backward(output.float().square().mean())
+
+    with torch.random.fork_rng(devices=[]):
+        return BFLOAT16 if bfloat16_pays(step) else FLOAT32
 
 
 def _steps(
@@ -339,10 +383,13 @@ def _steps(
     state: State,
     device: torch.device,
     first_step: int,
+    *,
+    rough: bool,
 ) -> Iterator[TrainStep]:
     """El Algoritmo 1 con las piezas que pide la receta, desde el paso en que se está."""
     training, seed = recipe.training, recipe.seed
-    draw = TrainingDraws(seed, step=first_step)
+    size, parts = training.batch_size, training.accumulate
+    draw = TrainingDraws(seed, step=first_step, batch_size=size)
     objective = recipe.make_loss(data.levels)
     if state.importance is not None:
         draw.probabilities = state.importance.probabilities
@@ -355,16 +402,17 @@ def _steps(
             training.condition_dropout, null, seed=seed, step=first_step
         )
         batches = map(dropout, batches)
-    return algorithm1(
-        seeded(
-            in_bfloat16(state.model, training.amp), seed=seed, step=first_step
-        ),
+    model = torch.compile(state.model) if training.compile else state.model
+    shares = part_shares(size, parts)
+    steps = algorithm1(
+        seeded(in_bfloat16(model, rough), seed=seed, step=first_step * parts),
         recipe.make_diffusion(),
-        batches,
+        in_parts(batches, parts),
         draw,
-        gradient_step(state.optimizer, clip=training.grad_clip),
+        gradient_step(state.optimizer, clip=training.grad_clip, shares=shares),
         objective,
     )
+    return joined(steps, shares)
 
 
 def _batches(
@@ -375,19 +423,27 @@ def _batches(
     first_step: int,
 ) -> Iterator[dict[str, Tensor]]:
     """Los lotes de cada paso; antes de cada uno se pone la tasa de aprendizaje que le toca."""
-    layout = _layout(data.image_shape)
     size, seed = recipe.training.batch_size, recipe.seed
-    for step in range(first_step, recipe.training.steps):
+    steps = range(first_step, recipe.training.steps)
+    chosen = batches_of_indices(len(data), size, seed, first_step)
+    loaded = load_batches(data, islice(chosen, len(steps)), device)
+    for step, stored in zip(steps, loaded, strict=True):
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.training)
-        chosen = batch_indices(len(data), size, seed, step)
-        batch = {
-            name: value.to(device) for name, value in data.batch(chosen).items()
-        }
-        batch["x"] = batch["x"].contiguous(memory_format=layout)
-        if recipe.model.options.get("num_classes") is None:
-            batch.pop("class_labels", None)
-        yield batch
+        batch = stored
+        if recipe.data.flip:
+            flips = flip_draws(seed, step, range(size), device)
+            batch = flipped(stored, flips)
+        yield _for_network(recipe, batch)
+
+
+def _for_network(recipe: Recipe, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Un lote con la disposición en memoria que quiere la red, y solo con lo que ella recibe."""
+    layout = _layout(tuple(batch["x"].shape[1:]))
+    batch["x"] = batch["x"].contiguous(memory_format=layout)
+    if recipe.model.options.get("num_classes") is None:
+        batch.pop("class_labels", None)
+    return batch
 
 
 def _start_from(

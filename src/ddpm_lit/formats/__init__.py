@@ -1,0 +1,1 @@
+"""Formatos de otros: los repositorios de diffusers, el hub y ONNX."""
