@@ -88,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str]) -> int:
     try:
-        code = ddpm_lit.main(words, prog_name="ddpm-lit", standalone_mode=False)
+        code = ddpm_lit.main(
+            words, prog_name="ddpm-lit", standalone_mode=False, obj=words
+        )
         return code if isinstance(code, int) else 0
     except click.Abort as abort:
         click.echo(str(abort.__cause__ or "") or "Interrumpido.", err=True)

@@ -7,8 +7,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from torch.multiprocessing.spawn import ProcessExitedException
 
 
 def already_launched() -> bool:
@@ -29,10 +33,13 @@ def launch(words: Sequence[str], count: int) -> int:
     Returns:
         El código de salida: 0, o el del primero que haya acabado mal.
     """
-    from torch import multiprocessing
+    from torch.multiprocessing.spawn import (
+        ProcessExitedException,
+        start_processes,
+    )
 
     with tempfile.TemporaryDirectory() as folder:
-        context = multiprocessing.start_processes(
+        context = start_processes(  # type: ignore[no-untyped-call]
             _work,
             args=(count, _free_port(), list(words), folder),
             nprocs=count,
@@ -44,14 +51,16 @@ def launch(words: Sequence[str], count: int) -> int:
         try:
             while not context.join():
                 pass
-        except multiprocessing.ProcessExitedException as error:
+        except ProcessExitedException as error:
             return _explained(error, Path(folder))
         finally:
             signal.signal(signal.SIGINT, previous)
     return 0
 
 
-def _work(index: int, count: int, port: int, words: list[str], folder: str) -> None:
+def _work(
+    index: int, count: int, port: int, words: list[str], folder: str
+) -> None:
     from ddpm_lit.cli import main
 
     os.environ |= {
@@ -62,13 +71,18 @@ def _work(index: int, count: int, port: int, words: list[str], folder: str) -> N
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    if index > 0:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
-        sys.stderr = open(Path(folder) / str(index), "w", encoding="utf-8")
-    main(words)
+    if index == 0:
+        main(words)
+    said = Path(folder) / str(index)
+    with (
+        open(os.devnull, "w") as nowhere,
+        said.open("w", encoding="utf-8") as file,
+    ):
+        sys.stdout, sys.stderr = nowhere, file
+        main(words)
 
 
-def _explained(error: Exception, folder: Path) -> int:
+def _explained(error: "ProcessExitedException", folder: Path) -> int:
     index, code = error.error_index, error.exit_code
     if error.signal_name is not None:
         click.echo(

@@ -22,18 +22,24 @@ from ddpm_lit.machine.extras import require
 
 
 class Processes:
-    """Este proceso, entre los que entrenan juntos.
+    """Este proceso, solo o entre los que entrenan juntos.
 
     Attributes:
+        device: dónde calcula.
         index: cuál es, desde 0.
         count: cuántos hay.
+
+    Args:
         device: dónde calcula.
+        accelerator: el `Accelerator` de `accelerate`, si hay varios.
     """
 
-    index, count = 0, 1
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, accelerator: Any = None) -> None:
+        self.device, self._accelerator = device, accelerator
+        self.index, self.count = 0, 1
+        if accelerator is not None:
+            self.index = accelerator.process_index
+            self.count = accelerator.num_processes
 
     @property
     def main(self) -> bool:
@@ -41,62 +47,59 @@ class Processes:
         return self.index == 0
 
     def rows(self, size: int) -> range:
-        """Los ejemplos de un lote global de `size` que le tocan: seguidos, y a partes iguales."""
+        """Los ejemplos de un lote global de `size` que le tocan: seguidos y a partes iguales."""
         whole, more = divmod(size, self.count)
         first = self.index * whole + min(self.index, more)
         return range(first, first + whole + (self.index < more))
 
     def parallel(self, model: nn.Module, parts: int) -> Model:
-        """La red, que al derivar el último de los `parts` trozos promedia los gradientes."""
-        return model
+        """Una red que, al derivar el último de los `parts` trozos de un lote, promedia gradientes.
 
-    def mean(self, values: Tensor) -> Tensor:
-        """La media de lo que tiene cada proceso."""
-        return values
+        Args:
+            model: la red.
+            parts: en cuántos trozos hace este proceso lo suyo de cada lote.
 
-    def any(self, flag: bool) -> bool:
-        """Si es cierto en alguno."""
-        return flag
-
-    def wait(self) -> None:
-        """Espera a que todos lleguen hasta aquí."""
-
-
-class Together(Processes):
-    """Este proceso, entre varios que ha lanzado `accelerate`."""
-
-    def __init__(self, accelerator: Any) -> None:
-        super().__init__(accelerator.device)
-        self.accelerator = accelerator
-        self.index, self.count = accelerator.process_index, accelerator.num_processes
-
-    def parallel(self, model: nn.Module, parts: int) -> Model:
-        shared = self.accelerator.prepare_model(model)
-        turn = 0
+        Returns:
+            La misma red si el proceso está solo.
+        """
+        if self._accelerator is None:
+            return model
+        shared, turn = self._accelerator.prepare_model(model), 0
 
         def call(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
             nonlocal turn
             turn = (turn + 1) % parts
-            with self.accelerator.no_sync(shared) if turn else nullcontext():
+            waiting = (
+                self._accelerator.no_sync(shared) if turn else nullcontext()
+            )
+            with waiting:
                 out: Tensor = shared(x_t, t, **condition)
                 return out
 
         return call
 
-    def mean(self, values: Tensor) -> Tensor:
-        reduced: Tensor = self.accelerator.reduce(values, "mean")
-        return reduced
+    def mean(self, value: Tensor) -> Tensor:
+        """La media de lo que tiene cada proceso."""
+        if self._accelerator is None:
+            return value
+        shared: Tensor = self._accelerator.reduce(value, "mean")
+        return shared
 
     def any(self, flag: bool) -> bool:
+        """Si es cierto en alguno."""
+        if self._accelerator is None:
+            return flag
         asked = torch.tensor(float(flag), device=self.device)
-        return bool(self.accelerator.reduce(asked, "sum") > 0)
+        return bool(self._accelerator.reduce(asked, "sum") > 0)
 
     def wait(self) -> None:
-        self.accelerator.wait_for_everyone()
+        """Espera a que todos lleguen hasta aquí."""
+        if self._accelerator is not None:
+            self._accelerator.wait_for_everyone()
 
 
-def processes(choose: Callable[[], torch.device]) -> Processes:
-    """Los procesos que han lanzado con este, o él solo.
+def processes_for(choose: Callable[[], torch.device]) -> Processes:
+    """Los procesos que se han lanzado con este, o él solo.
 
     Args:
         choose: el dispositivo de un proceso que está solo.
@@ -107,12 +110,14 @@ def processes(choose: Callable[[], torch.device]) -> Processes:
     Raises:
         ModuleNotFoundError: si hay varios y no está `accelerate`.
     """
+    device = choose()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Processes(choose())
+        return Processes(device)
     accelerate = require(
         "accelerate",
         package="accelerate",
         extra="procesos",
         purpose="Entrenar con varios procesos",
     )
-    return Together(accelerate.Accelerator(cpu=choose().type == "cpu"))
+    accelerator = accelerate.Accelerator(cpu=device.type == "cpu")
+    return Processes(accelerator.device, accelerator)
