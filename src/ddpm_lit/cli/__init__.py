@@ -22,13 +22,12 @@ from ddpm_lit import __version__
 from ddpm_lit.cli.evaluate import evaluate_command
 from ddpm_lit.cli.export import export_command
 from ddpm_lit.cli.info import info_command
+from ddpm_lit.cli.launch import INTERRUPTED
 from ddpm_lit.cli.sample import sample_command
 from ddpm_lit.cli.spanish import explain, in_spanish
 from ddpm_lit.cli.train import train_command
 
 __all__ = ["main"]
-
-INTERRUPTED = 130
 
 
 @click.group(

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from torch.multiprocessing.spawn import ProcessExitedException
 
 
+INTERRUPTED = 130
+"""El código de salida de lo que se interrumpe con Ctrl-C."""
+
+
 def already_launched() -> bool:
     """Si este proceso es ya uno de los que trabajan juntos."""
     return "WORLD_SIZE" in os.environ
@@ -75,11 +79,16 @@ def _work(
         main(words)
     said = Path(folder) / str(index)
     with (
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
         said.open("w", encoding="utf-8") as file,
     ):
         sys.stdout, sys.stderr = nowhere, file
-        main(words)
+        try:
+            main(words)
+        except SystemExit as stop:
+            # De que se ha interrumpido avisa el primero.
+            if stop.code != INTERRUPTED:
+                raise
 
 
 def _explained(error: "ProcessExitedException", folder: Path) -> int:

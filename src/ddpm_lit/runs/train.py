@@ -229,6 +229,7 @@ def train(
                 )
                 save_png(picture, run_dir / "samples" / f"{done:07d}.png")
             if stopped:
+                processes.wait()
                 raise KeyboardInterrupt(
                     f"Entrenamiento detenido tras el paso {done}. Se reanuda "
                     "con la misma orden: el checkpoint está en "
