@@ -756,7 +756,7 @@ def test_info_lists_everything(run: Callable[..., Result]) -> None:
     assert "Dispositivo:" in done.out
     assert re.search(
         "Extras instalados: datos (sí|no), video (sí|no), tensorboard (sí|no), hub (sí|no), "
-        "onnx (sí|no), fid (sí|no)",
+        "onnx (sí|no), procesos (sí|no), fid (sí|no)",
         done.out,
     )
     for name in (*recipe_names(), *DATASETS):

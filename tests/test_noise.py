@@ -231,7 +231,7 @@ def test_the_draws_of_training_go_on_where_they_were() -> None:
 
 def test_a_step_may_be_drawn_piece_by_piece() -> None:
     """En trozos, los índices son los del lote global, y el paso acaba con el último ejemplo."""
-    whole, pieces = TrainingDraws(3, step=2), TrainingDraws(3, step=2, batch_size=7)
+    whole, pieces = TrainingDraws(3, step=2), TrainingDraws(3, step=2, rows=range(7))
     for _ in range(2):
         t, noise = whole(torch.zeros(7, 2, 2), 1000)
         drawn = [pieces(torch.zeros(size, 2, 2), 1000) for size in (3, 3, 1)]

@@ -117,4 +117,4 @@ def test_missing_extra_is_named(wheel_python: Path, tmp_path: Path) -> None:
         "try: load_dataset('digits')\n"
         "except ModuleNotFoundError as error: print(error)"
     )
-    assert "ddpm_lit[datos]" in run(wheel_python, "-c", code, cwd=tmp_path)
+    assert "pip install scikit-learn" in run(wheel_python, "-c", code, cwd=tmp_path)

@@ -22,6 +22,7 @@ from ddpm_lit.machine.ahead import ahead
 from ddpm_lit.noise import batch_indices, flip_draws
 from ddpm_lit.recipes.data import split_data
 from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.runs import steps as steps_module
 from ddpm_lit.runs import train as train_module
 from ddpm_lit.runs.train import train
 
@@ -369,7 +370,7 @@ def flipping(**training: int) -> train_module.Recipe:
 
 def test_the_recipe_flips_what_the_network_sees(monkeypatch, tmp_path):
     seen: list[torch.Tensor] = []
-    original = train_module.algorithm1
+    original = steps_module.algorithm1
 
     def spy(model, diffusion, batches, *rest):
         def watched():
@@ -379,7 +380,7 @@ def test_the_recipe_flips_what_the_network_sees(monkeypatch, tmp_path):
 
         return original(model, diffusion, watched(), *rest)
 
-    monkeypatch.setattr(train_module, "algorithm1", spy)
+    monkeypatch.setattr(steps_module, "algorithm1", spy)
     recipe, data = flipping(steps=3), load_dataset("digits")
     train(recipe, tmp_path, dataset=data, device="cpu", progress=False)
     for step, x in enumerate(seen):

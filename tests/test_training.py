@@ -39,7 +39,8 @@ from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
 from ddpm_lit.runs.log import METRICS
-from ddpm_lit.runs.train import Every, learning_rate, train
+from ddpm_lit.runs.steps import learning_rate
+from ddpm_lit.runs.train import Every, train
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import (
     ConditionDropout,

@@ -307,8 +307,8 @@ class TrainingDraws:
         step: cuántos pasos se han dado ya (al reanudar).
         probabilities: la probabilidad de cada índice, que se pregunta en cada paso; `None`, todos
             igual de probables. La da, por ejemplo, `improved.ImportanceSampler.probabilities`.
-        batch_size: cuántos ejemplos tiene un paso, si llegan en varios trozos seguidos; `None`,
-            cada llamada es un paso.
+        rows: qué ejemplos del lote global saca, si llegan en varios trozos seguidos o los demás
+            los saca otro proceso; `None`, cada llamada es un lote entero.
     """
 
     def __init__(
@@ -317,25 +317,26 @@ class TrainingDraws:
         *,
         step: int = 0,
         probabilities: Callable[[], Tensor] | None = None,
-        batch_size: int | None = None,
+        rows: range | None = None,
     ) -> None:
         self.seed, self.step = seed, step
         self.probabilities = probabilities
-        self.batch_size, self.done = batch_size, 0
+        self.rows, self.done = rows, 0
 
     def __call__(self, x_0: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
         r"""Los $t$, int64 (B,), y el ruido, float32 (B, …), que siguen, donde esté `x_0`."""
+        rows = range(len(x_0)) if self.rows is None else self.rows
         first, self.done = self.done, self.done + len(x_0)
         drawn = training_draws(
             self.seed,
             self.step,
-            range(first, self.done),
+            rows[first : self.done],
             x_0.shape[1:],
             timesteps,
             None if self.probabilities is None else self.probabilities(),
             x_0.device,
         )
-        if self.batch_size is None or self.done >= self.batch_size:
+        if self.done >= len(rows):
             self.step, self.done = self.step + 1, 0
         return drawn
 

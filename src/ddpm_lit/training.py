@@ -220,6 +220,7 @@ class ConditionDropout:
         null: de una condición a la condición nula (véase `conditioning.null_condition`).
         seed: la semilla del entrenamiento.
         step: cuántos lotes se han visto ya.
+        rows: qué ejemplos del lote global son los que llegan; `None`, todos.
     """
 
     def __init__(
@@ -229,6 +230,7 @@ class ConditionDropout:
         *,
         seed: int = 0,
         step: int = 0,
+        rows: range | None = None,
     ) -> None:
         if not 0 <= probability <= 1:
             raise ValueError(
@@ -236,21 +238,22 @@ class ConditionDropout:
                 "debe estar entre 0 y 1."
             )
         self.probability, self.null = probability, null
-        self.seed, self.step = seed, step
+        self.seed, self.step, self.rows = seed, step, rows
 
     def __call__(self, batch: Batch) -> Batch:
         """El mismo lote, con las condiciones que toque apagadas."""
         x_0, condition = split_batch(batch)
-        drawn = condition_draws(
-            self.seed, self.step, range(len(x_0)), x_0.device
-        )
+        rows = range(len(x_0)) if self.rows is None else self.rows
+        drawn = condition_draws(self.seed, self.step, rows, x_0.device)
         self.step += 1
         dropped = drawn <= self.probability
         null = self.null(condition)
         return {"x": x_0, **drop_condition(condition, null, dropped)}
 
 
-def seeded(model: Model, *, seed: int = 0, step: int = 0) -> Model:
+def seeded(
+    model: Model, *, seed: int = 0, step: int = 0, process: int = 0
+) -> Model:
     """Una red cuyo *dropout* depende solo de la semilla y de cuántas veces se la ha llamado.
 
     El generador global de PyTorch se queda como estaba.
@@ -259,6 +262,7 @@ def seeded(model: Model, *, seed: int = 0, step: int = 0) -> Model:
         model: la red.
         seed: la semilla del entrenamiento.
         step: cuántas veces se la ha llamado ya.
+        process: cuál de los procesos que entrenan juntos la llama.
 
     Returns:
         Otra red, que se llama igual.
@@ -267,7 +271,7 @@ def seeded(model: Model, *, seed: int = 0, step: int = 0) -> Model:
 
     def call(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         nonlocal calls
-        key = keyed_generator(seed, Stream.LAYERS, calls)
+        key = keyed_generator(seed, Stream.LAYERS, calls, process)
         calls += 1
         devices = [x_t.device] if x_t.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):

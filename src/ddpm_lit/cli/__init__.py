@@ -22,13 +22,12 @@ from ddpm_lit import __version__
 from ddpm_lit.cli.evaluate import evaluate_command
 from ddpm_lit.cli.export import export_command
 from ddpm_lit.cli.info import info_command
+from ddpm_lit.cli.launch import INTERRUPTED
 from ddpm_lit.cli.sample import sample_command
 from ddpm_lit.cli.spanish import explain, in_spanish
 from ddpm_lit.cli.train import train_command
 
 __all__ = ["main"]
-
-INTERRUPTED = 130
 
 
 @click.group(
@@ -88,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str]) -> int:
     try:
-        code = ddpm_lit.main(words, prog_name="ddpm-lit", standalone_mode=False)
+        code = ddpm_lit.main(
+            words, prog_name="ddpm-lit", standalone_mode=False, obj=words
+        )
         return code if isinstance(code, int) else 0
     except click.Abort as abort:
         click.echo(str(abort.__cause__ or "") or "Interrumpido.", err=True)

@@ -19,6 +19,7 @@ EXTRAS = {
     "tensorboard": ("tensorboard",),
     "hub": ("huggingface_hub", "datasets"),
     "onnx": ("onnx", "onnxruntime"),
+    "procesos": ("accelerate",),
     "fid": ("torch_fidelity",),
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpm_lit.cli.info import expectation_lines
+from ddpm_lit.cli.launch import already_launched, launch
 from ddpm_lit.cli.options import (
     DEVICE_HELP,
     at_least,
@@ -79,6 +80,13 @@ class Start:
     ),
 )
 @click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP)
+@click.option(
+    "--processes",
+    metavar="N",
+    type=at_least(1),
+    default=1,
+    help="Reparte cada lote entre N procesos: en CUDA, uno por GPU.",
+)
 @grouped(
     "frequencies",
     Frequencies,
@@ -129,6 +137,7 @@ def train_command(
     run_dir: Path | None,
     variant: Variant,
     device: str | None,
+    processes: int,
     frequencies: Frequencies,
     start: Start,
     tensorboard: bool,
@@ -143,6 +152,7 @@ def train_command(
       ddpm-lit train digits-class
       ddpm-lit train digits --set training.steps=200 --run-dir runs/prueba
       ddpm-lit train mi-receta.toml --device cuda --sample-every 500
+      ddpm-lit train cifar10 --processes 8
     """
     from ddpm_lit.data import describe, summary
     from ddpm_lit.recipes.data import split_data, whole_data
@@ -164,6 +174,12 @@ def train_command(
             "dónde se guarda con --run-dir."
         )
     folder = (run_dir or Path("runs") / chosen.name).expanduser()
+    if processes > 1 and not already_launched():
+        if start.restart:
+            _announce(folder / CHECKPOINT, start)
+        context = click.get_current_context()
+        words = [word for word in context.obj if word != "--restart"]
+        context.exit(launch(words, processes))
     click.echo(f"{chosen.name}: {chosen.description}")
     for line in expectation_lines(chosen):
         click.echo(line)

@@ -1,36 +1,25 @@
 """Entrenar una receta de principio a fin, o retomarla donde se quedó."""
 
-import copy
-import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
-from ddpm_lit.data.loading import flipped, load_batches
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
-from ddpm_lit.machine.devices import (
-    bfloat16_pays,
-    choose_device,
-    in_bfloat16,
-)
+from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.noise import TrainingDraws, batches_of_indices, flip_draws
 from ddpm_lit.recipes.data import check_classes, training_data, with_text
-from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
+from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.checkpoint import (
     CHECKPOINT,
     MODEL,
@@ -42,23 +31,16 @@ from ddpm_lit.runs.interruption import interruptions
 from ddpm_lit.runs.log import Log, mean_loss
 from ddpm_lit.runs.memory import check_same_data
 from ddpm_lit.runs.pictures import drawable, sample_grid
-from ddpm_lit.training import (
-    Batch,
-    ConditionDropout,
-    TrainStep,
-    algorithm1,
-    gradient_step,
-    in_parts,
-    joined,
-    part_shares,
-    recompute,
-    seeded,
-    split_batch,
+from ddpm_lit.runs.processes import Processes, processes_for
+from ddpm_lit.runs.steps import (
+    BFLOAT16,
+    FLOAT32,
+    layout,
+    precision,
+    training_steps,
 )
+from ddpm_lit.training import TrainStep, recompute
 from ddpm_lit.unet import BLOCKS
-
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
-"""Las precisiones con que se entrena: lo que dice `precision` en la procedencia."""
 
 
 class Consumer(Protocol):
@@ -144,7 +126,9 @@ def train(
     ):
         _check_kind(name, value, kind)
     every, run_dir = every or Every(), Path(run_dir).expanduser()
-    where = choose_device(device)
+    processes = processes_for(lambda: choose_device(device))
+    _check_split(recipe, processes)
+    where = processes.device
     data = dataset if dataset is not None else training_data(recipe)
     recipe, data = with_text(recipe, data)
     check_classes(recipe, data)
@@ -156,15 +140,19 @@ def train(
             "(every.sample = 0)."
         )
     state = _new_state(recipe, where, shape, weights)
-    provenance = _provenance(where, weights)
+    provenance = _provenance(processes, weights)
     description = describe(data)
     first_step = _resume(
         run_dir, state, recipe, description, weights, provenance
     )
-    if "precision" not in provenance:
-        provenance["precision"] = _precision(recipe, data, state, where)
-    for leftover in run_dir.glob(".*.tmp.*"):
-        leftover.unlink()
+    chosen = provenance.get("precision") or precision(
+        recipe, data, state, where
+    )
+    rough = processes.any(chosen == BFLOAT16)
+    provenance["precision"] = BFLOAT16 if rough else FLOAT32
+    if processes.main:
+        for leftover in run_dir.glob(".*.tmp.*"):
+            leftover.unlink()
 
     def trained() -> Trained:
         return Trained(
@@ -173,6 +161,8 @@ def train(
 
     def save(step: int, seconds: float) -> None:
         provenance.update(steps=step, seconds=round(seconds, 1))
+        if not processes.main:
+            return
         save_checkpoint(
             run_dir / CHECKPOINT,
             state,
@@ -184,8 +174,9 @@ def train(
         )
 
     total, batch_size = recipe.training.steps, recipe.training.batch_size
-    rough = provenance["precision"] == BFLOAT16
-    steps = _steps(recipe, data, state, where, first_step, rough=rough)
+    steps = training_steps(
+        recipe, data, state, processes, first_step, rough=rough
+    )
     started = time.perf_counter() - provenance["seconds"]
     pending: list[TrainStep] = []
     with (
@@ -195,9 +186,11 @@ def train(
             initial=first_step,
             desc=recipe.name,
             unit="paso",
-            disable=not progress,
+            disable=not (progress and processes.main),
         ) as bar,
-        Log(run_dir, first_step, tensorboard) as log,
+        Log(run_dir, first_step, tensorboard)
+        if processes.main
+        else nullcontext() as log,
     ):
         for done, each in enumerate(steps, first_step + 1):
             state.ema.update(state.model)
@@ -205,46 +198,54 @@ def train(
             for consumer in consumers:
                 consumer(done, each, state.ema)
             bar.update()
-            last = done == total or interrupted.is_set()
-            keep = last or done % every.checkpoint == 0
-            if keep or done % every.log == 0:
+            noted = done == total or done % every.log == 0
+            # Varios procesos solo se preguntan si alguno se para cuando ya se esperan.
+            asked = noted or processes.count == 1
+            stopped = asked and processes.any(interrupted.is_set())
+            keep = stopped or done == total or done % every.checkpoint == 0
+            if keep or noted:
                 seconds = time.perf_counter() - started
-                rate = len(pending) * batch_size / max(log.lap(), 1e-9)
                 loss = mean_loss(pending, done, run_dir)
-                log.write(
-                    done,
-                    loss=loss,
-                    grad_norm=float(each.grad_norm),
-                    learning_rate=state.optimizer.param_groups[0]["lr"],
-                    images_per_second=round(rate, 1),
-                    seconds=round(seconds, 1),
-                )
-                bar.set_postfix_str(
-                    f"pérdida {loss:.4f}, {rate:.0f} ejemplos/s"
-                )
+                if log is not None:
+                    rate = len(pending) * batch_size / max(log.lap(), 1e-9)
+                    log.write(
+                        done,
+                        loss=loss,
+                        grad_norm=float(each.grad_norm),
+                        learning_rate=state.optimizer.param_groups[0]["lr"],
+                        images_per_second=round(rate, 1),
+                        seconds=round(seconds, 1),
+                    )
+                    bar.set_postfix_str(
+                        f"pérdida {loss:.4f}, {rate:.0f} ejemplos/s"
+                    )
                 pending.clear()
             if keep:
                 save(done, seconds)
-            if every.sample and done % every.sample == 0:
+            drawn = every.sample and done % every.sample == 0
+            if drawn and processes.main:
                 picture = sample_grid(
                     trained(), device=where, conditions=data.conditions
                 )
                 save_png(picture, run_dir / "samples" / f"{done:07d}.png")
-            if interrupted.is_set():
+            if stopped:
+                processes.wait()
                 raise KeyboardInterrupt(
                     f"Entrenamiento detenido tras el paso {done}. Se reanuda "
                     "con la misma orden: el checkpoint está en "
                     f"«{run_dir / CHECKPOINT}»."
                 )
     finished = trained()
-    save_model(
-        run_dir / MODEL,
-        finished.model,
-        recipe,
-        shape,
-        provenance,
-        data=finished.data,
-    )
+    if processes.main:
+        save_model(
+            run_dir / MODEL,
+            finished.model,
+            recipe,
+            shape,
+            provenance,
+            data=finished.data,
+        )
+    processes.wait()
     return finished
 
 
@@ -263,27 +264,19 @@ def _check_kind(name: str, value: object, kind: type) -> None:
         )
 
 
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """La tasa de aprendizaje del paso `step` (desde 0): calentamiento y decaimiento.
-
-    Sube en línea recta durante `warmup_steps` y después se queda (`"constant"`) o baja
-    hasta 0 al final del entrenamiento, en línea recta o en media onda de coseno.
-    """
-    warmup = config.warmup_steps
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(config.steps - warmup, 1)
-    remaining = {
-        "constant": 1.0,
-        "linear": 1 - done,
-        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-    }[config.decay]
-    return config.learning_rate * remaining
-
-
-def _layout(shape: tuple[int, ...]) -> torch.memory_format:
-    image = len(shape) == 3
-    return torch.channels_last if image else torch.preserve_format
+def _check_split(recipe: Recipe, processes: Processes) -> None:
+    """Comprueba que un entrenamiento se puede repartir entre los procesos que hay."""
+    training, count = recipe.training, processes.count
+    if training.batch_size < count * training.accumulate:
+        raise ValueError(
+            f"Un lote de {training.batch_size} ejemplos no se puede repartir entre {count} "
+            f"procesos y {training.accumulate} trozos: agranda training.batch_size."
+        )
+    if count > 1 and recipe.diffusion.timestep_sampling == "importance":
+        raise ValueError(
+            "El muestreo por importancia recuerda las pérdidas de cada t, y cada proceso vería "
+            "solo las suyas: entrena con un proceso, o con diffusion.timestep_sampling = «uniform»."
+        )
 
 
 def _new_state(
@@ -296,7 +289,7 @@ def _new_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.build_model()
-    model = model.to(device, memory_format=_layout(shape))  # type: ignore[call-overload]
+    model = model.to(device, memory_format=layout(shape))  # type: ignore[call-overload]
     if weights is not None:
         _start_from(model, recipe, weights)
     training = recipe.training
@@ -354,98 +347,6 @@ def _resume(
     return header.step
 
 
-def _precision(
-    recipe: Recipe, data: Dataset, state: State, device: torch.device
-) -> str:
-    """La precisión de un entrenamiento que empieza; en la CPU, si hace falta, se mide."""
-    amp = recipe.training.amp
-    if device.type != "cpu" or amp != "auto":
-        rough = device.type == "cuda" and bool(amp)
-        return BFLOAT16 if rough else FLOAT32
-    size = -(-recipe.training.batch_size // recipe.training.accumulate)
-    rows = range(min(size, len(data)))
-    batch = _for_network(recipe, data.batch(rows, device))
-    x, condition = split_batch(batch)
-    t = torch.zeros(len(x), dtype=torch.int64)
-    model = copy.deepcopy(state.model)
-
-    def step(rough: bool) -> None:
-        output = in_bfloat16(model, rough)(x, t, **condition)
-        torch.autograd.backward(output.float().square().mean())
-
-    with torch.random.fork_rng(devices=[]):
-        return BFLOAT16 if bfloat16_pays(step) else FLOAT32
-
-
-def _steps(
-    recipe: Recipe,
-    data: Dataset,
-    state: State,
-    device: torch.device,
-    first_step: int,
-    *,
-    rough: bool,
-) -> Iterator[TrainStep]:
-    """El Algoritmo 1 con las piezas que pide la receta, desde el paso en que se está."""
-    training, seed = recipe.training, recipe.seed
-    size, parts = training.batch_size, training.accumulate
-    draw = TrainingDraws(seed, step=first_step, batch_size=size)
-    objective = recipe.make_loss(data.levels)
-    if state.importance is not None:
-        draw.probabilities = state.importance.probabilities
-        objective = state.importance.objective(objective)
-    batches: Iterator[Batch] = _batches(recipe, data, state, device, first_step)
-    if training.condition_dropout > 0:
-        classes = recipe.model.options.get("num_classes")
-        null = partial(null_condition, num_classes=classes)
-        dropout = ConditionDropout(
-            training.condition_dropout, null, seed=seed, step=first_step
-        )
-        batches = map(dropout, batches)
-    model = torch.compile(state.model) if training.compile else state.model
-    shares = part_shares(size, parts)
-    steps = algorithm1(
-        seeded(in_bfloat16(model, rough), seed=seed, step=first_step * parts),
-        recipe.make_diffusion(),
-        in_parts(batches, parts),
-        draw,
-        gradient_step(state.optimizer, clip=training.grad_clip, shares=shares),
-        objective,
-    )
-    return joined(steps, shares)
-
-
-def _batches(
-    recipe: Recipe,
-    data: Dataset,
-    state: State,
-    device: torch.device,
-    first_step: int,
-) -> Iterator[dict[str, Tensor]]:
-    """Los lotes de cada paso; antes de cada uno se pone la tasa de aprendizaje que le toca."""
-    size, seed = recipe.training.batch_size, recipe.seed
-    steps = range(first_step, recipe.training.steps)
-    chosen = batches_of_indices(len(data), size, seed, first_step)
-    loaded = load_batches(data, islice(chosen, len(steps)), device)
-    for step, stored in zip(steps, loaded, strict=True):
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe.training)
-        batch = stored
-        if recipe.data.flip:
-            flips = flip_draws(seed, step, range(size), device)
-            batch = flipped(stored, flips)
-        yield _for_network(recipe, batch)
-
-
-def _for_network(recipe: Recipe, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Un lote con la disposición en memoria que quiere la red, y solo con lo que ella recibe."""
-    layout = _layout(tuple(batch["x"].shape[1:]))
-    batch["x"] = batch["x"].contiguous(memory_format=layout)
-    if recipe.model.options.get("num_classes") is None:
-        batch.pop("class_labels", None)
-    return batch
-
-
 def _start_from(
     model: torch.nn.Module, recipe: Recipe, weights: Trained
 ) -> None:
@@ -464,15 +365,17 @@ def _start_from(
 
 
 def _provenance(
-    device: torch.device, weights: Trained | None
+    processes: Processes, weights: Trained | None
 ) -> dict[str, Any]:
     from ddpm_lit import __version__
 
+    device = processes.device
     cuda = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if cuda else device.type
     return {
         "device": name,
         "threads": torch.get_num_threads(),
+        "processes": processes.count,
         "ddpm_lit": __version__,
         "torch": torch.__version__,
         "seconds": 0.0,
