@@ -176,7 +176,7 @@ def test_how_many_is_a_whole_number(indices: Any) -> None:
 def test_there_are_not_fewer_than_none() -> None:
     with pytest.raises(ValueError, match="Se piden -3 muestras"):
         TOY.sample(-3, **FAST)
-    with pytest.raises(ValueError, match=r"empiezan en 0 y han llegado -1"):
+    with pytest.raises(ValueError, match=r"de 0 a 2\*\*32 - 1 y ha llegado -1"):
         TOY.sample([-1], **FAST)
     assert TOY.sample(0, **FAST).shape == (0, 2)
 

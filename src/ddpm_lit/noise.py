@@ -106,9 +106,15 @@ def philox(
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(10):
+    for done in range(10):
         p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
-        c0, c2 = (p1 >> 32) ^ c1, (p0 >> 32) ^ c3
+        if done < 3:  # Las cuatro palabras se están difundiendo todavía.
+            c0, c2 = (p1 >> 32) ^ c1, (p0 >> 32) ^ c3
+        else:
+            torch.bitwise_right_shift(p1, 32, out=c0)
+            torch.bitwise_right_shift(p0, 32, out=c2)
+            c0 ^= c1
+            c2 ^= c3
         c0 ^= k0
         c2 ^= k1
         c0 &= WORD

@@ -70,8 +70,8 @@ def bfloat16_pays(
 ) -> bool:
     """Si algo tarda menos en bfloat16 que en float32 en esta máquina, midiéndolo.
 
-    Depende del procesador (con `amx_bf16` suele compensar), de la red y del tamaño del lote, así
-    que se mide lo mismo que se va a hacer.
+    Depende del procesador (hacen falta `avx512_bf16` o `amx_bf16`), de la red y del tamaño del
+    lote, así que se mide lo mismo que se va a hacer.
 
     Args:
         step: lo que se mide: `step(True)` en bfloat16 y `step(False)` en float32.

@@ -104,7 +104,7 @@ class TrainingConfig:
             falta para guiar sin clasificador.
         amp: precisión mixta bfloat16: `True`, solo en CUDA; `"auto"`, también en la CPU si allí
             compensa, que se mide al empezar; `False`, nunca. La que se elige se guarda con el
-            entrenamiento, y al reanudarlo es la misma.
+            entrenamiento, y al reanudarlo es la misma, aunque sea en otro dispositivo.
         accumulate: en cuántos trozos se hace cada lote. Ocupa menos memoria, y el paso es el del
             lote entero salvo redondeo (y salvo el *dropout* de las capas, que es de cada trozo).
         checkpoint_gradients: si los bloques de la U-Net no guardan sus activaciones y las calculan
