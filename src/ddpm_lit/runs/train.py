@@ -18,6 +18,7 @@ from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.devices import choose_device, in_bfloat16
+from ddpm_lit.machine.memory import keep_freed_memory, memory_layout
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
@@ -129,6 +130,7 @@ def train(
         _check_kind(name, value, kind)
     every, run_dir = every or Every(), Path(run_dir).expanduser()
     where = choose_device(device)
+    keep_freed_memory()
     data = dataset if dataset is not None else training_data(recipe)
     recipe, data = with_text(recipe, data)
     check_classes(recipe, data)
@@ -264,11 +266,6 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * remaining
 
 
-def _layout(shape: tuple[int, ...]) -> torch.memory_format:
-    image = len(shape) == 3
-    return torch.channels_last if image else torch.preserve_format
-
-
 def _new_state(
     recipe: Recipe,
     device: torch.device,
@@ -279,7 +276,7 @@ def _new_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.build_model()
-    model = model.to(device, memory_format=_layout(shape))  # type: ignore[call-overload]
+    model = model.to(device, memory_format=memory_layout(shape))  # type: ignore[call-overload]
     if weights is not None:
         _start_from(model, recipe, weights)
     training = recipe.training
@@ -375,7 +372,7 @@ def _batches(
     first_step: int,
 ) -> Iterator[dict[str, Tensor]]:
     """Los lotes de cada paso; antes de cada uno se pone la tasa de aprendizaje que le toca."""
-    layout = _layout(data.image_shape)
+    layout = memory_layout(data.image_shape)
     size, seed = recipe.training.batch_size, recipe.seed
     for step in range(first_step, recipe.training.steps):
         for group in state.optimizer.param_groups:
