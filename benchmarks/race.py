@@ -61,6 +61,14 @@ class Runner:
         self.process.wait()
         return memory
 
+    def stop(self) -> None:
+        """Acaba con el corredor, haya terminado o no."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -118,8 +126,7 @@ def _run(jobs: Mapping[str, Job], rounds: int, warmup: int) -> dict[str, Record]
         }
     finally:
         for runner in runners.values():
-            runner.process.kill()
-            runner.process.communicate()
+            runner.stop()
 
 
 # --- Las cuentas ----------------------------------------------------------------------------------
