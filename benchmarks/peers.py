@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from benchmarks.ours import EXAMPLES, images
 
 LUCIDRAINS = {
     "cifar10": {"dim": 64, "dim_mults": (1, 2, 4, 8)},
-    "small": {"dim": 24, "dim_mults": (1, 2, 4)},
+    "small": {"dim": 24, "dim_mults": (1, 2, 3)},
     "tiny": {"dim": 8, "dim_mults": (1, 2)},
 }
 """La red de lucidrains que tiene, casi, los mismos parámetros que cada una de las nuestras."""
@@ -26,11 +27,9 @@ LUCIDRAINS = {
 
 def diffusers_network(job: Job) -> Any:
     """`UNet2DModel` con la misma arquitectura y los nombres de sus opciones."""
-    from diffusers import UNet2DModel
-
     config, side = job.config, job.shape[1]
     kinds = [("Attn" if attends else "") for attends in config.attention]
-    return UNet2DModel(
+    return _diffusers().UNet2DModel(
         sample_size=side,
         in_channels=config.in_channels,
         out_channels=config.out_channels or config.in_channels,
@@ -49,9 +48,7 @@ def diffusers_network(job: Job) -> Any:
 
 def diffusers_loss(call: Callable[..., Any]) -> Callable[[Tensor], Tensor]:
     """La pérdida de `train_unconditional.py`: de un lote de imágenes en [-1, 1], un escalar."""
-    from diffusers import DDPMScheduler
-
-    scheduler = DDPMScheduler(num_train_timesteps=1000)
+    scheduler = _diffusers().DDPMScheduler(num_train_timesteps=1000)
 
     def loss(clean: Tensor) -> Tensor:
         noise = torch.randn_like(clean)
@@ -64,9 +61,8 @@ def diffusers_loss(call: Callable[..., Any]) -> Callable[[Tensor], Tensor]:
 
 def diffusers_ddim(model: Any, size: int, calls: int) -> Tensor:
     """Muestras en [-1, 1], (size, C, lado, lado), con su tubería de DDIM."""
-    from diffusers import DDIMPipeline, DDIMScheduler
-
-    pipeline = DDIMPipeline(model, DDIMScheduler(num_train_timesteps=1000))
+    package = _diffusers()
+    pipeline = package.DDIMPipeline(model, package.DDIMScheduler(num_train_timesteps=1000))
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(batch_size=size, num_inference_steps=calls, output_type="np").images
     return torch.from_numpy(made).permute(0, 3, 1, 2) * 2 - 1
@@ -74,13 +70,15 @@ def diffusers_ddim(model: Any, size: int, calls: int) -> Tensor:
 
 def diffusers_train(job: Job, pause: Callable[[], None]) -> None:
     """El bucle de `train_unconditional.py`, con su AdamW, su EMA y su recorte del gradiente."""
-    from diffusers.training_utils import EMAModel
+    averages: Any = import_module("diffusers.training_utils")
 
     model = _placed(diffusers_network(job), job)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
     )
-    ema = EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    ema = averages.EMAModel(
+        model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75
+    )
     ema.to(job.device)
     loss_of = diffusers_loss(torch.compile(model) if job.compiled else model)
     for clean in _batches(job):
@@ -93,16 +91,19 @@ def diffusers_train(job: Job, pause: Callable[[], None]) -> None:
 
 def diffusers_sample(job: Job, pause: Callable[[], None]) -> None:
     """Su tubería, `DDPMPipeline`, sin pasar a PIL lo que sale."""
-    from diffusers import DDPMPipeline, DDPMScheduler
-
+    package = _diffusers()
     model = _placed(diffusers_network(job).eval(), job)
     if job.compiled:
         model.compile()
-    pipeline = DDPMPipeline(model, DDPMScheduler(num_train_timesteps=1000))
+    pipeline = package.DDPMPipeline(model, package.DDPMScheduler(num_train_timesteps=1000))
     pipeline.set_progress_bar_config(disable=True)
     while True:
         pipeline(batch_size=job.batch, num_inference_steps=job.calls, output_type="np")
         pause()
+
+
+def _diffusers() -> Any:
+    return import_module("diffusers")
 
 
 # --- lucidrains -----------------------------------------------------------------------------------
@@ -117,11 +118,10 @@ def lucidrains_network(job: Job) -> Any:
 
 def lucidrains_train(job: Job, pause: Callable[[], None]) -> None:
     """El bucle de su `Trainer`, con su Adam, su EMA y su recorte del gradiente."""
-    from ema_pytorch import EMA
-
+    averages: Any = import_module("ema_pytorch")
     diffusion = lucidrains_diffusion(job)
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=1e-4, betas=(0.9, 0.99))
-    ema = EMA(diffusion, beta=0.995, update_every=10).to(job.device)
+    ema = averages.EMA(diffusion, beta=0.995, update_every=10).to(job.device)
     for clean in _batches(job):
         loss = diffusion((clean + 1) / 2)
         descend(loss, diffusion, optimizer)
@@ -154,9 +154,7 @@ def _lucidrains() -> Any:
     for name in ("torchvision", "pytorch_fid"):
         if name not in sys.modules:
             sys.modules.update(_hollow(name))
-    from denoising_diffusion_pytorch import denoising_diffusion_pytorch
-
-    return denoising_diffusion_pytorch
+    return import_module("denoising_diffusion_pytorch.denoising_diffusion_pytorch")
 
 
 def _hollow(name: str) -> dict[str, ModuleType]:
@@ -195,7 +193,7 @@ def _batches(job: Job) -> Iterator[Tensor]:
 
 def descend(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """El paso de gradiente de los dos guiones."""
-    loss.backward()
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
