@@ -6,7 +6,7 @@ READY := $(VENV)/.listo
 export NO_MKDOCS_2_WARNING := 1
 export DDPM_PROFILE ?= cpu
 
-.PHONY: site serve test mutants browser lint artefacts models replicas clean
+.PHONY: site serve test mutants browser lint artefacts models replicas benchmarks clean
 
 site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
 	$(BIN)/mkdocs build --strict
@@ -38,6 +38,9 @@ models: $(READY) ## Entrena otra vez los modelos que vienen en el paquete; los g
 
 replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan donde se cortaron
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/python -m scripts.replicas
+
+benchmarks: $(READY) ## Mide lo que falte de la tabla de «Rendimiento», al lado de los rivales
+	$(BIN)/python -m benchmarks
 
 lint: $(READY) ## ruff, mypy y las paredes entre módulos
 	$(BIN)/ruff check .

@@ -362,6 +362,34 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
         return missing(context, LookupError(f"no existe {what} «{name}» de las réplicas ({error})"))
 
 
+def medida(context: PageContext, what: str, name: str = "") -> str:
+    """Lo que dicen los resultados de `benchmarks/results/`.
+
+    Args:
+        context: Página.
+        what: `tabla`, con su `name`; `razon`, y entonces `name` es `unidad/quién/con quién`; o
+            `donde`, sin él.
+        name: Qué tabla o qué proporción.
+    """
+    from benchmarks import records, tables
+
+    found = records.load()
+    try:
+        match what:
+            case "tabla":
+                return tables.table(name, found)
+            case "razon":
+                return tables.measured(name, found)
+            case "donde":
+                return tables.where(found)
+            case _:
+                raise LookupError(f"no hay «{what}» de los benchmarks")
+    except (LookupError, ValueError) as error:
+        return missing(
+            context, LookupError(f"no existe {what} «{name}» de los benchmarks ({error})")
+        )
+
+
 def youtube(context: PageContext, video_id: str, titulo: str) -> str:
     """Vídeo de YouTube que no pide nada a nadie hasta que se pulsa."""
     title = html.escape(titulo, quote=True)
@@ -379,7 +407,7 @@ def youtube(context: PageContext, video_id: str, titulo: str) -> str:
 
 def bind(context: PageContext) -> dict[str, Callable[..., str]]:
     """Las macros, atadas a la página que se esté escribiendo."""
-    functions = (fuente, figura, video, valor, replica, youtube)
+    functions = (fuente, figura, video, valor, replica, medida, youtube)
 
     def attach(function: Callable[..., str]) -> Callable[..., str]:
         return lambda *args, **kwargs: function(context, *args, **kwargs)

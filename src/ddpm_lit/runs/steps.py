@@ -13,6 +13,7 @@ from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import Dataset
 from ddpm_lit.data.loading import flipped, load_batches
 from ddpm_lit.machine.devices import bfloat16_pays, in_bfloat16
+from ddpm_lit.machine.memory import memory_layout
 from ddpm_lit.noise import TrainingDraws, batches_of_indices, flip_draws
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.runs.checkpoint import State
@@ -117,12 +118,6 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * remaining
 
 
-def layout(shape: tuple[int, ...]) -> torch.memory_format:
-    """La disposición en memoria en que se entrena con datos de esa forma, sin la del lote."""
-    image = len(shape) == 3
-    return torch.channels_last if image else torch.preserve_format
-
-
 def precision(
     recipe: Recipe, data: Dataset, state: State, device: torch.device
 ) -> str:
@@ -173,7 +168,7 @@ def _batches(
 def _for_network(recipe: Recipe, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Un lote con la disposición en memoria que quiere la red, y solo con lo que ella recibe."""
     shape = tuple(batch["x"].shape[1:])
-    batch["x"] = batch["x"].contiguous(memory_format=layout(shape))
+    batch["x"] = batch["x"].contiguous(memory_format=memory_layout(shape))
     if recipe.model.options.get("num_classes") is None:
         batch.pop("class_labels", None)
     return batch

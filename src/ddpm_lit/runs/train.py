@@ -15,6 +15,7 @@ from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.machine.memory import keep_freed_memory, memory_layout
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
@@ -35,7 +36,6 @@ from ddpm_lit.runs.processes import Processes, processes_for
 from ddpm_lit.runs.steps import (
     BFLOAT16,
     FLOAT32,
-    layout,
     precision,
     training_steps,
 )
@@ -129,6 +129,7 @@ def train(
     processes = processes_for(lambda: choose_device(device))
     _check_split(recipe, processes)
     where = processes.device
+    keep_freed_memory()
     data = dataset if dataset is not None else training_data(recipe)
     recipe, data = with_text(recipe, data)
     check_classes(recipe, data)
@@ -289,7 +290,7 @@ def _new_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.build_model()
-    model = model.to(device, memory_format=layout(shape))  # type: ignore[call-overload]
+    model = model.to(device, memory_format=memory_layout(shape))  # type: ignore[call-overload]
     if weights is not None:
         _start_from(model, recipe, weights)
     training = recipe.training

@@ -1,0 +1,82 @@
+"""Qué hace un corredor: quién es, con qué red, qué tarea y con qué tamaños."""
+
+from dataclasses import dataclass, replace
+from math import gcd
+
+from ddpm_lit.unet import CIFAR10_CONFIG, UNetConfig
+
+NETWORKS = {
+    "cifar10": (replace(CIFAR10_CONFIG, dropout=0.0), 32),
+    "small": (
+        UNetConfig(
+            in_channels=1,
+            block_out_channels=(32, 64, 64),
+            layers_per_block=1,
+            attention=(False, True, True),
+            norm_num_groups=8,
+        ),
+        28,
+    ),
+    "tiny": (
+        UNetConfig(
+            in_channels=1,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            attention=(False, True),
+            norm_num_groups=4,
+        ),
+        8,
+    ),
+}
+"""Las redes y el lado de sus imágenes: la de CIFAR-10 del artículo, sin *dropout* (35,7 M); una
+pequeña (1,2 M) y, para ensayar, una diminuta."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Lo que hace un corredor en cada paso.
+
+    Args:
+        who: `"ddpm_lit"`, `"diffusers"`, `"lucidrains"` o `"matmul"`, que solo multiplica matrices
+            y da el pico de la máquina.
+        task: `"train"`, un paso de entrenamiento, o `"sample"`, una generación.
+        network: una de `NETWORKS`; la de lucidrains tiene los mismos parámetros, no la misma forma.
+        batch: imágenes de cada lote.
+        calls: llamadas a la red de cada generación.
+        side: lado de las imágenes; 0, el de la red.
+        width: canales del primer nivel; 0, los de la red.
+        channels_last: si la red de diffusers se pone en `channels_last`; la de ddpm_lit lo está
+            siempre.
+        precision: `"float32"`, o `"bfloat16"` para la precisión mixta de `torch.autocast`.
+        compiled: si la red pasa por `torch.compile`.
+        device: `"cpu"` o `"cuda"`.
+    """
+
+    who: str
+    task: str = "train"
+    network: str = "cifar10"
+    batch: int = 8
+    calls: int = 5
+    side: int = 0
+    width: int = 0
+    channels_last: bool = False
+    precision: str = "float32"
+    compiled: bool = False
+    device: str = "cpu"
+
+    @property
+    def config(self) -> UNetConfig:
+        """La configuración de la red, a la anchura pedida."""
+        config, _ = NETWORKS[self.network]
+        if not self.width:
+            return config
+        first = config.block_out_channels[0]
+        channels = tuple(width * self.width // first for width in config.block_out_channels)
+        groups = gcd(config.norm_num_groups, *channels)
+        return replace(config, block_out_channels=channels, norm_num_groups=groups)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """La forma de una imagen, (C, lado, lado)."""
+        config, side = NETWORKS[self.network]
+        return (config.in_channels, self.side or side, self.side or side)

@@ -1,0 +1,199 @@
+"""Lo que la página enseña de los resultados, en Markdown. Lo que falta sale como «pendiente»."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.race import Record, Spread, ratio, share, speed, spread
+from benchmarks.units import BATCHES, SIDES, WIDTHS
+
+PENDING = "*pendiente*"
+PERCENT = "\N{NARROW NO-BREAK SPACE}%"
+NAMES = {
+    "ddpm_lit": "ddpm_lit",
+    "diffusers": "diffusers",
+    "diffusers-channels-last": "diffusers, en `channels_last`",
+    "lucidrains": "lucidrains",
+    "matmul": "un producto de matrices",
+    "ddpm_lit-bf16": "ddpm_lit, bfloat16",
+    "diffusers-channels-last-bf16": "diffusers, en `channels_last`, bfloat16",
+    "matmul-bf16": "un producto de matrices, bfloat16",
+    "ddpm_lit-bf16-compiled": "ddpm_lit, bfloat16 y compilado",
+}
+
+Results = Mapping[str, Record]
+
+
+def number(x: float, digits: int = 2) -> str:
+    """Un número con coma decimal."""
+    return f"{x:.{digits}f}".replace(".", ",")
+
+
+def range_(found: Spread, digits: int = 2, scale: float = 1.0) -> str:
+    """La mediana y, entre paréntesis, sus cuartiles."""
+    median, low, high = (number(scale * x, digits) for x in found)
+    return f"{median} ({low} a {high})"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """Una tabla de Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def race_table(unit: str, results: Results) -> str:
+    """Una fila por corredor: segundos, proporción, velocidad, parte del pico y memoria."""
+    runners = results[unit]["values"]
+    ours = runners["ddpm_lit"]
+    rows = []
+    for name, record in runners.items():
+        peak = runners["matmul-bf16" if "-bf16" in name else "matmul"]
+        rows.append(
+            [
+                NAMES[name],
+                range_(spread(record["seconds"])),
+                "—" if record["job"]["who"] == "matmul" else range_(ratio(record, ours)),
+                number(speed(record).median / 1e9, 0),
+                number(100 * share(record, peak).median, 0) + PERCENT,
+                number(record["memory"] / 2**30, 1),
+            ]
+        )
+    header = ["", "segundos", "respecto a ddpm_lit", "GFLOP/s", "del pico", "GiB"]
+    return markdown(header, rows)
+
+
+def growth_table(field: str, results: Results) -> str:
+    """Cuánto tarda un paso con cada tamaño, y respecto a diffusers."""
+    runners = results[f"growth-{field}"]["values"]
+    values, title = GROWTHS[field]
+    rows = []
+    for value in values:
+        ours, theirs = runners[f"ddpm_lit/{value}"], runners[f"diffusers/{value}"]
+        rows.append(
+            [
+                str(value),
+                range_(spread(ours["seconds"])),
+                number(speed(ours).median / 1e9, 0),
+                range_(ratio(ours, theirs)),
+                number(ours["memory"] / 2**30, 1),
+            ]
+        )
+    return markdown([title, "segundos", "GFLOP/s", "respecto a diffusers", "GiB"], rows)
+
+
+GROWTHS = {
+    "side": (SIDES, "lado"),
+    "width": (WIDTHS, "canales"),
+    "batch": (BATCHES, "lote"),
+}
+
+
+COMPARISONS = (
+    ("train-cifar10", "ddpm_lit", "diffusers", False, "entrenar, frente a diffusers"),
+    (
+        "train-cifar10",
+        "ddpm_lit",
+        "diffusers-channels-last",
+        False,
+        "entrenar, frente a diffusers en `channels_last`",
+    ),
+    ("train-cifar10", "ddpm_lit-bf16", "ddpm_lit", False, "entrenar, bfloat16 frente a float32"),
+    (
+        "train-cifar10",
+        "ddpm_lit",
+        "lucidrains",
+        True,
+        "entrenar, frente a lucidrains, por operación",
+    ),
+    ("sample-cifar10", "ddpm_lit", "diffusers", False, "generar, frente a la tubería de diffusers"),
+    ("sample-cifar10", "ddpm_lit-bf16", "ddpm_lit", False, "generar, bfloat16 frente a float32"),
+)
+"""Qué se compara: la tarea, quién, con quién, si es por operación y cómo se llama."""
+
+
+def targets_table(results: Results) -> str:
+    """Las proporciones que resumen lo demás, con la red de CIFAR-10 y con la pequeña."""
+    rows = []
+    for unit, ours, theirs, per_flop, label in COMPARISONS:
+        cells = []
+        for network in ("cifar10", "small"):
+            found = results.get(unit.replace("cifar10", network), {}).get("values", {})
+            both = ours in found and theirs in found
+            cells.append(
+                range_(ratio(found[ours], found[theirs], per_flop=per_flop)) if both else PENDING
+            )
+        rows.append([label, *cells])
+    return markdown(["tiempo de ddpm_lit al…", "red de CIFAR-10", "red pequeña"], rows)
+
+
+def quality_table(results: Results) -> str:
+    """La distancia de Fréchet de cada uno; de los rivales, la mejor de sus pesos y sus tasas."""
+    rows = [["imágenes reales", _frechet(results, "fashion-real")]]
+    rows.append(["ddpm_lit", _frechet(results, "fashion-ddpm_lit")])
+    for who in ("diffusers", "lucidrains"):
+        for label, title in (("default", "tal como viene"), ("tuned", "afinado")):
+            rows.append([f"{who}, {title}", _best(results, who, label)])
+    return markdown(["", "distancia de Fréchet"], rows)
+
+
+def _frechet(results: Results, unit: str) -> str:
+    return number(results[unit]["values"]["frechet"], 1) if unit in results else PENDING
+
+
+def _best(results: Results, who: str, label: str) -> str:
+    measured = {
+        name: record["values"]["frechet"]
+        for name, record in results.items()
+        if name.startswith(f"fashion-{who}-")
+        and "frechet" in record["values"]
+        and (name.startswith(f"fashion-{who}-default-") == (label == "default"))
+    }
+    return number(min(measured.values()), 1) if measured else PENDING
+
+
+def profile_table(unit: str, results: Results) -> str:
+    """La parte del tiempo que se lleva cada clase de operaciones."""
+    kinds = results[unit]["values"]["kinds"]
+    rows = [[kind, number(100 * part, 1) + PERCENT] for kind, part in kinds.items()]
+    return markdown(["", "parte del tiempo"], rows)
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "targets": targets_table,
+    "quality": quality_table,
+}
+
+
+def table(name: str, results: Results) -> str:
+    """La tabla que se llama así: una de `TABLES`, `growth-…` o el nombre de una carrera."""
+    if name in TABLES:
+        return TABLES[name](results)
+    if name not in results:
+        return f"{PENDING}\n"
+    if name.startswith("growth-"):
+        return growth_table(name.removeprefix("growth-"), results)
+    if name.startswith("profile-"):
+        return profile_table(name, results)
+    return race_table(name, results)
+
+
+def measured(name: str, results: Results) -> str:
+    """Una proporción, `unidad/quién/con quién`; acabada en `/flop`, por operación."""
+    unit, ours, theirs, *rest = name.split("/")
+    runners = results.get(unit, {}).get("values", {})
+    if ours not in runners or theirs not in runners:
+        return PENDING
+    return number(ratio(runners[ours], runners[theirs], per_flop=rest == ["flop"]).median)
+
+
+def where(results: Results) -> str:
+    """En qué máquina y con qué versiones se hizo la tabla."""
+    if not results:
+        return PENDING
+    record: Any = results.get("train-cifar10") or next(iter(results.values()))
+    machine, versions = record["machine"], record["versions"]
+    flags = ", ".join(machine["flags"]) or "ninguna de las que cuentan"
+    peers = ", ".join(f"{name} {versions[name]}" for name in versions if name != "python")
+    return (
+        f"{machine['gpu'] or machine['cpu']}, {machine['cores']} núcleos "
+        f"(instrucciones: {flags}); Python {versions['python']}, {peers}"
+    )

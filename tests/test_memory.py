@@ -1,0 +1,80 @@
+"""La memoria: el orden de los tensores, y que la que se suelta se vuelve a usar."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ddpm_lit.machine.memory import memory_layout
+from ddpm_lit.models.pretrained import load_pretrained
+from ddpm_lit.models.storage import load_model, save_model
+
+FAULTS = """
+import resource, sys
+import torch
+from ddpm_lit.machine.memory import keep_freed_memory
+
+if sys.argv[1] == "si":
+    assert keep_freed_memory()
+
+def work():
+    tensors = [torch.empty(12_000_000).fill_(1) for _ in range(4)]
+
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(keep: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, keep], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+def test_freed_memory_is_used_again() -> None:
+    """Cuatro tensores de 48 MB tres veces: sin pedirlo, sus páginas se vuelven a pedir todas."""
+    returned, kept = page_faults("no"), page_faults("si")
+    assert returned > 1000
+    assert kept < returned / 5
+
+
+def test_only_images_have_their_channels_together() -> None:
+    assert memory_layout((3, 8, 8)) is torch.channels_last
+    assert memory_layout((2,)) is memory_layout((4, 16)) is torch.preserve_format
+
+
+def convolutions(model: nn.Module) -> list[nn.Conv2d]:
+    return [each for each in model.modules() if isinstance(each, nn.Conv2d)]
+
+
+def test_a_loaded_model_runs_in_channels_last_and_draws_the_same(tmp_path: Path) -> None:
+    loaded = load_pretrained("digits-ink")
+    wide = [conv for conv in convolutions(loaded.model) if min(conv.weight.shape) > 1]
+    assert wide and all(
+        conv.weight.is_contiguous(memory_format=torch.channels_last) for conv in wide
+    )
+    options = {"seed": 0, "sampler": "ddim", "steps": 5, "device": "cpu"}
+    fast = loaded.sample(4, **options)
+    loaded.model.to(memory_format=torch.contiguous_format)
+    assert not wide[0].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(fast, loaded.sample(4, **options), rtol=0, atol=1e-5)
+    save_model(tmp_path / "m.safetensors", loaded.model, loaded.recipe, loaded.shape)
+    again = load_model(tmp_path / "m.safetensors")
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_elsewhere_nothing_is_asked(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ddpm_lit.machine import memory
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(memory.ctypes, "CDLL", None)
+    assert memory.keep_freed_memory() is False
