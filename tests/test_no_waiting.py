@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import ddpm_lit.runs.steps as pieces
 import ddpm_lit.runs.train as runs
 import tiny
 from ddpm_lit.backward import Denoiser
@@ -29,6 +30,7 @@ from ddpm_lit.noise import sampling_noise
 from ddpm_lit.recipes.data import training_data
 from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe
+from ddpm_lit.runs.processes import Processes
 from ddpm_lit.sampling import SAMPLERS, algorithm2, make_sampler
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import TrainStep
@@ -115,9 +117,11 @@ def test_a_training_step_does_not_wait(name: str, monkeypatch: pytest.MonkeyPatc
     if "num_classes" not in recipe.model.options:
         batch.pop("class_labels", None)
     # Traer el lote es cosa de los datos, que tienen sus propios tests.
-    monkeypatch.setattr(runs, "_batch", lambda *_: dict(batch))
+    monkeypatch.setattr(
+        pieces, "load_batches", lambda _data, chosen, _device: (dict(batch) for _ in chosen)
+    )
     state = runs._new_state(recipe, META, data.image_shape, None)
-    steps = runs._steps(recipe, data, state, META, 0, rough=False)
+    steps = pieces.training_steps(recipe, data, state, Processes(META), 0, rough=False)
 
     def some(count: int) -> Iterator[TrainStep]:
         for step in islice(steps, count):
@@ -145,7 +149,7 @@ def test_the_loop_of_train_looks_at_nothing_between_log_lines(
         while True:
             yield TrainStep(torch.zeros((), device=META), torch.zeros((), device=META))
 
-    monkeypatch.setattr(runs, "_steps", steps)
+    monkeypatch.setattr(runs, "training_steps", steps)
     with pytest.raises(Stop):
         runs.train(
             tiny.toy(),
