@@ -193,7 +193,8 @@ def sample_command(
     output: Output,
 ) -> None:
     """Genera muestras con un MODELO: el nombre de uno que ya viene entrenado (ddpm-lit info los
-    enseña), un fichero .safetensors o la carpeta de un entrenamiento.
+    enseña), un fichero .safetensors, la carpeta de un entrenamiento, o la carpeta o el id del hub
+    (usuario/nombre) de un modelo de diffusers.
 
     Cada modelo lleva dicho cómo se genera mejor con él; con --sampler ddpm se dan todos los pasos
     del artículo. La misma semilla da siempre las mismas muestras. Las imágenes pequeñas se

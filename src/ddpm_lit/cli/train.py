@@ -110,8 +110,8 @@ class Start:
     click.option(
         "--weights",
         metavar="MODELO",
-        help="Parte de los pesos de otro modelo con la misma red: uno que ya viene, un fichero o "
-        "una carpeta.",
+        help="Parte de los pesos de otro modelo con la misma red: uno que ya viene, un fichero, "
+        "una carpeta o el id de uno de diffusers.",
     ),
     click.option(
         "--restart",
