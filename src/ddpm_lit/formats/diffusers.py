@@ -22,8 +22,8 @@ LEVELS, CHANNELS, LAYERS, SIDE = 12, 8192, 16, 8192
 CLASSES, TIMESTEPS = 100_000, 100_000
 """Lo más grande que se admite: por encima, una configuración no es de una red que exista."""
 
-VERSION = "0.30.0"
-"""La versión de diffusers que se dice al exportar: la primera que lee todo lo que se escribe."""
+VERSION = "0.42.1"
+"""La versión de diffusers que se dice al exportar: aquella con que se comprueba."""
 
 DOWN = {"DownBlock2D": False, "AttnDownBlock2D": True}
 UP = {"UpBlock2D": False, "AttnUpBlock2D": True}

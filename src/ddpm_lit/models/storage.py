@@ -214,7 +214,12 @@ def _exported_header(repository: Repository) -> Header | None:
     except ValueError:
         return None
     found = (repository.unet.values, repository.scheduler.values)
-    return header if written == found else None
+    same = all(
+        {**ours, "_diffusers_version": None}
+        == {**theirs, "_diffusers_version": None}
+        for ours, theirs in zip(written, found, strict=True)
+    )
+    return header if same else None
 
 
 def parse_header(table: Mapping[str, Any], path: Path) -> Header:
