@@ -420,7 +420,7 @@ def test_a_batch_in_parts_is_the_whole_batch(parts: int) -> None:
         assert sum(shares) == pytest.approx(1)
         pieces = list(in_parts([{"x": batch} for batch in x], count))
         assert [len(piece["x"]) / 7 for piece in pieces[:count]] == pytest.approx(shares)
-        draw = TrainingDraws(3, batch_size=7)
+        draw = TrainingDraws(3, rows=range(7))
         descend = gradient_step(optimizer, clip=0.5, shares=shares)
         steps = list(joined(algorithm1(model, diffusion, pieces, draw, descend), shares))
         assert len(steps) == draw.step == 4
