@@ -40,6 +40,7 @@ from ddpm_lit.evaluation.metrics import (
     nearest_neighbours,
 )
 from ddpm_lit.files.images import grid, save_png
+from ddpm_lit.formats.hub import is_hub_id
 from ddpm_lit.models import pretrained
 from ddpm_lit.models.storage import load_model, read_header, save_model
 from ddpm_lit.noise import batch_indices
@@ -890,14 +891,24 @@ def commands_of_the_book() -> list[str]:
     return sorted(set(commands))
 
 
+def recipes_of_the_book() -> list[str]:
+    """Los nombres de las recetas que se escriben en las páginas."""
+    pages = (Path(__file__).resolve().parents[1] / "docs").rglob("*.md")
+    found = [
+        re.findall(r'^name = "(.+)"', page.read_text(encoding="utf-8"), re.M) for page in pages
+    ]
+    return [name for names in found for name in names]
+
+
 @pytest.mark.parametrize("command", commands_of_the_book())
 def test_the_commands_of_the_book_are_well_written(command: str) -> None:
     """Se leen con sus opciones, y los modelos que se llaman por su nombre vienen en el paquete."""
     _, order, *words = shlex.split(command)
     parsed = ddpm_lit_command.commands[order].make_context(order, words)
     model = parsed.params.get("model")
-    if model is not None and pretrained.pretrained_names():
-        known = (*pretrained.pretrained_names(), *(f"runs/{name}" for name in recipe_names()))
+    if model is not None and pretrained.pretrained_names() and not is_hub_id(model):
+        recipes = (*recipe_names(), *recipes_of_the_book())
+        known = (*pretrained.pretrained_names(), *(f"runs/{name}" for name in recipes))
         assert model.removesuffix(f"/{MODEL}") in known
 
 

@@ -387,7 +387,10 @@ def test_from_here_there_and_back_nothing_is_lost(tmp_path: Path) -> None:
     same_state(back.model, trained.model)
     assert read_header(tmp_path / "a").recipe == recipe
     guided = {"class_labels": "cifra 3", "guidance": 1.0, "device": "cpu", "steps": 3}
-    assert torch.equal(back.sample(2, **guided), trained.sample(2, **guided))
+    # Lo que se carga guarda sus pesos en otro orden en la memoria, y redondea distinto.
+    torch.testing.assert_close(
+        back.sample(2, **guided), trained.sample(2, **guided), atol=1e-5, rtol=0
+    )
 
 
 def test_what_is_changed_there_is_what_counts(tmp_path: Path) -> None:

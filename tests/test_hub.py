@@ -217,7 +217,7 @@ def test_without_the_package_the_extra_and_the_folder_are_named(
     server: FakeHub, model: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(FileNotFoundError, match=r"ddpm_lit\[hub\].*A mano"):
+    with pytest.raises(FileNotFoundError, match=r"pip install huggingface-hub .*«hub».*A mano"):
         load_model(REPO)
     leave_by_hand(server)
     assert load_model(REPO).recipe == model.recipe

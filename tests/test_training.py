@@ -516,8 +516,6 @@ def test_what_is_measured_is_kept(
     pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Se mide una vez, no altera nada, se guarda y al reanudar no se vuelve a medir."""
-    import ddpm_lit.runs.train as runs
-
     measured: list[bool] = []
 
     def fixed(step: Callable[[bool], object]) -> bool:
@@ -526,7 +524,7 @@ def test_what_is_measured_is_kept(
         measured.append(pays)
         return pays
 
-    monkeypatch.setattr(runs, "bfloat16_pays", fixed)
+    monkeypatch.setattr("ddpm_lit.runs.steps.bfloat16_pays", fixed)
     before = torch.get_rng_state()
     for name, steps in (("entera", 12), ("parada", 5), ("parada", 12)):
         trained = run(tiny.digits(amp="auto", steps=steps, decay="constant"), tmp_path / name)
