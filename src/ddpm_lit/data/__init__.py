@@ -1,7 +1,7 @@
 """Datos: todos con la misma interfaz, `load_dataset(nombre, **opciones)`.
 
-Los conjuntos 2-D se generan con NumPy; «digits» y «openmoji» necesitan el extra `datos`;
-«folder» lee cualquier carpeta de imágenes.
+Los conjuntos 2-D se generan con NumPy; «digits», «openmoji» y «openmoji-compuesto»
+necesitan el extra `datos`; «folder» lee cualquier carpeta de imágenes.
 """
 
 import difflib
@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ddpm_lit.data.compositions import load_compositions
 from ddpm_lit.data.dataset import Dataset, split
 from ddpm_lit.data.description import (
     DataDescription,
@@ -42,6 +43,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     **TOY_DATASETS,
     "digits": load_digits,
     "openmoji": load_openmoji,
+    "openmoji-compuesto": load_compositions,
     "folder": load_folder,
 }
 
