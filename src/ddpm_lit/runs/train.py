@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddpm_lit.conditioning import null_condition
+from ddpm_lit.conditioning import carry_words, null_condition
 from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
@@ -43,6 +43,9 @@ from ddpm_lit.training import (
     gradient_step,
     seeded,
 )
+
+WORDS = "text_encoder.embedding.weight"
+"""El parámetro que lleva un vector por palabra, en una red que lee texto."""
 
 
 class Consumer(Protocol):
@@ -103,7 +106,8 @@ def train(
         dataset: los datos de entrenamiento; por defecto, los de la receta sin la parte
             apartada.
         weights: un modelo ya entrenado con la misma red, para partir de sus pesos en vez de
-            empezar de cero; la procedencia del resultado cuenta los dos tramos.
+            empezar de cero; la procedencia del resultado cuenta los dos tramos. Si lee texto, sus
+            palabras pueden ser otras: las que ya conocía conservan su vector.
         device: dispositivo; `None` elige el mejor que haya.
         every: cada cuántos pasos se apunta, se guarda y se dibuja.
         tensorboard: si se escriben también registros de TensorBoard.
@@ -393,13 +397,31 @@ def _batches(
 def _start_from(
     model: torch.nn.Module, recipe: Recipe, weights: Trained
 ) -> None:
-    if recipe.network_config() != weights.recipe.network_config():
+    """Deja en la red los pesos de otra igual, que puede conocer otras palabras."""
+    wanted = recipe.network_config()
+    had = weights.recipe.network_config()
+    if _any_words(wanted) != _any_words(had):
         raise ValueError(
             f"La red de la receta «{recipe.name}» no es la de los pesos de "
             f"partida, que son de «{weights.recipe.name}»: solo se puede "
             "seguir desde una red igual."
         )
-    model.load_state_dict(weights.model.state_dict())
+    state = dict(weights.model.state_dict())
+    if wanted != had:
+        state[WORDS] = carry_words(
+            model.state_dict()[WORDS],
+            wanted.vocabulary,
+            state[WORDS].to(model.state_dict()[WORDS].device),
+            had.vocabulary,
+        )
+    model.load_state_dict(state)
+
+
+def _any_words(config: Any) -> Any:
+    """La configuración de una red, sin cuáles son las palabras que lee, si lee alguna."""
+    if not getattr(config, "vocabulary", ()):
+        return config
+    return replace(config, vocabulary=("",))
 
 
 def _provenance(
