@@ -387,6 +387,9 @@ def test_the_set_is_the_emoji_and_then_the_compositions(
     assert "corazón azul claro" in data.captions
     assert torch.equal(data.x[0], plain.x[0])
     assert data.x.dtype == torch.float32
+    twice = load_dataset("openmoji-compuesto", size=16, repeats=2, cache_dir=tmp_path)
+    assert twice.captions == (*data.captions[:-2], *data.captions)
+    assert torch.equal(twice.x[len(data) - 2 :], data.x)
     centre = ((data.x[-2, :, 7, 7] + 1) * 127.5).round().int().tolist()
     assert tuple(centre) == rgb(COLOURS["celeste"].palette.base)
     assert "CC BY-SA" in data.attribution
@@ -420,6 +423,7 @@ def test_the_cache_is_used_and_follows_the_colours(
         ({"size": 4}, "«size» vale 4"),
         ({"size": 513}, "como mucho 512"),
         ({"background": "blanquito"}, "no se entiende"),
+        ({"repeats": 0}, "«repeats» vale 0"),
         ({"exclude": ["gato de Schrödinger"]}, "No hay ningún emoji que se llame gato de"),
     ],
 )

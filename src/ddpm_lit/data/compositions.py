@@ -116,6 +116,7 @@ def load_compositions(
     *,
     background: str = "white",
     exclude: Sequence[str] = (),
+    repeats: int = 1,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
     """Los emoji de OpenMoji y sus composiciones, menos lo que se aparta.
@@ -126,6 +127,7 @@ def load_compositions(
         size: lado de las imágenes, en píxeles, de 8 a 512.
         background: color del fondo, con nombre de CSS («white») o en hexadecimal («#ffffff»).
         exclude: nombres en español de otros emoji que se apartan.
+        repeats: cuántas veces está cada emoji; las composiciones, que son más, una.
         cache_dir: carpeta de la caché; `None`, la del usuario (`user_cache_dir`).
 
     Returns:
@@ -140,9 +142,10 @@ def load_compositions(
     emoji = load_openmoji(
         size, background=background, exclude=exclude, cache_dir=cache_dir
     )
-    emoji = emoji.subset(
-        [i for i, name in enumerate(emoji.captions) if not names_held_out(name)]
-    )
+    kept = [
+        i for i, name in enumerate(emoji.captions) if not names_held_out(name)
+    ]
+    emoji = emoji.subset(kept * check_integer("repeats", repeats, minimum=1))
     # Un emoji con ese nombre ya hay, y es el dibujo que le corresponde.
     taken = {tuple(words(name)) for name in emoji.captions}
     made = [
