@@ -23,7 +23,7 @@ from ddpm_lit.models.storage import load_model
 from ddpm_lit.noise import TrainingDraws, condition_draws
 from ddpm_lit.recipes.data import training_data, with_text
 from ddpm_lit.recipes.reading import load_recipe, recipe_from_dict
-from ddpm_lit.runs.train import train
+from ddpm_lit.runs.train import WORDS, train
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import ConditionDropout, algorithm1, gradient_step
 from ddpm_lit.unet import CrossAttention, ResidualBlock, UNet, UNetConfig, describe
@@ -346,6 +346,42 @@ def test_training_goes_on_from_given_weights_and_says_so(tmp_path):
         assert torch.allclose(second.model.state_dict()[name], value, atol=1e-6), name
     assert second.provenance["continues"]["steps"] == 2
     assert first.provenance["continues"] is None
+
+
+def test_a_network_goes_on_with_more_words(tmp_path):
+    """Las palabras que ya conocía conservan su vector, estén en la fila que estén."""
+    first = train(text_recipe(), tmp_path / "a", dataset=captioned(), progress=False, device="cpu")
+    more = replace(captioned(), captions=("azul añil", "corazón rojo", "cielo", "azul") * 2)
+    still = replace(text_recipe().training, steps=1, learning_rate=1e-12)
+    second = train(
+        text_recipe(training=still),
+        tmp_path / "b",
+        dataset=more,
+        weights=first,
+        progress=False,
+        device="cpu",
+    )
+    vocabulary = second.recipe.network_config().vocabulary
+    assert vocabulary == ("azul", "añil", "cielo", "corazon", "rojo")
+    old, new = (each.model.state_dict() for each in (first, second))
+    for name, value in old.items():
+        if name != WORDS:
+            assert torch.allclose(new[name], value, atol=1e-6), name
+    assert torch.allclose(new[WORDS][:2], old[WORDS][:2], atol=1e-6)
+    for word in VOCABULARY:
+        mine = new[WORDS][2 + vocabulary.index(word)]
+        assert torch.allclose(mine, old[WORDS][2 + VOCABULARY.index(word)], atol=1e-6)
+    for word in ("añil", "cielo"):
+        mine = new[WORDS][2 + vocabulary.index(word)]
+        assert float((old[WORDS] - mine).abs().sum(1).min()) > 0.1
+
+
+def test_a_network_that_does_not_read_does_not_learn_to_by_going_on(tmp_path):
+    first = train(text_recipe(), tmp_path / "a", dataset=captioned(), progress=False, device="cpu")
+    mute = text_recipe()
+    mute = replace(mute, data=replace(mute.data, conditions={}))
+    with pytest.raises(ValueError, match="solo se puede seguir desde una red igual"):
+        train(mute, tmp_path / "b", dataset=captioned(), weights=first, progress=False)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -20,6 +20,7 @@ from ddpm_lit.data import (
     DataDescription,
     Dataset,
     describe,
+    drawings,
     explain_change,
     gaussian_mixture_parameters,
     load_dataset,
@@ -521,10 +522,10 @@ def test_openmoji_cache_is_used_and_keyed_by_its_content(few_icons, tmp_path, mo
     def must_not_draw(*_):
         raise AssertionError("la caché no se ha usado")
 
-    monkeypatch.setattr(openmoji_module, "_rasterise", must_not_draw)
+    monkeypatch.setattr(openmoji_module, "rasterise", must_not_draw)
     again = load_dataset("openmoji", size=16, cache_dir=tmp_path)
     assert torch.equal(first.x, again.x)
-    monkeypatch.setattr(openmoji_module, "version", lambda _: "99.0")
+    monkeypatch.setattr(drawings, "version", lambda _: "99.0")
     with pytest.raises(AssertionError, match="no se ha usado"):
         load_dataset("openmoji", size=16, cache_dir=tmp_path)
 

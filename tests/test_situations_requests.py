@@ -1,6 +1,7 @@
 """Peticiones raras a un modelo entrenado, desde Python: o se atienden, o se dice qué hacer."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import tiny
 from ddpm_lit.conditioning import tokenize
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import inpaint, redraw, repaint_path
-from ddpm_lit.models.prompts import check_prompts
+from ddpm_lit.models.prompts import check_prompts, known_words
 from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.mlp import MLP, MLPConfig
@@ -98,6 +99,32 @@ def test_every_unknown_word_is_named() -> None:
     assert "Conoce 7 palabras" in message
     with pytest.raises(ValueError, match=r"no conoce la palabra «gatto».*¿Querías decir «gato»\?"):
         tokenize(["gato gatto gatto"], COLOURS, 12)
+
+
+def test_unknown_words_are_said_and_left_out_if_there_are_others() -> None:
+    vocabulary = (*COLOURS, "un")
+    with pytest.warns(UserWarning) as warned:
+        read = known_words(["un corason rojo", "gato", "un corason rojo"], vocabulary, "colores")
+    assert read == ["un rojo", "gato", "un rojo"]
+    (message,) = {str(each.message) for each in warned}
+    assert message == (
+        "El modelo «colores» no conoce «corason» (¿«corazon»?): de «un corason rojo» lee solo "
+        "«un rojo»."
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert known_words(["Corazón rojo", "dragón"], vocabulary, "x") == [
+            "Corazón rojo",
+            "dragón",
+        ]
+
+
+def test_a_model_draws_with_the_words_it_knows_and_refuses_if_it_knows_none() -> None:
+    with pytest.warns(UserWarning, match=r"no conoce «doss» \(¿«dos»\?\) y «xyz»"):
+        made = READER.sample(2, text="uno doss, xyz", **FAST)
+    assert torch.equal(made, READER.sample(2, text="uno", **FAST))
+    with pytest.raises(ValueError, match="no conoce las palabras «doss»"):
+        READER.sample(2, text="doss xyz", **FAST)
 
 
 # --- Clases ---------------------------------------------------------------------------------------

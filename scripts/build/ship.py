@@ -30,7 +30,7 @@ from ddpm_lit.runs.train import train
 from scripts.build.shipped import measure
 from scripts.site.project import PACKAGE, ROOT, build_dir, profile
 
-LICENSES = {"openmoji": "CC BY-SA 4.0"}
+LICENSES = dict.fromkeys(("openmoji", "openmoji-compuesto"), "CC BY-SA 4.0")
 OWN_LICENSE = "MIT"
 
 

@@ -10,6 +10,7 @@ from ddpm_lit.data.conditions import conditioned, ink
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.improved import bits_per_dimension
 from ddpm_lit.models.trained import Trained
+from scripts.build.composition import drawings, exam_pairs, found_pairs, score
 from scripts.build.emoji_samples import SEEN
 
 STEPS = 20
@@ -18,6 +19,7 @@ SEEDS = 2
 GUIDANCE = 2.0
 INKS = 100
 BOUND, BOUND_STEPS = 64, 50
+PAIRS = 40
 
 
 def measure(trained: Trained) -> dict[str, float]:
@@ -38,6 +40,8 @@ def measure(trained: Trained) -> dict[str, float]:
     chosen = [measures[name] for name in measures if name in conditions]
     if trained.recipe.diffusion.variance.startswith("learned"):
         chosen.append(held_out_bits)
+    if trained.recipe.data.name == "openmoji-compuesto":
+        chosen.append(composed_pairs)
     return {name: value for function in chosen for name, value in function(trained).items()}
 
 
@@ -111,6 +115,14 @@ def recognised_names(trained: Trained) -> dict[str, float]:
     nearest = torch.cdist(x.flatten(1), references.flatten(1)).argmin(dim=1)
     asked = torch.arange(len(SEEN)).repeat_interleave(SEEDS)
     return {"nearest_of_ten": float((nearest == asked).float().mean()), "images": float(len(x))}
+
+
+def composed_pairs(trained: Trained) -> dict[str, float]:
+    """En cuántas parejas que no vio, con un dibujo de cada una, salen el objeto y el color."""
+    pairs = exam_pairs(PAIRS)
+    x = drawings(trained, pairs, 1, guidance=GUIDANCE, sampler="ddim", steps=STEPS)
+    right = score(pairs, found_pairs(x), 1)["right"]
+    return {"held_out_pairs": right / PAIRS, "pairs": float(PAIRS)}
 
 
 def _mse(a: Tensor, b: Tensor) -> float:

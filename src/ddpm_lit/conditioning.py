@@ -242,20 +242,67 @@ def _unknown_words(
     unknown: Sequence[str], caption: str, known: Collection[str]
 ) -> str:
     """Qué palabras de una frase no se conocen, y cuáles se les parecen."""
-    close = [difflib.get_close_matches(word, known, n=3) for word in unknown]
     rest = f"Conoce {len(known)} palabras: usa solo esas."
     if len(unknown) == 1:
-        hint = f" ¿Querías decir «{'», «'.join(close[0])}»?" if close[0] else ""
+        near = difflib.get_close_matches(unknown[0], known, n=3)
+        hint = f" ¿Querías decir «{'», «'.join(near)}»?" if near else ""
         return (
             f"La red no conoce la palabra «{unknown[0]}» de «{caption}».{hint} "
             f"{rest}"
         )
-    named = [
-        f"«{word}»" + (f" (¿«{'», «'.join(near)}»?)" if near else "")
-        for word, near in zip(unknown, close, strict=True)
-    ]
-    listed = f"{', '.join(named[:-1])} y {named[-1]}"
+    listed = with_nearest(unknown, known)
     return f"La red no conoce las palabras {listed} de «{caption}». {rest}"
+
+
+def with_nearest(unknown: Sequence[str], known: Collection[str]) -> str:
+    """Unas palabras que no se conocen, cada una con las conocidas que se le parecen.
+
+    Por ejemplo, `"«corason» (¿«corazon»?) y «verde»"`.
+
+    Args:
+        unknown: las palabras; al menos una.
+        known: las que se conocen, sin mayúsculas ni tildes.
+    """
+    named = []
+    for word in unknown:
+        near = difflib.get_close_matches(word, known, n=3)
+        named.append(
+            f"«{word}»" + (f" (¿«{'», «'.join(near)}»?)" if near else "")
+        )
+    *most, last = named
+    return f"{', '.join(most)} y {last}" if most else last
+
+
+def carry_words(
+    rows: Tensor,
+    vocabulary: Sequence[str],
+    known_rows: Tensor,
+    known_vocabulary: Sequence[str],
+) -> Tensor:
+    r"""Los vectores de un vocabulario, con los que otra red ya aprendió de sus palabras.
+
+    Sirve para seguir entrenando con más palabras: las nuevas se quedan como estaban.
+
+    Args:
+        rows: los vectores de las palabras de `vocabulary` y, delante, los de los dos tokens que
+            no son palabras: (V + 2, D).
+        vocabulary: V palabras.
+        known_rows: los de la otra red, (V' + 2, D).
+        known_vocabulary: sus V' palabras.
+
+    Returns:
+        Tensor de forma (V + 2, D).
+    """
+    carried = rows.clone()
+    carried[: START + 1] = known_rows[: START + 1]
+    known = {
+        word: number
+        for number, word in enumerate(known_vocabulary, start=START + 1)
+    }
+    for number, word in enumerate(vocabulary, start=START + 1):
+        if word in known:
+            carried[number] = known_rows[known[word]]
+    return carried
 
 
 # --- El codificador de texto --------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Datos: todos con la misma interfaz, `load_dataset(nombre, **opciones)`.
 
-Los conjuntos 2-D se generan con NumPy; «digits» y «openmoji» necesitan el extra `datos`;
-«fashion_mnist» y «cifar10» se descargan o se leen de donde estén; «folder» lee cualquier carpeta de
-imágenes, y «huggingface», cualquier conjunto de `datasets` (extra `hub`).
+Los conjuntos 2-D se generan con NumPy; «digits», «openmoji» y «openmoji-compuesto» necesitan el
+extra `datos`; «fashion_mnist» y «cifar10» se descargan o se leen de donde estén; «folder» lee
+cualquier carpeta de imágenes, y «huggingface», cualquier conjunto de `datasets` (extra `hub`).
 """
 
 import difflib
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ddpm_lit.data.cifar10 import load_cifar10
+from ddpm_lit.data.compositions import load_compositions
 from ddpm_lit.data.dataset import Dataset, official_split, split
 from ddpm_lit.data.description import (
     DataDescription,
@@ -47,6 +48,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     **TOY_DATASETS,
     "digits": load_digits,
     "openmoji": load_openmoji,
+    "openmoji-compuesto": load_compositions,
     "fashion_mnist": load_fashion_mnist,
     "cifar10": load_cifar10,
     "folder": load_folder,

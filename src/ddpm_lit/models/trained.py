@@ -21,7 +21,7 @@ from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.machine.devices import choose_device
-from ddpm_lit.models.prompts import check_prompts
+from ddpm_lit.models.prompts import check_prompts, known_words
 from ddpm_lit.recipes.recipe import Recipe, SamplingConfig
 from ddpm_lit.sampling import (
     SAMPLERS,
@@ -292,7 +292,8 @@ class Trained:
 
         Raises:
             ValueError: si la red no lee texto, hay un número de frases que no es `count`, o
-                alguna no tiene palabras o lleva algunas que la red no conoce.
+                alguna no tiene ninguna palabra que la red conozca. De las que no conoce, si
+                conoce otras, se avisa.
         """
         config = self.recipe.network_config()
         vocabulary = getattr(config, "vocabulary", ())
@@ -315,6 +316,7 @@ class Trained:
                 f"Hay {len(captions)} frases para {count} muestras: da una, o una por muestra."
             )
         check_prompts(captions, vocabulary, self.recipe.name)
+        captions = known_words(captions, vocabulary, self.recipe.name)
         return {"tokens": tokenize(captions, vocabulary, config.text_length)}
 
     def class_condition(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
+from ddpm_lit.conditioning import carry_words
 from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
@@ -41,6 +42,9 @@ from ddpm_lit.runs.steps import (
 )
 from ddpm_lit.training import TrainStep, recompute
 from ddpm_lit.unet import BLOCKS
+
+WORDS = "text_encoder.embedding.weight"
+"""El parámetro que lleva un vector por palabra, en una red que lee texto."""
 
 
 class Consumer(Protocol):
@@ -101,7 +105,8 @@ def train(
         dataset: los datos de entrenamiento; por defecto, los de la receta sin la parte
             apartada.
         weights: un modelo ya entrenado con la misma red, para partir de sus pesos en vez de
-            empezar de cero; la procedencia del resultado cuenta los dos tramos.
+            empezar de cero; la procedencia del resultado cuenta los dos tramos. Si lee texto, sus
+            palabras pueden ser otras: las que ya conocía conservan su vector.
         device: dispositivo; `None` elige el mejor que haya.
         every: cada cuántos pasos se apunta, se guarda y se dibuja.
         tensorboard: si se escriben también registros de TensorBoard.
@@ -351,18 +356,32 @@ def _resume(
 def _start_from(
     model: torch.nn.Module, recipe: Recipe, weights: Trained
 ) -> None:
-    # El dropout no tiene pesos: cada tramo puede llevar el suyo.
-    ours, theirs = (
-        {**vars(each.network_config()), "dropout": None}
-        for each in (recipe, weights.recipe)
-    )
-    if ours != theirs:
+    """Deja en la red los pesos de otra igual, que puede conocer otras palabras."""
+    wanted, had = recipe.network_config(), weights.recipe.network_config()
+    if _shape_of(wanted) != _shape_of(had):
         raise ValueError(
             f"La red de la receta «{recipe.name}» no es la de los pesos de "
             f"partida, que son de «{weights.recipe.name}»: solo se puede "
             "seguir desde una red igual."
         )
-    model.load_state_dict(weights.model.state_dict())
+    state = dict(weights.model.state_dict())
+    if WORDS in state and wanted.vocabulary != had.vocabulary:
+        new = model.state_dict()[WORDS]
+        state[WORDS] = carry_words(
+            new, wanted.vocabulary, state[WORDS].to(new.device), had.vocabulary
+        )
+    model.load_state_dict(state)
+
+
+def _shape_of(config: Any) -> dict[str, Any]:
+    """Lo que una red tiene que compartir con otra para tomar sus pesos.
+
+    El dropout no tiene pesos, así que cada tramo puede llevar el suyo; y de las palabras que lee
+    solo cuenta que las lea.
+    """
+    values = vars(config)
+    reads = bool(values.get("vocabulary"))
+    return {**values, "dropout": None, "vocabulary": reads}
 
 
 def _provenance(
