@@ -3,6 +3,8 @@
 import ast
 import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -323,8 +325,26 @@ def test_a_prompt_without_words_is_refused(run: Run, text: str) -> None:
 
 
 def test_all_the_words_that_are_not_known(run: Run) -> None:
-    done = run("sample", saved(tiny.reader()), "--text", "unno lápiz dos")
-    refused(done, r"las palabras «unno» \(¿«uno»\?\) y «lapiz» de «unno lápiz dos»")
+    model = saved(tiny.reader())
+    said = r"no conoce «unno» \(¿«uno»\?\) y «lapiz»: de «unno lápiz dos» lee solo «dos»"
+    with pytest.warns(UserWarning, match=said):
+        assert run("sample", model, "--text", "unno lápiz dos").code == 0
+    refused(run("sample", model, "--text", "unno lápiz"), "«unno»")
+
+
+def test_a_warning_is_one_plain_line(tmp_path: Path) -> None:
+    """En un terminal de verdad, sin la ruta del fichero ni la línea de código de que sale."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "ddpm_lit", "sample", saved(tiny.reader())),
+            *("--text", "uno lápiz", "-n", "1", "--steps", "1", "--out", str(tmp_path / "a.png")),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.startswith("Aviso: El modelo")
+    assert len(done.stderr.splitlines()) == 1
 
 
 # --- Recetas que luego no se podrían usar ---------------------------------------------------------

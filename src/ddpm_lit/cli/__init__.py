@@ -24,7 +24,7 @@ from ddpm_lit.cli.export import export_command
 from ddpm_lit.cli.info import info_command
 from ddpm_lit.cli.launch import INTERRUPTED
 from ddpm_lit.cli.sample import sample_command
-from ddpm_lit.cli.spanish import explain, in_spanish
+from ddpm_lit.cli.spanish import explain, in_spanish, plain_warnings
 from ddpm_lit.cli.train import train_command
 
 __all__ = ["main"]
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Un terminal sin UTF-8 no conoce la ε: mejor un «?» que un fallo.
             stream.reconfigure(errors="replace")
-    with in_spanish():
+    with in_spanish(), plain_warnings():
         sys.exit(_run(words))
 
 

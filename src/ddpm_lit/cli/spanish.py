@@ -10,6 +10,7 @@ vuelve a compilar:
 import errno
 import gettext
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,17 @@ def in_spanish() -> Iterator[None]:
         del os.environ["LANGUAGE"]
         if language is not None:
             os.environ["LANGUAGE"] = language
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Mientras dura, un aviso se escribe en una línea, «Aviso: …», sin más señas."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"Aviso: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def explain(error: Exception) -> str | None:
