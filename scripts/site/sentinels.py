@@ -186,7 +186,9 @@ def read_book(config: Path, docs: Path | None = None, nav: Sequence[Any] | None 
     settings = yaml.load(config.read_text(encoding="utf-8"), _Loader)
     docs = docs or config.parent / settings["docs_dir"]
     listed = list(_flattened(settings["nav"] if nav is None else nav))
-    rest = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    found = (path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    drafts = settings.get("draft_docs", "").split()
+    rest = sorted(page for page in found if page not in drafts)
     pages = (*listed, *(page for page in rest if page not in listed))
     chapters = equations.number_chapters(listed, settings["extra"]["capitulos"])
     book = Book(docs, pages, chapters, {})
