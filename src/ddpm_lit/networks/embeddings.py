@@ -124,7 +124,8 @@ def embed_classes(
             f"class_labels tiene forma {tuple(class_labels.shape)}, y se "
             f"esperaba ({len(emb)},): una etiqueta por muestra."
         )
-    # Mirar los valores en la GPU obligaría a esperarla en cada paso; al trazar, no los hay.
+    # Mirar los valores en la GPU obligaría a esperarla en cada paso; al
+    # trazar, no los hay.
     looked_at = class_labels.device.type == "cpu" and not tracing()
     if looked_at and len(class_labels) > 0:
         smallest, largest = (int(value) for value in class_labels.aminmax())
