@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmarks.records import FOLDER, PEERS, ROOT, load, save
+from scripts.site.project import ROOT
+
+from benchmarks.records import FOLDER, PEERS, load, save
 from benchmarks.units import units
 
 REQUIREMENTS = ROOT / "benchmarks" / "requirements.txt"

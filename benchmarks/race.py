@@ -9,8 +9,10 @@ from dataclasses import asdict
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
+from scripts.site.project import ROOT
+
 from benchmarks.jobs import Job
-from benchmarks.records import PEERS, ROOT
+from benchmarks.records import PEERS
 
 Record = dict[str, Any]
 

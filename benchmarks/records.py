@@ -3,17 +3,16 @@
 import json
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from scripts.site.project import ROOT, commit
 
 from ddpm_lit.files.weights import write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
 BUILD = ROOT / "build" / "benchmarks"
 PEERS = BUILD / "rivales"
@@ -52,16 +51,6 @@ def versions() -> dict[str, str]:
 
         found["ddpm_lit"] = own
     return found | {name: pinned[name] for name in ("diffusers", "denoising-diffusion-pytorch")}
-
-
-def commit() -> str:
-    """El commit de la copia de trabajo, si es un repositorio de git."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "desconocido"
-    return output.stdout.strip()
 
 
 def save(unit: str, values: Record, folder: Path = FOLDER) -> Path:

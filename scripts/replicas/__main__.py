@@ -1,7 +1,6 @@
 """`python -m scripts.replicas`: ejecuta las unidades que faltan, de una en una."""
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from scripts.build.provenance import code_hash, versions
 from scripts.replicas.measures import classifier_digest
 from scripts.replicas.results import FOLDER, load_results, save_result
 from scripts.replicas.units import Unit, units
-from scripts.site.project import ROOT
+from scripts.site.project import commit
 
 
 def perform(unit: Unit, origin: dict[str, Any], folder: Path) -> float:
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     origin = {
         "versions": versions("torch", "numpy"),
         "code": code_hash("scripts.replicas.units"),
-        "commit": _commit(),
+        "commit": commit(),
         "features": classifier_digest(),
     }
     failed = 0
@@ -79,16 +78,6 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
             failed += 1
             print(f"{label}: no ha salido ({type(error).__name__}: {error})", flush=True)
     return 1 if failed else 0
-
-
-def _commit() -> str:
-    """El commit de la copia de trabajo, si es un repositorio de git."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "desconocido"
-    return output.stdout.strip()
 
 
 if __name__ == "__main__":

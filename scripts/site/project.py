@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,16 @@ def profile() -> str:
 def build_dir() -> Path:
     """Carpeta donde la construcción deja modelos, figuras y `manifest.json` del perfil actual."""
     return BUILD / profile()
+
+
+def commit() -> str:
+    """El commit de la copia de trabajo, si es un repositorio de git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "desconocido"
+    return output.stdout.strip()
 
 
 def digest(*parts: str | bytes) -> str:
