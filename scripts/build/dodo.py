@@ -22,7 +22,15 @@ from doit.tools import config_changed
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from scripts.build import emoji_samples, evaluation, expected, figures, models, samples  # noqa: E402
+from scripts.build import (  # noqa: E402
+    emoji_samples,
+    evaluation,
+    expected,
+    figures,
+    garment_samples,
+    models,
+    samples,
+)
 from scripts.build.progress import Progress  # noqa: E402
 from scripts.build.provenance import card_path, code_hash, recipe_digest, write_manifest  # noqa: E402
 from scripts.site.project import build_dir, profile  # noqa: E402
@@ -38,6 +46,9 @@ DOIT_CONFIG = {
 }
 
 Task = dict[str, Any]
+
+SHIPPED = (emoji_samples, garment_samples)
+"""Los módulos que generan con los modelos que vienen en el paquete."""
 
 
 def _task(
@@ -116,17 +127,18 @@ def task_sample() -> Iterator[Task]:
         | {"actions": [(samples.generate, [name])]}
         for name in samples.COUNTS
     ]
-    tasks.append(
+    tasks += [
         _task(
-            f"sample:{emoji_samples.NAME}",
-            f"generar {emoji_samples.NAME}",
-            [f"samples-{emoji_samples.NAME}"],
-            [samples.samples_path(emoji_samples.NAME)],
-            emoji_samples.SOURCES,
-            code=code_hash("scripts.build.emoji_samples"),
+            f"sample:{module.NAME}",
+            f"generar {module.NAME}",
+            [f"samples-{module.NAME}"],
+            [samples.samples_path(module.NAME)],
+            module.SOURCES,
+            code=code_hash(module.__name__),
         )
-        | {"actions": [emoji_samples.generate]}
-    )
+        | {"actions": [module.generate]}
+        for module in SHIPPED
+    ]
     yield from _longest_first(tasks)
 
 
@@ -169,7 +181,8 @@ def task_draw() -> Iterator[Task]:
 def artefacts() -> list[str]:
     """Los nombres de todos los artefactos del sitio."""
     drawn = [artefact for name in figures.CHAPTERS for artefact in figures.names(name)]
-    sampled = [f"samples-{name}" for name in (*samples.COUNTS, emoji_samples.NAME)]
+    shipped = [module.NAME for module in SHIPPED]
+    sampled = [f"samples-{name}" for name in (*samples.COUNTS, *shipped)]
     return [*models.MODELS, "classifier", *sampled, "evaluation", *drawn]
 
 

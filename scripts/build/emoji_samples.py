@@ -20,6 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ddpm_lit.data import Dataset, load_dataset
+from ddpm_lit.data.compositions import Part, caption_of, every_pair, held_out
+from ddpm_lit.data.compositions import draw as draw_parts
 from ddpm_lit.evaluation.metrics import nearest_neighbours
 from ddpm_lit.files.images import grid
 from ddpm_lit.models.pretrained import card as card_of
@@ -46,30 +48,46 @@ SEEN = (
 )
 """Diez nombres del entrenamiento, de grupos distintos, elegidos antes de entrenar."""
 
+SHOWN_PAIRS = 10
 SEEDS = 10
 STEPS = {"smoke": 2, "cpu": 50, "gpu": 50}
 GUIDANCE = 2.0
 SOURCES = [PACKAGE / "weights" / f"{NAME}{suffix}" for suffix in (".safetensors", ".json")]
 
 
+def excluded() -> tuple[str, ...]:
+    """Los diez emoji que la receta aparta del entrenamiento por su nombre."""
+    names: tuple[str, ...] = tuple(load_recipe(NAME).data.options["exclude"])
+    return names
+
+
 def unseen() -> tuple[str, ...]:
-    """Las diez combinaciones que la receta aparta del entrenamiento."""
-    excluded: tuple[str, ...] = tuple(load_recipe(NAME).data.options["exclude"])
-    return excluded
+    """Las diez primeras parejas de objeto y color apartadas, con la frase más simple."""
+    return tuple(caption_of(*pair) for pair in held_out()[:SHOWN_PAIRS])
 
 
 GROUPS: dict[str, Callable[[], tuple[str, ...]]] = {"seen": lambda: SEEN, "unseen": unseen}
 
 
 def training_emoji() -> Dataset:
-    """Los emoji con que se entrenó el modelo."""
+    """Los dibujos con que se entrenó el modelo."""
     return training_data(load_recipe(NAME))
 
 
 def every_emoji() -> Dataset:
-    """Los del entrenamiento y los que la receta aparta."""
-    data = load_recipe(NAME).data
-    return load_dataset(data.name, **data.options | {"exclude": []})
+    """Los emoji de OpenMoji tal cual, también los que la receta aparta."""
+    return load_dataset("openmoji", size=load_recipe(NAME).data.options["size"])
+
+
+def found_names(x: Tensor, group: str) -> list[str]:
+    """El nombre del dibujo más parecido a cada uno: un emoji, o un objeto con su color."""
+    if group == "seen":
+        emoji = every_emoji()
+        names, known = emoji.captions, emoji.x
+    else:
+        names = tuple(caption_of(*pair) for pair in every_pair())
+        known = draw_parts([(Part(*pair),) for pair in every_pair()])
+    return [names[int(i)] for i in nearest_neighbours(x, known).indices[:, 0]]
 
 
 def draw(names: tuple[str, ...], guidance: float = GUIDANCE) -> Tensor:
@@ -88,7 +106,7 @@ def draw(names: tuple[str, ...], guidance: float = GUIDANCE) -> Tensor:
 
 
 def generate() -> None:
-    """Dibuja los diez nombres vistos y los diez que no, y busca el emoji más parecido."""
+    """Dibuja los diez nombres vistos y las diez parejas que no, y busca lo más parecido."""
     parameters = {"guidance": GUIDANCE, "steps": STEPS[profile()], "seed": 0}
     with recorded(
         f"samples-{NAME}",
@@ -97,7 +115,7 @@ def generate() -> None:
         inputs=SOURCES,
         parameters=parameters,
     ) as card:
-        train_set, everything = training_emoji(), every_emoji()
+        train_set, metrics = training_emoji(), card_of(NAME)["metrics"]
         tensors = {}
         for group, listed in GROUPS.items():
             names = listed()
@@ -105,8 +123,7 @@ def generate() -> None:
             tensors[group] = x
             nearest = nearest_neighbours(x.flatten(0, 1), train_set.x).indices[:, 0]
             tensors[f"{group}_nearest"] = nearest.reshape(len(names), SEEDS)
-            closest = nearest_neighbours(x.flatten(0, 1), everything.x).indices[:, 0]
-            found = [everything.captions[int(i)] for i in closest]
+            found = found_names(x.flatten(0, 1), group)
             asked = [name for name in names for _ in range(SEEDS)]
             card["values"][group] = {
                 "names": list(names),
@@ -117,7 +134,7 @@ def generate() -> None:
         samples_path(NAME).parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(NAME))
         card["files"] = [f"samples/{NAME}.safetensors"]
-        card["values"] |= parameters | {"reader": card_of(NAME)["metrics"]["reader"]}
+        card["values"] |= parameters | {"composition": metrics["composition"]}
 
 
 def exam(folder: Path) -> None:

@@ -14,6 +14,7 @@ SECONDS = {
     "sample:digits": 60,
     "sample:digits-class": 60,
     "sample:openmoji-texto": 60,
+    "sample:fashion-mnist": 60,
     "draw:brand": 15,
 }
 """Los de las tareas que no son de una receta, en un núcleo; las que no están duran `OTHERS`."""

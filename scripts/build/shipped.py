@@ -20,6 +20,7 @@ GUIDANCE = 2.0
 INKS = 100
 BOUND, BOUND_STEPS = 64, 50
 PAIRS = 40
+EACH = 20
 
 
 def measure(trained: Trained) -> dict[str, float]:
@@ -42,6 +43,8 @@ def measure(trained: Trained) -> dict[str, float]:
         chosen.append(held_out_bits)
     if trained.recipe.data.name == "openmoji-compuesto":
         chosen.append(composed_pairs)
+    if trained.recipe.data.name == "fashion_mnist":
+        chosen.append(distinct_classes)
     return {name: value for function in chosen for name, value in function(trained).items()}
 
 
@@ -123,6 +126,22 @@ def composed_pairs(trained: Trained) -> dict[str, float]:
     x = drawings(trained, pairs, 1, guidance=GUIDANCE, sampler="ddim", steps=STEPS)
     right = score(pairs, found_pairs(x), 1)["right"]
     return {"held_out_pairs": right / PAIRS, "pairs": float(PAIRS)}
+
+
+def distinct_classes(trained: Trained) -> dict[str, float]:
+    """En cuántas muestras la que más se le parece, de todas las demás, es de su clase.
+
+    No hace falta ningún dato: un modelo que no hiciera caso de la clase acertaría una de cada diez.
+    """
+    classes = len(trained.class_names)
+    asked = torch.arange(classes).repeat(EACH)
+    x = trained.sample(len(asked), class_labels=asked.tolist(), sampler="ddim", steps=STEPS)
+    distances = torch.cdist(x.flatten(1), x.flatten(1)).fill_diagonal_(torch.inf)
+    nearest = asked[distances.argmin(dim=1)]
+    return {
+        "nearest_of_its_class": float((nearest == asked).float().mean()),
+        "images": float(len(x)),
+    }
 
 
 def _mse(a: Tensor, b: Tensor) -> float:

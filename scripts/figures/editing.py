@@ -185,7 +185,7 @@ EMOJI_GUIDANCE = 1.0
 def filled_emoji() -> dict[str, Tensor]:
     """La mitad izquierda de los emoji que el modelo de texto no ha visto, y cómo la completa."""
     trained = load_pretrained(emoji_samples.NAME)
-    names = emoji_samples.unseen()
+    names = emoji_samples.excluded()
     emoji = emoji_samples.every_emoji()
     known = emoji.x[[emoji.captions.index(name) for name in names]]
     mask = torch.zeros_like(known)

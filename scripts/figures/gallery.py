@@ -6,13 +6,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lit.data import load_dataset
+from ddpm_lit.data.fashion_mnist import CLASSES as GARMENTS
 from ddpm_lit.evaluation.metrics import nearest_neighbours
 from scripts.build import models, samples
 from scripts.build.emoji_samples import SEEN
 from scripts.figures.mosaic import captioned, image_rows, show_mosaic
 from scripts.figures.style import Palette, canvas, comma, show_points
 
-INPUTS = ("samples-swiss-roll", "samples-digits", "samples-digits-class", "samples-openmoji-texto")
+INPUTS = (
+    "samples-swiss-roll",
+    "samples-digits",
+    "samples-digits-class",
+    "samples-fashion-mnist",
+    "samples-openmoji-texto",
+)
 SHOWN = 100
 SIDE = 10
 BINS = np.arange(0, 5.01, 0.2)
@@ -38,6 +45,14 @@ def draw_classes(palette: Palette) -> Figure:
     panel.tick_params(axis="x", labelsize=14, pad=3)
     panel.set_xlabel("La cifra que se pide", labelpad=8)
     panel.xaxis.set_label_position("top")
+    return figure
+
+
+def draw_garments(palette: Palette) -> Figure:
+    x = samples.load("fashion-mnist")["x"]
+    figure, (panel,) = canvas(height=6.1)
+    show_mosaic(panel, x, SIDE, top=GARMENTS)
+    panel.tick_params(axis="x", labelsize=9.5, pad=3)
     return figure
 
 
@@ -143,6 +158,7 @@ def draw_points(palette: Palette) -> Figure:
 FIGURES = {
     "galeria-digits": draw_digits,
     "galeria-digits-class": draw_classes,
+    "galeria-prendas": draw_garments,
     "galeria-emoji": draw_emoji,
     "galeria-vecinos": draw_neighbours,
     "galeria-distancias": draw_distances,
