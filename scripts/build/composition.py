@@ -2,12 +2,15 @@
 
     python -m scripts.build.composition MODELO --out medidas.json
     python -m scripts.build.composition MODELO --guidance 1 2 4 --sheet lamina.png
+    python -m scripts.build.composition MODELO --exam CARPETA
 
 Se piden las cien primeras parejas apartadas, con la frase más simple («corazón verde») y los
 índices 0 a 3 de la semilla 0, sin escoger. Un dibujo acierta si, entre los de todos los objetos con
 todos los colores, el más cercano píxel a píxel (distancia euclídea en los 32×32×3 valores) es el
 que se ha pedido. Se mira también si los nombres que sí vio salen como siempre: el emoji más
-cercano, de todos los de OpenMoji, es el que se pidió. MODELO es el nombre de uno del paquete, un
+cercano, de todos los de OpenMoji, es el que se pidió. `--exam` no mide: escribe el primer dibujo de
+cada pareja en láminas numeradas y barajadas, para que alguien diga, sin ninguna lista, qué es y de
+qué color; y, aparte, las soluciones. MODELO es el nombre de uno del paquete, un
 fichero o la carpeta de un entrenamiento.
 """
 
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ddpm_lit.cli.options import open_model
@@ -26,11 +30,13 @@ from ddpm_lit.data.compositions import Pair, Part, caption_of, draw, every_pair,
 from ddpm_lit.evaluation.metrics import nearest_neighbours
 from ddpm_lit.files.images import grid, save_png
 from ddpm_lit.models.trained import Trained
+from ddpm_lit.noise import Stream, keyed_generator
 from scripts.build.emoji_samples import SEEDS as SEEN_SEEDS
 from scripts.build.emoji_samples import SEEN
 
 PAIRS = 100
 SEEDS = 4
+PER_SHEET = 50
 
 
 def exam_pairs(count: int = PAIRS) -> tuple[Pair, ...]:
@@ -93,6 +99,33 @@ def measure(trained: Trained, **options: Any) -> tuple[dict[str, Any], Tensor]:
     return measured, x
 
 
+def exam(trained: Trained, folder: Path, **options: Any) -> None:
+    """Escribe en láminas el primer dibujo de cada pareja, barajados, y aparte las soluciones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = exam_pairs()
+    order = keyed_generator(0, Stream.ORDER).permutation(len(pairs))
+    x = drawings(trained, pairs, 1, **options)[torch.from_numpy(order)]
+    for number, part in enumerate(x.split(PER_SHEET), start=1):
+        numbered(part).save(folder / f"lamina-{number}.png")
+    solutions = [caption_of(*pairs[int(i)]) for i in order]
+    text = json.dumps(solutions, ensure_ascii=False, indent=1)
+    (folder / "soluciones.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def numbered(images: Tensor, side: int = 150, columns: int = 10) -> Image.Image:
+    """Una lámina con las imágenes ampliadas y numeradas desde 1."""
+    cell = side + 18
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * cell, rows * (cell + 8)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, image in enumerate(images):
+        left, top = index % columns * cell + 9, index // columns * (cell + 8)
+        pen.text((left, top), str(index + 1), fill="black")
+        picture = grid(image[None]).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+        sheet.paste(picture, (left, top + 14))
+    return sheet
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Las órdenes de arriba."""
     parser = argparse.ArgumentParser(
@@ -103,8 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=20, help="los pasos de DDIM")
     parser.add_argument("--out", type=Path, help="dónde se escriben las medidas")
     parser.add_argument("--sheet", type=Path, help="dónde se dibujan las parejas")
+    parser.add_argument("--exam", type=Path, help="dónde se escriben las láminas numeradas")
     chosen = parser.parse_args(arguments)
     trained = open_model(chosen.model)
+    if chosen.exam:
+        how = {"guidance": chosen.guidance[0], "steps": chosen.steps, "sampler": "ddim"}
+        exam(trained, chosen.exam, **how)
+        return
     results = []
     for guidance in chosen.guidance:
         how = {"guidance": guidance, "steps": chosen.steps, "sampler": "ddim"}

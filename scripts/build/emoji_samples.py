@@ -1,21 +1,7 @@
-"""Los emoji que dibuja el modelo de texto: nombres que vio al entrenar y combinaciones que no.
+"""Los emoji que dibuja el modelo de texto: nombres que vio al entrenar y parejas que no."""
 
-    python -m scripts.build.emoji_samples examen CARPETA
-    python -m scripts.build.emoji_samples nota CARPETA
-
-La primera orden escribe una lámina barajada y numerada de cada grupo, con sus diez nombres, para
-que alguien diga cuál es cada dibujo sin saberlo, y aparte las soluciones. La segunda lee sus
-respuestas, `GRUPO-respuestas.json`, y escribe `nota.json`, que va a la ficha del modelo.
-"""
-
-import json
-import sys
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
-import torch
-from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,10 +9,8 @@ from ddpm_lit.data import Dataset, load_dataset
 from ddpm_lit.data.compositions import Part, caption_of, every_pair, held_out
 from ddpm_lit.data.compositions import draw as draw_parts
 from ddpm_lit.evaluation.metrics import nearest_neighbours
-from ddpm_lit.files.images import grid
 from ddpm_lit.models.pretrained import card as card_of
 from ddpm_lit.models.pretrained import load_pretrained
-from ddpm_lit.noise import Stream, keyed_generator
 from ddpm_lit.recipes.data import training_data
 from ddpm_lit.recipes.reading import load_recipe
 from scripts.build.provenance import recorded
@@ -135,57 +119,3 @@ def generate() -> None:
         save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(NAME))
         card["files"] = [f"samples/{NAME}.safetensors"]
         card["values"] |= parameters | {"composition": metrics["composition"]}
-
-
-def exam(folder: Path) -> None:
-    """Escribe, por grupo, una lámina numerada y barajada, la lista de nombres y las soluciones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, group in enumerate(GROUPS):
-        names = GROUPS[group]()
-        order = keyed_generator(0, Stream.ORDER, number).permutation(len(names) * SEEDS)
-        shuffled = draw(names).flatten(0, 1)[torch.from_numpy(order)]
-        _numbered(shuffled).save(folder / f"{group}.png")
-        listed = "\n".join(sorted(names))
-        (folder / f"{group}.txt").write_text(f"{listed}\n", encoding="utf-8")
-        solutions = [names[int(i) // SEEDS] for i in order]
-        text = json.dumps(solutions, ensure_ascii=False, indent=1)
-        (folder / f"{group}-soluciones.json").write_text(text, encoding="utf-8")
-
-
-def grade(folder: Path) -> None:
-    """Lo que acierta quien ha hecho el examen, en dibujos y en nombres (más de la mitad)."""
-    reader: dict[str, dict[str, int]] = {}
-    for group in GROUPS:
-        solutions, answers = (
-            json.loads((folder / f"{group}-{kind}.json").read_text(encoding="utf-8"))
-            for kind in ("soluciones", "respuestas")
-        )
-        right = Counter(a for a, b in zip(solutions, answers, strict=True) if a == b)
-        shown = Counter(solutions)
-        reader[group] = {
-            "drawings": len(solutions),
-            "right": right.total(),
-            "names": sum(2 * right[name] > count for name, count in shown.items()),
-        }
-    text = json.dumps({"reader": reader}, indent=1)
-    (folder / "nota.json").write_text(f"{text}\n", encoding="utf-8")
-
-
-def _numbered(images: Tensor, side: int = 96, columns: int = 10) -> Image.Image:
-    cell = side + 18
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * cell, rows * (cell + 8)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for index, image in enumerate(images):
-        left, top = index % columns * cell + 9, index // columns * (cell + 8)
-        pen.text((left, top), str(index + 1), fill="black")
-        picture = grid(image[None]).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-        sheet.paste(picture, (left, top + 14))
-    return sheet
-
-
-if __name__ == "__main__":
-    orders = {"examen": exam, "nota": grade}
-    if len(sys.argv) != 3 or sys.argv[1] not in orders:
-        sys.exit(__doc__)
-    orders[sys.argv[1]](Path(sys.argv[2]))

@@ -18,7 +18,11 @@ def generate() -> None:
     """Dibuja diez prendas de cada clase, por filas de las diez clases."""
     trained = load_pretrained(NAME)
     names = trained.class_names
-    parameters = {"steps": STEPS[profile()], "seed": 0, "guidance": trained.recipe.sampling.guidance}
+    parameters = {
+        "steps": STEPS[profile()],
+        "seed": 0,
+        "guidance": trained.recipe.sampling.guidance,
+    }
     with recorded(
         f"samples-{NAME}",
         "values",
