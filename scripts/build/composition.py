@@ -57,6 +57,21 @@ def found_pairs(x: Tensor) -> list[Pair]:
     return [pairs[int(i)] for i in nearest_neighbours(x, known).indices[:, 0]]
 
 
+def as_asked(x: Tensor, asked: Sequence[str]) -> list[bool]:
+    """Si cada dibujo, (N, 3, 32, 32), es el de su frase.
+
+    De un objeto con su color, lo es si no hay pareja más cercana; de cualquier otra frase, si no lo
+    es otro emoji de OpenMoji.
+    """
+    coloured = {caption_of(*pair): pair for pair in every_pair()}
+    emoji = load_dataset("openmoji", size=x.shape[-1])
+    nearest = nearest_neighbours(x, emoji.x).indices[:, 0]
+    return [
+        pair == coloured[text] if text in coloured else text == emoji.captions[int(number)]
+        for text, number, pair in zip(asked, nearest, found_pairs(x), strict=True)
+    ]
+
+
 def score(asked: Sequence[Pair], found: Sequence[Pair], seeds: int) -> dict[str, Any]:
     """Cuánto acierta: en dibujos, en parejas (más de la mitad de sus dibujos) y por partes.
 
@@ -82,10 +97,7 @@ def seen_names(trained: Trained, **options: Any) -> dict[str, int]:
     """En cuántos dibujos de los diez nombres que vio el emoji más cercano es el que se pidió."""
     asked = [name for name in SEEN for _ in range(SEEN_SEEDS)]
     x = trained.sample(list(range(SEEN_SEEDS)) * len(SEEN), text=asked, batch_size=50, **options)
-    emoji = load_dataset("openmoji", size=x.shape[-1])
-    nearest = nearest_neighbours(x, emoji.x).indices[:, 0]
-    exact = sum(emoji.captions[int(i)] == name for i, name in zip(nearest, asked, strict=True))
-    return {"exact": exact, "count": len(asked)}
+    return {"exact": sum(as_asked(x, asked)), "count": len(asked)}
 
 
 def measure(trained: Trained, **options: Any) -> tuple[dict[str, Any], Tensor]:

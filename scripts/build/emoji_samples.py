@@ -6,8 +6,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ddpm_lit.data import Dataset, load_dataset
-from ddpm_lit.data.compositions import Part, caption_of, every_pair, held_out
+from ddpm_lit.data.compositions import GROUP, Part, caption_of, every_pair, held_out
 from ddpm_lit.data.compositions import draw as draw_parts
+from ddpm_lit.data.emoji_phrases import COLOURS, THINGS
 from ddpm_lit.evaluation.metrics import nearest_neighbours
 from ddpm_lit.models.pretrained import card as card_of
 from ddpm_lit.models.pretrained import load_pretrained
@@ -118,4 +119,10 @@ def generate() -> None:
         samples_path(NAME).parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(NAME))
         card["files"] = [f"samples/{NAME}.safetensors"]
-        card["values"] |= parameters | {"composition": metrics["composition"]}
+        card["values"] |= parameters | {
+            "composition": metrics["composition"],
+            "things": len(THINGS),
+            "colours": len(COLOURS),
+            "phrases": train_set.groups.count(GROUP),
+            "held_out": len(held_out()),
+        }
