@@ -139,12 +139,13 @@ def inception_features(
     check_images(tuple(x.shape[1:]))
     check_integer("batch_size", batch_size, minimum=1)
     device = next(inception.network.parameters()).device
-    parts = []
+    parts = [torch.empty(0, int(LAYER))]
     with (
         torch.no_grad(),
         tqdm(total=len(x), desc="Inception", disable=not progress) as bar,
     ):
-        for part in torch.split(x, batch_size):
+        for start in range(0, len(x), batch_size):
+            part = x[start : start + batch_size]
             pixels = to_uint8(part).expand(-1, 3, -1, -1).to(device)
             (found,) = inception.network(pixels)
             parts.append(found.cpu())
