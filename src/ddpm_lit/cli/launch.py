@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,13 +16,23 @@ from contextlib import (
     redirect_stdout,
 )
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ddpm_lit.machine.ahead import cores
 
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
 INTERRUPTED = 130
 """El código de salida de lo que se interrumpe con Ctrl-C."""
+
+STOPPED = "interrumpido"
+"""El fichero con que se avisa de Ctrl-C a los procesos que aún no lo atienden."""
+
+GRACE = 10
+"""Cuántos segundos se espera, después de Ctrl-C, a que salga cada uno."""
 
 
 def already_launched() -> bool:
@@ -86,22 +97,30 @@ def launch(words: Sequence[str], count: int, remedy: str) -> int:
 
     # De que se detiene a los demás avisa `_reason`.
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        context = start_processes(  # type: ignore[no-untyped-call]
-            _work,
-            args=(count, _free_port(), list(words), folder),
-            nprocs=count,
-            join=False,
-            start_method="spawn",
-        )
-        # Ctrl-C llega a todos: cada uno guarda lo suyo, y aquí se les espera.
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stopped = folder / STOPPED
         try:
+            # Al nacer no atienden Ctrl-C; después llega a todos, y cada uno guarda lo suyo.
+            context = start_processes(  # type: ignore[no-untyped-call]
+                _work,
+                args=(count, _free_port(), list(words), folder),
+                nprocs=count,
+                join=False,
+                start_method="spawn",
+            )
+            signal.signal(signal.SIGINT, lambda *_: stopped.touch())
             while not context.join():
-                pass
+                if stopped.is_file():
+                    _stop_waiting(context.processes)
         except (ProcessExitedException, ProcessRaisedException) as error:
+            if stopped.is_file():
+                if not (folder / "0").is_file():
+                    click.echo("Interrumpido.", err=True)
+                return INTERRUPTED
             codes = [process.exitcode for process in context.processes]
-            code = _reason(codes, error.error_index, Path(folder), remedy)
+            code = _reason(codes, error.error_index, folder, remedy)
             if code is None:
                 raise
             return code
@@ -110,13 +129,23 @@ def launch(words: Sequence[str], count: int, remedy: str) -> int:
     return 0
 
 
+def _stop_waiting(processes: Sequence["BaseProcess"]) -> None:
+    """Cuando uno ha salido por Ctrl-C, detiene a los que no salen: puede que aún lo esperen."""
+    for process in processes:
+        process.join(GRACE)
+        process.terminate()
+
+
 def _work(
-    index: int, count: int, port: int, words: list[str], folder: str
+    index: int, count: int, port: int, words: list[str], folder: Path
 ) -> None:
     from tqdm import tqdm
 
     from ddpm_lit.cli import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if (folder / STOPPED).is_file():
+        sys.exit(INTERRUPTED)
     # El cerrojo de tqdm entre procesos se quedaría sin cerrar si este muriera; aquí no hace falta.
     tqdm.set_lock(threading.RLock())
     _take_cores(count)
@@ -137,7 +166,7 @@ def _work(
         if index and stop.code == INTERRUPTED:
             return
         if stop.code:
-            said = Path(folder) / str(index)
+            said = folder / str(index)
             said.write_text(heard.getvalue(), encoding="utf-8")
         raise
 

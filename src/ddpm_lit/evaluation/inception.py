@@ -139,7 +139,7 @@ def inception_features(
     check_images(tuple(x.shape[1:]))
     check_integer("batch_size", batch_size, minimum=1)
     device = next(inception.network.parameters()).device
-    parts = [torch.empty(0, int(LAYER))]
+    parts = []
     with (
         torch.no_grad(),
         tqdm(total=len(x), desc="Inception", disable=not progress) as bar,
@@ -150,7 +150,7 @@ def inception_features(
             (found,) = inception.network(pixels)
             parts.append(found.cpu())
             bar.update(len(part))
-    return torch.cat(parts)
+    return torch.cat(parts) if parts else torch.empty(0, int(LAYER))
 
 
 def check_images(shape: tuple[int, ...]) -> None:

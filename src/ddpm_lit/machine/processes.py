@@ -9,6 +9,7 @@ El motor es `accelerate`: si quien lanza el programa ha puesto varios procesos (
 `accelerate launch` o `ddpm-lit … --processes N`, que los lanza), aquí se entera.
 """
 
+import atexit
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -164,4 +165,6 @@ def processes_for(device: str | torch.device | None = None) -> Processes:
         cpu=cpu,
         kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    # Los hilos con que hablan tienen que acabar antes que el intérprete: si no, a veces aborta.
+    atexit.register(accelerator.state.destroy_process_group)
     return Processes(chosen if cpu else accelerator.device, accelerator)
