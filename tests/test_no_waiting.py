@@ -25,12 +25,12 @@ from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import repaint
 from ddpm_lit.guidance import classifier_free, classifier_guided, dynamic_threshold
 from ddpm_lit.improved import ImportanceSampler
+from ddpm_lit.machine.processes import Processes
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.recipes.data import training_data
 from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe
-from ddpm_lit.runs.processes import Processes
 from ddpm_lit.sampling import SAMPLERS, algorithm2, make_sampler
 from ddpm_lit.scheduler import make_schedule
 from ddpm_lit.training import TrainStep

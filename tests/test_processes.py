@@ -15,10 +15,10 @@ import pytest
 import torch
 
 import tiny
+from ddpm_lit.machine.processes import Processes
 from ddpm_lit.models.storage import load_model, read_header
 from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.checkpoint import CHECKPOINT, MODEL
-from ddpm_lit.runs.processes import Processes
 from ddpm_lit.runs.train import train
 
 WORDS = (

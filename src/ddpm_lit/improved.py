@@ -12,7 +12,7 @@ Fuentes: Nichol y Dhariwal 2021 (arXiv:2102.09672), secciones 3.1 y 3.3; Ho et a
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -341,6 +341,7 @@ def bits_per_dimension(
     diffusion: Diffusion,
     x: Tensor,
     *,
+    indices: Sequence[int] | None = None,
     seed: int = 0,
     batch_size: int = 128,
     condition: Mapping[str, Tensor] | None = None,
@@ -358,6 +359,7 @@ def bits_per_dimension(
         diffusion: el proceso; si es más corto (`Diffusion.respaced`), la cota es la de ese
             recorrido.
         x: los datos, (N, …), en $[-1, 1]$.
+        indices: el número de cada dato; `None`, de 0 a N - 1.
         seed: la semilla del ruido.
         batch_size: cuántos datos se evalúan a la vez.
         condition: tensores (N, …) que la red recibe por su nombre.
@@ -386,15 +388,14 @@ def bits_per_dimension(
     totals, prior = [], 0.0
     terms = torch.zeros(len(diffusion.schedule), dtype=torch.float64)
     errors = torch.zeros_like(terms)
+    numbers = range(len(x)) if indices is None else indices
     starts = range(0, len(x), batch_size)
     for start in tqdm(
         starts, desc="Bits por dimensión", unit="lote", disable=not progress
     ):
         x_start = x[start : start + batch_size].to(device)
-        noises = sampling_noise(
-            seed, range(start, start + len(x_start)), x.shape[1:], device
-        )
         rows = slice(start, start + len(x_start))
+        noises = sampling_noise(seed, numbers[rows], x.shape[1:], device)
         bound = variational_bound(
             model,
             diffusion,

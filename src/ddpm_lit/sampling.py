@@ -211,12 +211,12 @@ def sample(
             f"Se pide generar de {batch_size} en {batch_size}: debe ser al "
             "menos 1."
         )
-    _check_condition(condition, len(indices))
+    check_condition(condition, len(indices))
     short = diffusion.respaced(steps, spacing)
     step = make_sampler(sampler) if isinstance(sampler, str) else sampler
     step, network = _checked(step), _in_its_precision(model)
     tensors = {
-        name: _expanded(name, value, (len(indices), *shape))
+        name: expanded(name, value, (len(indices), *shape))
         for name, value in edit.tensors.items()
     }
     starts = range(0, len(indices), batch_size)
@@ -345,9 +345,16 @@ def _check_indices(indices: Sequence[int]) -> None:
         )
 
 
-def _check_condition(
-    condition: Mapping[str, Tensor] | None, count: int
-) -> None:
+def check_condition(condition: Mapping[str, Tensor] | None, count: int) -> None:
+    """Comprueba que unas condiciones tienen una fila por muestra.
+
+    Args:
+        condition: tensores (N, …), por su nombre.
+        count: N.
+
+    Raises:
+        ValueError: si alguna no tiene N filas.
+    """
     for name, value in (condition or {}).items():
         if value.shape[0] != count:
             raise ValueError(
@@ -356,7 +363,20 @@ def _check_condition(
             )
 
 
-def _expanded(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
+def expanded(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
+    """Lo que se edita, repetido hasta que haya una fila por muestra.
+
+    Args:
+        name: cómo se llama.
+        value: un tensor que se pueda repetir hasta `shape`.
+        shape: la forma de todas las muestras, (N, …).
+
+    Returns:
+        El tensor, (N, …), sin copiar nada.
+
+    Raises:
+        ValueError: si no se puede repetir hasta esa forma.
+    """
     try:
         return value.expand(*shape)
     except RuntimeError as error:

@@ -22,7 +22,7 @@ from ddpm_lit import __version__
 from ddpm_lit.cli.evaluate import evaluate_command
 from ddpm_lit.cli.export import export_command
 from ddpm_lit.cli.info import info_command
-from ddpm_lit.cli.launch import INTERRUPTED
+from ddpm_lit.cli.launch import INTERRUPTED, first_speaks
 from ddpm_lit.cli.sample import sample_command
 from ddpm_lit.cli.spanish import explain, in_spanish, plain_warnings
 from ddpm_lit.cli.train import train_command
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Un terminal sin UTF-8 no conoce la ε: mejor un «?» que un fallo.
             stream.reconfigure(errors="replace")
-    with in_spanish(), plain_warnings():
+    with in_spanish(), plain_warnings(), first_speaks():
         sys.exit(_run(words))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddpm_lit.cli.launch import share
 from ddpm_lit.cli.options import (
     Amount,
     Generation,
@@ -20,7 +21,7 @@ from ddpm_lit.cli.options import (
     grouped,
     open_model,
 )
-from ddpm_lit.cli.spanish import duration, integer
+from ddpm_lit.cli.spanish import duration, integer, place
 
 if TYPE_CHECKING:
     from ddpm_lit.evaluation.card import Card, Change, Protocol
@@ -111,7 +112,7 @@ class Record:
         metavar="FICHA",
         type=click.Path(path_type=Path),
         help="Repite la evaluación de una ficha y dice qué difiere. Se puede dar otro MODELO, otro "
-        "sitio de los mismos datos (--data), --inception, --batch-size y --device.",
+        "sitio de los mismos datos (--data), --inception, --batch-size, --device y --processes.",
     ),
     click.option(
         "--out",
@@ -149,7 +150,7 @@ def evaluate_command(
     """
     from ddpm_lit.evaluation.card import read_card, write_card
     from ddpm_lit.evaluation.evaluate import evaluate
-    from ddpm_lit.machine.devices import choose_device
+    from ddpm_lit.machine.processes import processes_for
 
     before: Card | None = None
     if record.card is None:
@@ -159,25 +160,29 @@ def evaluate_command(
             raise click.UsageError(
                 "--inception dice dónde están los pesos con que se mide el FID: añade --fid."
             )
-        where = choose_device(amount.device)
-        trained = open_model(model, where)
+        share(amount.processes)
+        processes = processes_for(amount.device)
+        trained = open_model(model, processes.device)
         protocol = _protocol(model, trained, data, amount, generation, measures)
     else:
         _refuse_with_card()
         before = read_card(record.card)
-        where = choose_device(amount.device or _same_device(before))
+        share(amount.processes)
+        processes = processes_for(amount.device or _same_device(before))
         protocol = _repeated(before.protocol, model, data, amount)
-        trained = open_model(protocol.model, where)
+        trained = open_model(protocol.model, processes.device)
     out = record.out or _free_path(trained.recipe.name)
     check_writable(out)
     card = evaluate(
         trained,
         protocol,
-        device=where,
+        processes=processes,
         inception=measures.inception,
         note=_say,
         progress=sys.stderr.isatty(),
     )
+    if not processes.main:
+        return
     for line in _lines(card):
         click.echo(line)
     if before is not None:
@@ -214,7 +219,8 @@ def _protocol(
 
 
 CHANGED_WITH_CARD = {
-    *("model", "data", "batch_size", "device", "inception", "card", "out")
+    *("model", "data", "batch_size", "device", "processes"),
+    *("inception", "card", "out"),
 }
 
 
@@ -280,11 +286,13 @@ def _lines(card: "Card") -> Iterator[str]:
 
     protocol, report = card.protocol, mean_result(card.results)
     trained_on_data = card.reference["trained_on"]
+    environment = card.environment
+    where = place(environment["device"], environment["processes"])
     several = f" con cada una de {protocol.seeds} semillas"
     yield (
         f"{card.model['name']}: {integer(protocol.samples)} muestras"
         f"{several if protocol.seeds > 1 else ''} en {protocol.sampling.steps} pasos de "
-        f"{protocol.sampling.sampler} ({duration(card.seconds)}, {card.environment['device']})."
+        f"{protocol.sampling.sampler} ({duration(card.seconds)}, {where})."
     )
     if protocol.seeds > 1:
         yield "Las cifras son las medias de todas las semillas."

@@ -87,12 +87,13 @@ class Generation:
 
 @dataclass(frozen=True)
 class Amount:
-    """Cuántas muestras, con qué semilla y dónde."""
+    """Cuántas muestras, con qué semilla, dónde y entre cuántos procesos."""
 
     count: int | None
     seed: int
     batch_size: int
     device: str | None
+    processes: int
 
 
 def grouped(
@@ -195,6 +196,13 @@ def amount_options(
             help="Muestras a la vez.",
         ),
         click.option("--device", metavar="DISPOSITIVO", help=DEVICE_HELP),
+        click.option(
+            "--processes",
+            metavar="N",
+            type=at_least(1),
+            default=1,
+            help="Reparte las muestras entre N procesos: en CUDA, uno por GPU.",
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddpm_lit.cli.launch import share
 from ddpm_lit.cli.options import (
     Amount,
     Generation,
@@ -22,13 +23,14 @@ from ddpm_lit.cli.options import (
     number,
     open_model,
 )
-from ddpm_lit.cli.spanish import duration, integer
+from ddpm_lit.cli.spanish import duration, integer, place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from ddpm_lit.files.images import Picture
+    from ddpm_lit.machine.processes import Processes
     from ddpm_lit.models.trained import Trained
     from ddpm_lit.sampling import Edit, SampleStep
 
@@ -209,14 +211,15 @@ def sample_command(
       ddpm-lit sample runs/digits --from-image boceto.png --strength 0.5
     """
     from ddpm_lit.files.images import save_png
-    from ddpm_lit.machine.devices import choose_device
+    from ddpm_lit.machine.processes import processes_for
 
     if output.animation is not None:
         _check_video(output.animation)
     if output.tensors is not None:
         _check_not_a_model(output.tensors)
-    where = choose_device(amount.device)
-    trained = open_model(model, where)
+    share(amount.processes)
+    processes = processes_for(amount.device)
+    trained = open_model(model, processes.device)
     _check_drawable(trained)
     _check_conditions(trained, wanted, generation.guidance)
     labels = _classes(trained, wanted.wanted)
@@ -227,7 +230,7 @@ def sample_command(
     generation.check(config.guidance)
     steps = config.steps or len(trained.schedule)
     edit = _edit(trained, editing, steps)
-    film = _Film(len(edit.path(steps)))
+    film = _Film(len(edit.path(steps)), trained.shape)
     started = time.perf_counter()
     samples = trained.sample(
         total,
@@ -237,20 +240,26 @@ def sample_command(
         image=_condition_image(trained, wanted.source, total),
         edit=edit,
         batch_size=amount.batch_size,
-        device=where,
+        processes=processes,
         callback=film.record if output.animation is not None else None,
         progress=sys.stderr.isatty(),
         **changes,
     )
     elapsed = time.perf_counter() - started
+    frames = (
+        film.states(processes, total) if output.animation is not None else []
+    )
+    if not processes.main:
+        return
     titles = _titles(trained, wanted.texts or labels, total)
     save_png(_draw(samples, titles), output.out)
     click.echo(
         f"{output.out}: {integer(total)} muestras en {integer(film.steps)} pasos de "
-        f"{config.sampler} ({duration(elapsed)}, {where})."
+        f"{config.sampler} ({duration(elapsed)}, "
+        f"{place(processes.device, processes.count)})."
     )
     if output.animation is not None:
-        _animate(film, output.animation, titles, editing)
+        _animate(frames, output.animation, titles, editing)
     if output.tensors is not None:
         _save_tensors(output.tensors, samples, _in_turn(labels, total))
         click.echo(
@@ -494,8 +503,8 @@ def _draw(
 class _Film:
     """Guarda los estados de una generación que saldrán en la animación, lote a lote."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, shape: Sequence[int]) -> None:
+        self.steps, self._shape = steps, shape
         last = max(min(FRAMES, steps) - 1, 1)
         self._first: list[Tensor] = []
         self._kept: dict[int, list[Tensor]] = {
@@ -511,21 +520,24 @@ class _Film:
             self._kept[done].append(state.x_t.cpu())
         self._seen += 1
 
-    def states(self) -> "list[Tensor]":
+    def states(self, processes: "Processes", total: int) -> "list[Tensor]":
+        """Los estados de las `total` muestras, con los que han guardado los demás procesos."""
         import torch
 
-        return [*map(torch.cat, [self._first, *self._kept.values()])]
+        none = torch.empty(0, *self._shape)
+        return [
+            processes.joined(torch.cat([none, *parts]), total)
+            for parts in (self._first, *self._kept.values())
+        ]
 
 
 def _animate(
-    film: _Film, path: Path, titles: Sequence[str], editing: Editing
+    states: "list[Tensor]", path: Path, titles: Sequence[str], editing: Editing
 ) -> None:
     from ddpm_lit.files.images import save_gif, save_mp4
 
     save = save_gif if path.suffix.lower() == ".gif" else save_mp4
-    frames = [
-        _draw(state, titles, size=384, limit=2.0) for state in film.states()
-    ]
+    frames = [_draw(state, titles, size=384, limit=2.0) for state in states]
     save(frames, path, fps=FRAMES_PER_SECOND)
     start = "x_T" if editing.from_image is None else "la imagen con ruido"
     click.echo(f"{path}: {len(frames)} fotogramas, de {start} a x_0.")

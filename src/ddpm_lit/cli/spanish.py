@@ -79,6 +79,11 @@ def integer(value: int) -> str:
     return f"{value:,}".replace(",", " ")
 
 
+def place(device: object, processes: int) -> str:
+    """Dónde se ha calculado: «cpu», «cuda, 8 procesos»."""
+    return f"{device}, {processes} procesos" if processes > 1 else str(device)
+
+
 def duration(seconds: float) -> str:
     """Un tiempo como lo diría una persona: «4.2 s», «3 min 20 s», «1 h 5 min»."""
     if seconds < 60:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpm_lit.cli.info import expectation_lines
-from ddpm_lit.cli.launch import already_launched, launch
+from ddpm_lit.cli.launch import already_launched, share
 from ddpm_lit.cli.options import (
     DEVICE_HELP,
     at_least,
@@ -174,12 +174,13 @@ def train_command(
             "dónde se guarda con --run-dir."
         )
     folder = (run_dir or Path("runs") / chosen.name).expanduser()
-    if processes > 1 and not already_launched():
-        if start.restart:
-            _announce(folder / CHECKPOINT, start)
-        context = click.get_current_context()
-        words = [word for word in context.obj if word != "--restart"]
-        context.exit(launch(words, processes))
+    if processes > 1 and start.restart and not already_launched():
+        _announce(folder / CHECKPOINT, start)
+    share(
+        processes,
+        "Lo guardado no se pierde: la misma orden sigue desde el último checkpoint.",
+        without=["--restart"],
+    )
     click.echo(f"{chosen.name}: {chosen.description}")
     for line in expectation_lines(chosen):
         click.echo(line)

@@ -32,9 +32,11 @@ from ddpm_lit.evaluation.measure import (
     left_out,
     likelihood,
     reference_data,
+    silent,
 )
 from ddpm_lit.evaluation.metrics import SmallClassifier
 from ddpm_lit.evaluation.reference import Reference, reference_features
+from ddpm_lit.machine.processes import ALONE, Processes
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import batch_indices
 
@@ -43,10 +45,10 @@ def evaluate(
     trained: Trained,
     protocol: Protocol,
     *,
-    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
     inception: str | Path | None = None,
     cache_dir: str | Path | None = None,
-    note: Callable[[str], None] = lambda message: None,
+    note: Callable[[str], None] = silent,
     progress: bool = False,
 ) -> Card:
     """Genera muestras de un modelo, las mide y lo apunta todo.
@@ -55,14 +57,17 @@ def evaluate(
     cifras. Todo lo que se puede saber antes de generar (si están los datos y los pesos, si se
     pueden medir los bits) falla antes de generar.
 
+    Entre varios procesos se reparten las muestras, sus rasgos de Inception y los bits; las
+    cuentas que quedan las hacen todos, y todos dan la misma ficha.
+
     Args:
         trained: el modelo.
         protocol: lo que se pide.
-        device: dónde se calcula.
+        processes: este proceso, con los demás, y dónde calcula (véase `processes_for`).
         inception: el fichero de pesos de Inception (véase `inception_file`).
         cache_dir: la carpeta de la caché; `None`, la del usuario.
-        note: recibe una frase por cada cosa que haya que saber.
-        progress: si se enseñan barras de progreso.
+        note: recibe, en el principal, una frase por cada cosa que haya que saber.
+        progress: si el principal enseña barras de progreso.
 
     Returns:
         La ficha.
@@ -73,7 +78,8 @@ def evaluate(
         FileNotFoundError: si se pide el FID y no están los pesos de Inception.
         ImportError: si falta un paquete.
     """
-    where = torch.device(device)
+    if not processes.main:
+        note = silent
     train_set, held_out = reference_data(trained, protocol.data, note=note)
     network = None
     if protocol.fid:
@@ -82,7 +88,7 @@ def evaluate(
             raise ValueError(
                 "El FID se mide frente a dos datos o más, y solo hay uno."
             )
-        network = load_inception(inception, where)
+        network = load_inception(inception, processes.device)
     classifier = feature_network(
         train_set, steps=protocol.feature_steps, cache_dir=cache_dir, note=note
     )
@@ -93,7 +99,12 @@ def evaluate(
         if network is None or data is None or len(data) < 2:
             return None
         return reference_features(
-            network, data, cache_dir=cache_dir, note=note, progress=progress
+            network,
+            data,
+            processes=processes,
+            cache_dir=cache_dir,
+            note=note,
+            progress=progress,
         )
 
     real, unseen = map(seen_by_inception, (train_set, held_out))
@@ -102,7 +113,12 @@ def evaluate(
         result: dict[str, Any] = {}
         if protocol.bits is not None:
             result["bits"] = _bits(
-                trained, protocol, held_out or train_set, seed, where, progress
+                trained,
+                protocol,
+                held_out or train_set,
+                seed,
+                processes,
+                progress,
             )
         rows = torch.tensor(
             batch_indices(len(train_set), protocol.samples, seed, 0)
@@ -113,7 +129,7 @@ def evaluate(
             samples = trained.sample(
                 protocol.samples,
                 seed=seed,
-                device=where,
+                processes=processes,
                 batch_size=protocol.batch_size,
                 progress=progress,
                 **condition,
@@ -135,18 +151,25 @@ def evaluate(
             seed=seed,
         )
         if network is not None and real is not None:
-            made = inception_features(network, samples, progress=progress)
+            mine = processes.rows(len(samples))
+            part = inception_features(
+                network,
+                samples[mine.start : mine.stop],
+                progress=progress and processes.main,
+            )
+            made = processes.joined(part, len(samples))
             result["inception"] = inception_measures(
                 made, real, unseen, labels=labels, seed=seed
             )
         results.append(result)
+    calls = int(processes.sum(torch.tensor(rows_seen)))
     return Card(
         protocol=protocol,
         model=_model(trained),
         reference=_reference(trained, protocol, train_set, held_out),
         extractors=_extractors(classifier, network),
-        environment=_environment(where, network),
-        calls=rows_seen / (protocol.samples * protocol.seeds),
+        environment=_environment(processes, network),
+        calls=calls / (protocol.samples * protocol.seeds),
         seconds=round(seconds, 1),
         results=tuple(results),
         spread=spread(results) if len(results) > 1 else {},
@@ -180,7 +203,7 @@ def _bits(
     protocol: Protocol,
     data: Dataset,
     seed: int,
-    device: torch.device,
+    processes: Processes,
     progress: bool,
 ) -> dict[str, float | None]:
     count = min(protocol.bits or 0, len(data))
@@ -189,7 +212,7 @@ def _bits(
         data.subset(batch_indices(len(data), count, seed, 0)),
         seed=seed,
         batch_size=protocol.batch_size,
-        device=device,
+        processes=processes,
         progress=progress,
     )
 
@@ -282,10 +305,11 @@ def _extractors(
 
 
 def _environment(
-    device: torch.device, network: Inception | None
+    processes: Processes, network: Inception | None
 ) -> dict[str, Any]:
     from ddpm_lit import __version__
 
+    device = processes.device
     cuda = device.type == "cuda"
     found = {
         "device": str(device),
@@ -293,7 +317,7 @@ def _environment(
         if cuda
         else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
-        "processes": 1,
+        "processes": processes.count,
         "ddpm_lit": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,

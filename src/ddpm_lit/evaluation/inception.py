@@ -144,12 +144,13 @@ def inception_features(
         torch.no_grad(),
         tqdm(total=len(x), desc="Inception", disable=not progress) as bar,
     ):
-        for part in torch.split(x, batch_size):
+        for start in range(0, len(x), batch_size):
+            part = x[start : start + batch_size]
             pixels = to_uint8(part).expand(-1, 3, -1, -1).to(device)
             (found,) = inception.network(pixels)
             parts.append(found.cpu())
             bar.update(len(part))
-    return torch.cat(parts)
+    return torch.cat(parts) if parts else torch.empty(0, int(LAYER))
 
 
 def check_images(shape: tuple[int, ...]) -> None:

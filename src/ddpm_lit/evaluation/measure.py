@@ -39,7 +39,8 @@ from ddpm_lit.evaluation.reference import KEPT, Reference
 from ddpm_lit.files.atomic import atomic_path, user_cache_dir
 from ddpm_lit.files.opening import image_suffixes
 from ddpm_lit.formats.diffusers import UNKNOWN_DATA
-from ddpm_lit.improved import bits_per_dimension
+from ddpm_lit.machine.processes import ALONE, Processes
+from ddpm_lit.models.together import bits_together
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import Stream, batch_indices, keyed_generator
 from ddpm_lit.recipes.data import split_data, with_text
@@ -51,7 +52,7 @@ NEIGHBOUR = 3
 """El vecino que fija los radios de la precisión y la cobertura."""
 
 
-def _silent(message: str) -> None:
+def silent(message: str) -> None:
     """Nadie escucha."""
 
 
@@ -59,7 +60,7 @@ def reference_data(
     trained: Trained,
     source: str | Path | None = None,
     *,
-    note: Callable[[str], None] = _silent,
+    note: Callable[[str], None] = silent,
 ) -> tuple[Dataset, Dataset | None]:
     """Los datos con que se compara un modelo.
 
@@ -111,7 +112,7 @@ def reference_data(
             "lo que dibuja sin frase."
         )
         prepared = conditioned(data, recipe.data.conditions)
-    return prepared, held_out and _prepared(trained, held_out, _silent)
+    return prepared, held_out and _prepared(trained, held_out, silent)
 
 
 def _outside_data(trained: Trained, source: str | Path) -> Dataset:
@@ -233,7 +234,7 @@ def likelihood(
     *,
     seed: int = 0,
     batch_size: int = 128,
-    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
     progress: bool = False,
 ) -> dict[str, float | None]:
     r"""La cota de unos datos en bits por dimensión, con sus tres partes.
@@ -243,7 +244,7 @@ def likelihood(
         data: los datos, como los da `reference_data`.
         seed: la semilla del ruido.
         batch_size: cuántos datos se evalúan a la vez.
-        device: dónde se calcula.
+        processes: los procesos entre los que se reparten, y dónde se calcula.
         progress: si se enseña una barra de progreso.
 
     Returns:
@@ -263,14 +264,14 @@ def likelihood(
             f"El modelo «{trained.recipe.name}» necesita saber la clase de los datos, y las de "
             "estos no son las suyas: sus bits no se pueden medir."
         )
-    measured = bits_per_dimension(
-        trained.model.to(device),
+    measured = bits_together(
+        processes,
+        trained.model.to(processes.device),
         trained.diffusion,
         data.x,
         seed=seed,
         batch_size=batch_size,
         condition=condition,
-        device=device,
         progress=progress,
         levels=data.levels,
     )
@@ -595,7 +596,7 @@ def feature_network(
     *,
     steps: int | None = None,
     cache_dir: str | Path | None = None,
-    note: Callable[[str], None] = _silent,
+    note: Callable[[str], None] = silent,
 ) -> SmallClassifier | None:
     """La red cuyos rasgos se comparan: un clasificador entrenado con los mismos datos.
 

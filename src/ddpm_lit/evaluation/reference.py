@@ -23,6 +23,7 @@ from ddpm_lit.evaluation.inception import (
 )
 from ddpm_lit.evaluation.metrics import Gaussian, gaussian
 from ddpm_lit.files.atomic import atomic_path, user_cache_dir
+from ddpm_lit.machine.processes import ALONE, Processes
 
 KEPT = 10_000
 """Cuántas características se guardan de un conjunto mayor; la gaussiana es la de todas."""
@@ -45,6 +46,7 @@ def reference_features(
     data: Dataset,
     *,
     batch_size: int = 64,
+    processes: Processes = ALONE,
     cache_dir: str | Path | None = None,
     note: Callable[[str], None],
     progress: bool = False,
@@ -57,6 +59,8 @@ def reference_features(
         inception: la red.
         data: al menos dos imágenes.
         batch_size: cuántas se miran a la vez.
+        processes: los procesos entre los que se reparten las que haya que calcular; `inception`,
+            en el dispositivo de este.
         cache_dir: la carpeta de la caché; `None`, la del usuario.
         note: recibe una frase por cada cosa que haya que saber.
         progress: si se enseña una barra de progreso.
@@ -71,28 +75,36 @@ def reference_features(
     path = Path(cache_dir or user_cache_dir()) / f"referencia-{key}.npz"
     rows = _kept_rows(len(data))
     labels = None if data.labels is None else data.labels[rows]
+    found = None
     if path.is_file():
         try:
-            return Reference(*_read(path, content), labels)
+            found = Reference(*_read(path, content), labels)
         except _DAMAGED as error:
             note(
                 f"Las estadísticas de referencia de «{path}» están dañadas ({error}) y se rehacen."
             )
+    # Si a uno le faltan, las calculan todos.
+    missing = processes.any(found is None)
+    if found is not None and not missing:
+        return found
     # Por partes: los datos pueden no caber enteros en coma flotante.
-    features = torch.cat(
+    mine = torch.tensor(processes.rows(len(data)), dtype=torch.int64)
+    part_features = torch.cat(
         [
             inception_features(
                 inception,
                 data.batch(part)["x"],
                 batch_size=batch_size,
-                progress=progress,
+                progress=progress and processes.main,
             )
-            for part in torch.split(torch.arange(len(data)), _AT_ONCE)
+            for part in torch.split(mine, _AT_ONCE)
         ]
     )
+    features = processes.joined(part_features, len(data))
     reference = Reference(gaussian(features), features[rows], labels)
     try:
-        _write(path, reference, content)
+        if processes.main:
+            _write(path, reference, content)
     except OSError as error:
         note(
             f"No se han podido guardar las estadísticas de referencia en «{path}» ({error})."

@@ -1,1 +1,1 @@
-"""Qué hay en esta máquina: los dispositivos en que se calcula y los paquetes opcionales."""
+"""Con qué se calcula: los dispositivos, los procesos y los paquetes opcionales de esta máquina."""

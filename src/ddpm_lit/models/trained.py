@@ -21,7 +21,9 @@ from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.machine.processes import Processes
 from ddpm_lit.models.prompts import check_prompts, known_words
+from ddpm_lit.models.together import sample_together
 from ddpm_lit.recipes.recipe import Recipe, SamplingConfig
 from ddpm_lit.sampling import (
     SAMPLERS,
@@ -29,7 +31,6 @@ from ddpm_lit.sampling import (
     Edit,
     SampleStep,
     make_sampler,
-    sample,
 )
 from ddpm_lit.scheduler import Schedule
 
@@ -132,6 +133,7 @@ class Trained:
         edit: Edit = WHOLE,
         batch_size: int = 128,
         device: str | torch.device | None = None,
+        processes: Processes | None = None,
         callback: Callable[[SampleStep], None] | None = None,
         progress: bool = False,
         **options: Any,
@@ -153,7 +155,9 @@ class Trained:
             edit: otra manera de recorrer el camino (véase `ddpm_lit.editing`).
             batch_size: cuántas muestras se generan a la vez.
             device: dónde se calcula; `None` elige el mejor dispositivo que haya.
-            callback: función que recibe cada `SampleStep` de cada lote.
+            processes: los procesos entre los que se reparten, que dicen también dónde se calcula;
+                todos deben pedir lo mismo (véase `models.together.sample_together`).
+            callback: función que recibe cada `SampleStep` de cada lote de este proceso.
             progress: si se enseña una barra de progreso.
             **options: los demás campos de `SamplingConfig`: `steps`, `spacing`, `eta`,
                 `guidance`, `rescale` e `interval`; por defecto, los que lleva el modelo.
@@ -163,11 +167,19 @@ class Trained:
 
         Raises:
             TypeError: si los índices o las clases no son enteros, o algo no es de su tipo.
-            ValueError: si se pide una condición que la red no conoce o que no se puede leer, o
-                guiar una red que no aprendió a generar sin condición.
+            ValueError: si se pide una condición que la red no conoce o que no se puede leer,
+                guiar una red que no aprendió a generar sin condición, o un dispositivo además de
+                los procesos.
         """
         chosen = _indices(indices)
-        where = choose_device(str(device) if device is not None else None)
+        if processes is None:
+            where = choose_device(None if device is None else str(device))
+            processes = Processes(where)
+        elif device is not None:
+            raise ValueError(
+                f"Han llegado device = {str(device)!r} y processes, que ya dicen dónde se calcula: "
+                "quita device, o dáselo a processes_for."
+            )
         asked = self.class_condition(class_labels, len(chosen))
         asked |= self.text_condition(text, len(chosen))
         named = {"scalars": scalars, "image": image}
@@ -196,9 +208,10 @@ class Trained:
             0.0 if unguided else config.guidance,
             rescale=config.rescale,
             interval=config.interval,
-            device=where,
+            device=processes.device,
         )
-        return sample(
+        return sample_together(
+            processes,
             model,
             self.diffusion,
             self.shape,
@@ -210,7 +223,6 @@ class Trained:
             condition=asked,
             edit=edit,
             batch_size=batch_size,
-            device=where,
             callback=callback,
             progress=progress,
         )

@@ -14,10 +14,10 @@ from ddpm_lit.data import Dataset
 from ddpm_lit.data.loading import flipped, load_batches
 from ddpm_lit.machine.devices import bfloat16_pays, in_bfloat16
 from ddpm_lit.machine.memory import memory_layout
+from ddpm_lit.machine.processes import Processes
 from ddpm_lit.noise import TrainingDraws, batches_of_indices, flip_draws
 from ddpm_lit.recipes.recipe import Recipe, TrainingConfig
 from ddpm_lit.runs.checkpoint import State
-from ddpm_lit.runs.processes import Processes
 from ddpm_lit.training import (
     Batch,
     ConditionDropout,

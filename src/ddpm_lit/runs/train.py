@@ -15,8 +15,8 @@ from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
-from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.machine.memory import keep_freed_memory, memory_layout
+from ddpm_lit.machine.processes import Processes, processes_for
 from ddpm_lit.models.storage import save_model
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
@@ -33,7 +33,6 @@ from ddpm_lit.runs.interruption import interruptions
 from ddpm_lit.runs.log import Log, mean_loss
 from ddpm_lit.runs.memory import check_same_data
 from ddpm_lit.runs.pictures import drawable, sample_grid
-from ddpm_lit.runs.processes import Processes, processes_for
 from ddpm_lit.runs.steps import (
     BFLOAT16,
     FLOAT32,
@@ -131,7 +130,7 @@ def train(
     ):
         _check_kind(name, value, kind)
     every, run_dir = every or Every(), Path(run_dir).expanduser()
-    processes = processes_for(lambda: choose_device(device))
+    processes = processes_for(device)
     _check_split(recipe, processes)
     where = processes.device
     keep_freed_memory()
