@@ -117,7 +117,7 @@ def exam(trained: Trained, folder: Path, **options: Any) -> None:
     pairs = exam_pairs()
     order = keyed_generator(0, Stream.ORDER).permutation(len(pairs))
     x = drawings(trained, pairs, 1, **options)[torch.from_numpy(order)]
-    for number, part in enumerate(x.split(PER_SHEET), start=1):
+    for number, part in enumerate(torch.split(x, PER_SHEET), start=1):
         numbered(part).save(folder / f"lamina-{number}.png")
     solutions = [caption_of(*pairs[int(i)]) for i in order]
     text = json.dumps(solutions, ensure_ascii=False, indent=1)
