@@ -1,6 +1,5 @@
 """La memoria: el orden de los tensores, y que la que se suelta se vuelve a usar."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from torch import nn
 from ddpm_lit.machine.memory import memory_layout
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.models.storage import load_model, save_model
+from resident import measured
 
 FAULTS = """
-import resource, sys
+import resource
 import torch
 from ddpm_lit.machine.memory import keep_freed_memory
 
@@ -31,16 +31,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(keep: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS, keep], capture_output=True, text=True, check=True
-    )
-    return int(done.stdout)
-
-
 def test_freed_memory_is_used_again() -> None:
     """Treinta y nueve tensores, de 0,4 a 16 MB, tres veces: sin pedirlo, se devuelven cada vez."""
-    returned, kept = page_faults("no"), page_faults("si")
+    returned, kept = measured(FAULTS, "no"), measured(FAULTS, "si")
     assert returned > 1000
     assert kept < returned / 2
 
