@@ -17,7 +17,7 @@ from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.devices import choose_device
 from ddpm_lit.machine.memory import keep_freed_memory, memory_layout
-from ddpm_lit.models.storage import save_model
+from ddpm_lit.models.storage import save_trained
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.recipes.data import check_classes, training_data, with_text
@@ -243,14 +243,7 @@ def train(
                 )
     finished = trained()
     if processes.main:
-        save_model(
-            run_dir / MODEL,
-            finished.model,
-            recipe,
-            shape,
-            provenance,
-            data=finished.data,
-        )
+        save_trained(run_dir / MODEL, finished)
     processes.wait()
     return finished
 
