@@ -23,7 +23,7 @@ from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.pictures import sample_grid
 from ddpm_lit.runs.train import Every, train
 
-RECIPES = ("digits-class", "fashion-mnist", "openmoji-texto")
+RECIPES = ("digits-class", "fashion-mnist", "openmoji-64")
 LARGEST_FILE = 16_000_000
 
 
