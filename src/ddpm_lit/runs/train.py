@@ -16,7 +16,11 @@ from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.devices import choose_device
-from ddpm_lit.machine.memory import keep_freed_memory, memory_layout
+from ddpm_lit.machine.memory import (
+    keep_freed_memory,
+    memory_layout,
+    return_freed_memory,
+)
 from ddpm_lit.models.storage import save_trained
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
@@ -134,7 +138,10 @@ def train(
     processes = processes_for(lambda: choose_device(device))
     _check_split(recipe, processes)
     where = processes.device
-    keep_freed_memory()
+    if recipe.training.checkpoint_gradients:
+        return_freed_memory()
+    else:
+        keep_freed_memory()
     data = dataset if dataset is not None else training_data(recipe)
     recipe, data = with_text(recipe, data)
     check_classes(recipe, data)
