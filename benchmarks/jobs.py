@@ -1,7 +1,9 @@
 """Qué hace un corredor: quién es, con qué red, qué tarea y con qué tamaños."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import gcd
+from typing import Any
 
 from ddpm_lit.unet import CIFAR10_CONFIG, UNetConfig
 
@@ -49,6 +51,7 @@ class Job:
             siempre.
         precision: `"float32"`, o `"bfloat16"` para la precisión mixta de `torch.autocast`.
         compiled: si la red pasa por `torch.compile`.
+        switches: los valores de `[training]` que se le cambian a la receta de ddpm_lit.
         device: `"cpu"` o `"cuda"`.
     """
 
@@ -62,6 +65,7 @@ class Job:
     channels_last: bool = False
     precision: str = "float32"
     compiled: bool = False
+    switches: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
 
     @property

@@ -51,8 +51,8 @@ def recipe_of(job: Job) -> Recipe:
                 "options": options,
             },
             "diffusion": {"variance": "fixed_large"},
-            # La precisión la pone el corredor, igual para todos.
-            "training": {"steps": NEVER, "batch_size": job.batch, "amp": False},
+            # La precisión la pone el corredor, igual para todos, si no la pide un interruptor.
+            "training": {"steps": NEVER, "batch_size": job.batch, "amp": False, **job.switches},
         }
     )
 

@@ -30,7 +30,7 @@ from benchmarks.records import BUILD
 from ddpm_lit.data import Dataset, load_dataset
 from ddpm_lit.evaluation.metrics import features, frechet_distance, train_classifier
 from ddpm_lit.files.weights import load_state, read_weights, write_weights
-from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.models.storage import load_model, save_trained
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe
@@ -218,7 +218,7 @@ def ours(contest: Contest) -> dict[str, Any]:
             progress=False,
         )
     seconds = time.perf_counter() - started
-    save_model(path, trained.model, trained.recipe, trained.shape, trained.provenance)
+    save_trained(path, trained)
     started = time.perf_counter()
     samples = load_model(path, contest.device).sample(
         contest.samples, sampler="ddim", steps=contest.calls, device=contest.device

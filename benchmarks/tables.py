@@ -1,5 +1,6 @@
 """Lo que la página enseña de los resultados, en Markdown. Lo que falta sale como «pendiente»."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from benchmarks.race import Record, Spread, ratio, share, speed, spread
 from benchmarks.units import BATCHES, SIDES, WIDTHS
 
 PENDING = "*pendiente*"
+SWITCHES = "switches"
 PERCENT = "\N{NARROW NO-BREAK SPACE}%"
 NAMES = {
     "ddpm_lit": "ddpm_lit",
@@ -58,6 +60,29 @@ def race_table(unit: str, results: Results) -> str:
             ]
         )
     header = ["", "segundos", "respecto a ddpm_lit", "GFLOP/s", "del pico", "GiB"]
+    return markdown(header, rows)
+
+
+def switches_table(results: Results) -> str:
+    """Una fila por interruptor: el tiempo y la memoria de un paso, y respecto a no tocar nada."""
+    if SWITCHES not in results:
+        return f"{PENDING}\n"
+    runners = results[SWITCHES]["values"]
+    usual = runners["ddpm_lit"]
+    rows = []
+    for name, record in runners.items():
+        memory = record["memory"]
+        value = json.dumps(record["job"]["switches"].get(name))
+        rows.append(
+            [
+                "ninguno" if name == "ddpm_lit" else f"`{name} = {value}`",
+                range_(spread(record["seconds"])),
+                "—" if record is usual else range_(ratio(record, usual)),
+                number(memory / 2**30, 2),
+                "—" if record is usual else number(memory / usual["memory"]),
+            ]
+        )
+    header = ["interruptor", "segundos", "respecto a ninguno", "GiB", "respecto a ninguno"]
     return markdown(header, rows)
 
 
@@ -160,6 +185,7 @@ def profile_table(unit: str, results: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "targets": targets_table,
     "quality": quality_table,
+    SWITCHES: switches_table,
 }
 
 

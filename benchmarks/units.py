@@ -15,6 +15,8 @@ SIDES = (16, 32, 64)
 WIDTHS = (32, 64, 128)
 BATCHES = (1, 4, 16)
 ROUNDS = 12
+PARTS = 4
+"""En cuántos trozos hace cada lote el interruptor `accumulate`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,20 @@ def everyone(job: Job) -> dict[str, Job]:
     return runners
 
 
+def switched(job: Job) -> dict[str, Job]:
+    """La misma tarea con cada interruptor de la receta encendido, y sin ninguno."""
+    switches: dict[str, Any] = {
+        "amp": job.device == "cuda" or "auto",
+        "accumulate": PARTS,
+        "checkpoint_gradients": True,
+        "compile": True,
+    }
+    ours = replace(job, who="ddpm_lit")
+    return {"ddpm_lit": ours} | {
+        name: replace(ours, switches={name: value}) for name, value in switches.items()
+    }
+
+
 def growing(job: Job, field: str, values: tuple[int, ...]) -> dict[str, Job]:
     """La misma tarea con varios tamaños, nosotros y diffusers en `channels_last`."""
     return {
@@ -61,8 +77,8 @@ def growing(job: Job, field: str, values: tuple[int, ...]) -> dict[str, Job]:
 
 
 def rehearsed(job: Job) -> Job:
-    """La misma tarea con la red diminuta y un lote de dos."""
-    return replace(job, network="tiny", side=8, width=0, batch=2, calls=2)
+    """La misma tarea con la red diminuta y un lote pequeño."""
+    return replace(job, network="tiny", side=8, width=0, batch=PARTS, calls=2)
 
 
 def table(device: str, *, dry: bool, alone: bool) -> Iterator[Unit]:
@@ -100,6 +116,8 @@ def table(device: str, *, dry: bool, alone: bool) -> Iterator[Unit]:
                 f"en qué se va el tiempo: {what}",
                 partial(profiled, watched),
             )
+    job = Job("", "train", "cifar10", 512 if cuda else 8, device=device)
+    yield raced("switches", "lo que gana cada interruptor de la receta", switched(job))
     grown = Job("", "train", "cifar10", batch=128 if cuda else 4, device=device)
     for field, values, title in (
         ("side", SIDES, "el lado de la imagen"),

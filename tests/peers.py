@@ -30,6 +30,14 @@ GOOGLE = {
 }
 """La configuración de `google/ddpm-cifar10-32`, como está publicada."""
 
+CELEBAHQ = GOOGLE | {
+    "block_out_channels": [128, 128, 256, 256, 512, 512],
+    "down_block_types": ["DownBlock2D"] * 4 + ["AttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "AttnUpBlock2D"] + ["UpBlock2D"] * 4,
+    "sample_size": 256,
+}
+"""La del artículo a 256×256, con las opciones de la anterior."""
+
 SMALL: dict[str, Any] = {
     "sample_size": 8,
     "in_channels": 1,
@@ -68,11 +76,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "dropout": 0.3,
     },
     # La forma de la de CelebA-HQ, con la octava parte de los canales.
-    "ddpm-256": GOOGLE
+    "ddpm-256": CELEBAHQ
     | {
         "block_out_channels": [16, 16, 32, 32, 64, 64],
-        "down_block_types": ["DownBlock2D"] * 4 + ["AttnDownBlock2D", "DownBlock2D"],
-        "up_block_types": ["UpBlock2D", "AttnUpBlock2D"] + ["UpBlock2D"] * 4,
         "norm_num_groups": 8,
         "sample_size": 64,
     },

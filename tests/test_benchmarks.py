@@ -182,6 +182,29 @@ def test_on_a_card_there_are_bfloat16_and_compiled_runners() -> None:
     assert runners["diffusers-channels-last-bf16"].channels_last
 
 
+def test_each_switch_is_turned_on_alone_and_reaches_the_recipe() -> None:
+    runners = units.switched(Job("", "train", "tiny", batch=8))
+    usual = asdict(ours.recipe_of(runners.pop("ddpm_lit")).training)
+    assert runners.keys() == {"amp", "accumulate", "checkpoint_gradients", "compile"}
+    for name, job in runners.items():
+        own = asdict(ours.recipe_of(Job(**json.loads(json.dumps(asdict(job))))).training)
+        assert {key for key in own if own[key] != usual[key]} == {name}
+    assert runners["amp"].switches == {"amp": "auto"}
+    assert units.switched(Job("", device="cuda"))["amp"].switches == {"amp": True}
+
+
+def test_the_table_of_the_switches_compares_with_none() -> None:
+    assert tables.table("switches", {}) == f"{tables.PENDING}\n"
+    job = asdict(Job("ddpm_lit", switches={"accumulate": 4}))
+    values = {
+        "ddpm_lit": runner([1.0, 2.0], memory=2**30),
+        "accumulate": runner([1.1, 2.2], memory=2**29) | {"job": job},
+    }
+    shown = tables.table("switches", {"switches": {"values": values}})
+    assert "| ninguno | 1,50 (1,25 a 1,75) | — | 1,00 | — |" in shown
+    assert "| `accumulate = 4` | 1,65 (1,38 a 1,93) | 1,10 (1,10 a 1,10) | 0,50 | 0,50 |" in shown
+
+
 # --- La calidad -----------------------------------------------------------------------------------
 
 

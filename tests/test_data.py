@@ -101,7 +101,7 @@ def test_unknown_names_and_options_suggest_the_nearest():
         load_dataset("digist")
     with pytest.raises(ValueError, match=r"«seed».*Hay: n, seed, noise"):
         load_dataset("ring", sed=1)
-    with pytest.raises(ValueError, match="necesita la opción «path»"):
+    with pytest.raises(ValueError, match=r"necesita la opción «path».*--set data\.options\.path="):
         load_dataset("folder")
     with pytest.raises(ValueError, match="No admite ninguna"):
         load_dataset("digits", size=32)

@@ -28,7 +28,7 @@ from ddpm_lit.formats.settings import Settings
 from ddpm_lit.models.export import export_diffusers
 from ddpm_lit.models.storage import load_model, read_header
 from ddpm_lit.models.trained import Trained
-from ddpm_lit.recipes.reading import recipe_from_dict
+from ddpm_lit.recipes.reading import load_recipe, recipe_from_dict
 from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.train import train
 from ddpm_lit.sampling import algorithm2, make_sampler
@@ -103,6 +103,16 @@ def test_a_published_configuration_is_the_network_of_the_paper(tmp_path: Path) -
     peer = DDPMScheduler.from_config(scheduler)
     betas = recipe.schedule().betas
     torch.testing.assert_close(betas.float(), peer.betas, atol=1e-8, rtol=0)
+
+
+def test_the_celebahq_recipe_has_the_parameters_of_diffusers() -> None:
+    """Sus nombres y sus formas, uno a uno, sin gastar memoria."""
+    recipe = load_recipe("celebahq-256")
+    with torch.device("meta"):
+        theirs, ours = UNet2DModel(**peers.CELEBAHQ), recipe.build_model()
+    shapes = {name: value.shape for name, value in theirs.named_parameters()}
+    assert {name: value.shape for name, value in ours.named_parameters()} == shapes
+    assert sum(shape.numel() for shape in shapes.values()) == 113_673_219
 
 
 def test_a_class_embedding_gains_the_row_that_says_nothing(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import io
 import os
 import struct
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lit.data import folder as folder_module
 from ddpm_lit.data import load_dataset, split
+from resident import measured, needs_proc
 
 
 def save(path: Path, pixels: np.ndarray, **options) -> None:
@@ -405,30 +403,18 @@ def test_what_is_neither_a_file_nor_a_folder_is_not_opened(tmp_path):
     assert load_dataset("folder", path=tmp_path, size=8).captions == ("a",)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="la memoria del proceso se lee de /proc")
+@needs_proc
 def test_loading_a_folder_takes_little_more_than_the_data(tmp_path):
     for index in range(100):
         save(tmp_path / f"{index}.png", np.full((8, 8), index, np.uint8))
     script = (
-        "import re, sys\n"
         "from ddpm_lit.data import load_dataset\n"
-        "def memory(name):\n"
-        "    status = open('/proc/self/status').read()\n"
-        "    return 1024 * int(re.search(name + r':\\s+(\\d+)', status)[1])\n"
         "load_dataset('folder', path=sys.argv[1], size=8)\n"
-        "before = memory('VmRSS')\n"
+        "before = memory()\n"
         "data = load_dataset('folder', path=sys.argv[1], size=512)\n"
         "print((memory('VmHWM') - before) / data.store.nbytes)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(folder_module.__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert 0.9 < float(done.stdout) < 1.4
+    assert 0.9 < measured(script, tmp_path) < 1.4
 
 
 def test_images_added_to_a_folder_move_none_of_the_held_out(tmp_path):

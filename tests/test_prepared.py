@@ -19,10 +19,10 @@ from ddpm_lit.data import Dataset, load_dataset, split
 from ddpm_lit.data import folder as folder_module
 from ddpm_lit.data import prepared as prepared_module
 from ddpm_lit.data.prepared import CacheWriteError, Item, prepare
+from resident import SOURCE, measured, needs_proc
 
 SHAPE = (1, 2, 3)
 OPTIONS = {"size": [2, 3]}
-SOURCE = str(Path(prepared_module.__file__).parents[2])
 
 
 def pixels(number: int) -> np.ndarray:
@@ -481,7 +481,7 @@ def test_a_decompression_bomb_is_named(pictures):
         assert len(loaded(pictures, skip_errors=True)) == 30
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="la memoria del proceso se lee de /proc")
+@needs_proc
 def test_a_prepared_folder_trains_with_little_memory(tmp_path):
     """4.000 imágenes de 64×64 (49 MB): una época entera, huella incluida, con menos de la mitad."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
@@ -489,30 +489,20 @@ def test_a_prepared_folder_trains_with_little_memory(tmp_path):
         path = tmp_path / "datos" / f"{index:04}.bmp"
         save(path, np.roll(noise[index % 40], index, axis=0))
     script = (
-        "import re, sys, torch\n"
+        "import torch\n"
         "from ddpm_lit.data import describe, load_dataset, split\n"
         "from ddpm_lit.data.loading import load_batches\n"
         "from ddpm_lit.noise import batch_indices\n"
-        "def resident():\n"
-        "    status = open('/proc/self/status').read()\n"
-        "    return 1024 * int(re.search(r'VmRSS:\\s+(\\d+)', status)[1])\n"
         "options = dict(path=sys.argv[1], cache_dir=sys.argv[2])\n"
         "load_dataset('folder', size=4, **options)\n"
-        "before = most = resident()\n"
+        "before = most = memory()\n"
         "data, held = split(load_dataset('folder', size=64, **options), 0.05, 0)\n"
         "describe(data)\n"
         "chosen = [batch_indices(len(data), 16, 0, step) for step in range(240)]\n"
         "for batch in load_batches(data, chosen, torch.device('cpu')):\n"
         "    assert batch['x'].shape == (16, 3, 64, 64)\n"
-        "    most = max(most, resident())\n"
+        "    most = max(most, memory())\n"
         "assert data.store.descriptor is not None\n"
         "print((most - before) / (4000 * 3 * 64 * 64))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "datos", tmp_path / "caché"],
-        env=os.environ | {"PYTHONPATH": SOURCE},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert float(done.stdout) < 0.5
+    assert measured(script, tmp_path / "datos", tmp_path / "caché") < 0.5

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scripts.build import ship
 from scripts.build.shipped import measure
+from scripts.site import project
 from scripts.site.project import PACKAGE
 
 import tiny
@@ -182,9 +183,7 @@ def test_the_script_takes_a_run_and_its_measures(
     measures.write_text(json.dumps({"samples": 10}), encoding="utf-8")
     monkeypatch.setattr(ship, "PACKAGE", shipped)
     monkeypatch.setattr(ship, "ROOT", shipped)
-    monkeypatch.setattr(
-        ship.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "abc\n")
-    )
+    monkeypatch.setattr(ship, "commit", lambda: "abc")
     ship.main([str(shipped / "entero.safetensors"), "otro", "--metrics", str(measures)])
     assert "weights/otro.safetensors: 0." in capsys.readouterr().out
     assert card("otro")["metrics"] == {"samples": 10}
@@ -203,6 +202,13 @@ def package(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_script_says_which_commit_made_the_weights(package: Path) -> None:
     ship.main([str(package / "entero.safetensors"), "otro", "--commit", "1234abc"])
     assert card("otro")["commit"] == "1234abc"
+
+
+def test_a_card_never_leaves_its_commit_out(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "ROOT", package)
+    with pytest.raises(RuntimeError, match=r"No se sabe en qué commit.*--commit"):
+        ship.main([str(package / "entero.safetensors"), "otro"])
+    assert pretrained_names() == ["cifras"]
 
 
 def test_the_script_trains_a_recipe_and_goes_on_where_it_was_cut(

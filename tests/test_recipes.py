@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from scripts.gpu.training import LARGEST_FILE
 
 import tiny
 from ddpm_lit.backward import split_output
 from ddpm_lit.data import DATASETS, load_dataset
 from ddpm_lit.data.conditions import conditioned
+from ddpm_lit.files.images import grid, save_png
 from ddpm_lit.losses import loss_weight
 from ddpm_lit.networks.mlp import MLP, MLPConfig
 from ddpm_lit.parametrisation import PARAMETRISATIONS
-from ddpm_lit.recipes.data import with_text
+from ddpm_lit.recipes.data import whole_data, with_text
 from ddpm_lit.recipes.reading import (
     PROFILES,
     load_recipe,
@@ -25,7 +27,7 @@ from ddpm_lit.recipes.reading import (
     recipe_names,
 )
 from ddpm_lit.recipes.recipe import Recipe, SamplingConfig, TrainingConfig
-from ddpm_lit.unet import UNet
+from ddpm_lit.unet import CELEBAHQ256_CONFIG, UNet, describe
 from test_cifar10 import FORMS
 from test_fashion_mnist import tables as fashion_tables
 from test_fashion_mnist import write as fashion_files
@@ -49,11 +51,20 @@ def test_every_shipped_recipe_builds(name: str, profile: str) -> None:
     assert sum(p.numel() for p in model.parameters()) > 0
 
 
+def pictures(folder: Path, count: int) -> Path:
+    """Unas imágenes de ruido, de 40×50."""
+    noise = torch.rand(count, 3, 40, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for number, x in enumerate(noise):
+        save_png(grid(x[None], padding=0, scale=1), folder / f"{number}.png")
+    return folder
+
+
 WRITTEN = {
     "fashion_mnist": lambda folder: fashion_files(folder, fashion_tables()),
     "cifar10": FORMS["la versión binaria"],
+    "folder": lambda folder: pictures(folder, 3),
 }
-"""Los datos que hay que descargar, en pequeño: cómo se escriben en una carpeta."""
+"""Los datos que no vienen con ningún paquete, en pequeño: cómo se escriben en una carpeta."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -123,9 +134,50 @@ def test_the_cifar10_recipe_is_the_one_of_the_paper() -> None:
     assert (recipe.sampling.sampler, recipe.sampling.steps) == ("ddpm", None)
 
 
+def test_the_celebahq_recipe_is_the_one_of_the_paper() -> None:
+    """Ho et al. 2020, apéndice B, y la varianza de su código: con 256×256 es la pequeña."""
+    recipe = load_recipe("celebahq-256")
+    assert recipe.network_config() == CELEBAHQ256_CONFIG
+    with torch.device("meta"):
+        model = recipe.build_model()
+    assert sum(p.numel() for p in model.parameters()) == 113_673_219
+    assert recipe.data.flip and recipe.data.options == {"size": 256}
+    diffusion, training = recipe.diffusion, recipe.training
+    assert (diffusion.schedule, diffusion.timesteps) == ("linear", 1000)
+    assert (diffusion.prediction, diffusion.variance) == ("epsilon", "fixed_small")
+    assert recipe.schedule().betas[[0, -1]].tolist() == pytest.approx([1e-4, 0.02])
+    assert (training.steps, training.batch_size) == (500_000, 64)
+    assert (training.learning_rate, training.warmup_steps) == (2e-5, 5000)
+    assert (training.decay, training.weight_decay, training.grad_clip) == ("constant", 0.0, 1.0)
+    assert training.ema_decay == 0.9999
+    assert (recipe.sampling.sampler, recipe.sampling.steps) == ("ddpm", None)
+
+
+def test_the_celebahq_recipe_asks_for_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"«folder» necesita la opción «path».*\[data\.options\]"):
+        whole_data(load_recipe("celebahq-256"))
+    own = {"data.options.path": str(pictures(tmp_path, 2))}
+    data = whole_data(load_recipe("celebahq-256", overrides=own))
+    assert data.store.shape == (2, 3, 256, 256)
+
+
+@pytest.mark.parametrize(("profile", "patch"), [("cpu", 2), ("gpu", 1)])
+def test_openmoji_64_attends_at_the_same_sides_on_both_devices(profile: str, patch: int) -> None:
+    """A 16×16 y a 8×8; los pesos de la GPU, en float16, caben donde los devuelve su guion."""
+    recipe = load_recipe("openmoji-64", profile=profile)
+    config = recipe.network_config()
+    assert config.patch_size == patch
+    rows = describe(config, recipe.data.options["size"])
+    sides = {
+        row.shape[1:] for row in rows if "down_blocks" in row.block and "attentions" in row.block
+    }
+    assert sides == {(16, 16), (8, 8)}
+    assert 2 * sum(row.parameters for row in rows) < LARGEST_FILE
+
+
 def test_names_are_sorted_and_known() -> None:
     assert sorted(SHIPPED) == SHIPPED
-    assert {"cifar10", "digits", "digits-class", "fashion-mnist", "swiss-roll"} <= set(SHIPPED)
+    assert {"cifar10", "celebahq-256", "digits", "fashion-mnist", "openmoji-64"} <= set(SHIPPED)
 
 
 # --- Cambiar valores ----------------------------------------------------------------------------

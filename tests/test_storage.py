@@ -1,8 +1,5 @@
 """Los datos guardados en 8 bits, en la memoria o en un fichero, y los lotes que salen de ellos."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -25,6 +22,7 @@ from ddpm_lit.recipes.reading import recipe_from_dict
 from ddpm_lit.runs import steps as steps_module
 from ddpm_lit.runs import train as train_module
 from ddpm_lit.runs.train import train
+from resident import measured, needs_proc
 
 CPU = torch.device("cpu")
 
@@ -95,39 +93,28 @@ def test_a_file_of_another_size_is_refused(tmp_path):
         Store.from_file(tmp_path / "p.bin", (0, 3, 2, 2))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="la memoria del proceso se lee de /proc")
+@needs_proc
 def test_reading_a_file_does_not_keep_it_in_memory(tmp_path):
     """Recorrer 96 MB, en orden y al azar, no deja en el proceso ni la cuarta parte."""
     path = tmp_path / "p.bin"
     path.write_bytes(np.random.default_rng(0).bytes(8000 * 12288))
     script = (
-        "import re, sys, pathlib, torch\n"
+        "import pathlib, torch\n"
         "from ddpm_lit.data import Dataset\n"
         "from ddpm_lit.data.loading import load_batches\n"
         "from ddpm_lit.data.storage import Store\n"
         "from ddpm_lit.noise import batch_indices\n"
-        "def resident():\n"
-        "    status = open('/proc/self/status').read()\n"
-        "    return 1024 * int(re.search(r'VmRSS:\\s+(\\d+)', status)[1])\n"
         "data = Dataset(x=torch.zeros(64, 3, 64, 64, dtype=torch.uint8))\n"
         "list(load_batches(data, [range(64)] * 2, torch.device('cpu')))\n"
-        "before = most = resident()\n"
+        "before = most = memory()\n"
         "data = Dataset(store=Store.from_file(pathlib.Path(sys.argv[1]), (8000, 3, 64, 64)))\n"
         "data.fingerprint()\n"
         "chosen = [batch_indices(8000, 16, 0, step) for step in range(500)]\n"
         "for batch in load_batches(data, chosen, torch.device('cpu')):\n"
-        "    most = max(most, resident())\n"
+        "    most = max(most, memory())\n"
         "print((most - before) / data.store.nbytes)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(storage_module.__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", script, path],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert float(done.stdout) < 0.25
+    assert measured(script, path) < 0.25
 
 
 # --- Un conjunto de 8 bits --------------------------------------------------------------

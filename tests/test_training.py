@@ -157,6 +157,24 @@ def test_the_gradient_is_clipped_to_the_norm_that_is_asked() -> None:
     assert math.isclose(float(moved.norm().detach()), 1e-3, rel_tol=1e-2)
 
 
+def test_no_gradient_takes_room_while_the_network_is_evaluated() -> None:
+    """Al empezar cada paso los parámetros no tienen gradiente, ni el de antes ni el del paso."""
+    layer = linear_model()
+    weight = next(layer.parameters())
+    weight.grad = torch.ones_like(weight)
+    held = []
+
+    def model(x_t: Tensor, t: Tensor) -> Tensor:
+        held.extend(parameter.grad for parameter in layer.parameters())
+        out: Tensor = layer(x_t, t)
+        return out
+
+    descend = gradient_step(torch.optim.SGD(layer.parameters(), lr=0.1))
+    batches = [{"x": torch.ones(4, 2)}] * 2
+    list(algorithm1(model, Diffusion(make_schedule("linear")), batches, TrainingDraws(), descend))
+    assert len(held) > 2 and all(gradient is None for gradient in held)
+
+
 def test_the_network_receives_the_original_time_and_the_condition() -> None:
     whole = Diffusion(make_schedule("cosine", 50))
     short = whole.respaced(5)

@@ -11,7 +11,6 @@ una persona.
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,12 +22,12 @@ from ddpm_lit.cli.options import find_weights
 from ddpm_lit.data import load_dataset
 from ddpm_lit.evaluation.card import FORMAT, mean_result, read_card
 from ddpm_lit.files.weights import write_atomically
-from ddpm_lit.models.storage import load_model, save_model
+from ddpm_lit.models.storage import load_model, save_trained
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.recipes.reading import load_recipe
 from ddpm_lit.runs.train import train
 from scripts.build.shipped import measure
-from scripts.site.project import PACKAGE, ROOT, build_dir, profile
+from scripts.site.project import PACKAGE, ROOT, UNKNOWN, build_dir, commit, profile
 
 LICENSES = dict.fromkeys(("openmoji", "openmoji-compuesto"), "CC BY-SA 4.0")
 OWN_LICENSE = "MIT"
@@ -91,25 +90,21 @@ def ship(
     trained = load_model(find_weights(source))
     content = make_card(name, trained, metrics, commit or current_commit())
     weights = (folder or PACKAGE / "weights") / f"{name}.safetensors"
-    save_model(
-        weights,
-        trained.model,
-        trained.recipe,
-        trained.shape,
-        trained.provenance,
-        dtype=torch.float16,
-    )
+    save_trained(weights, trained, dtype=torch.float16)
     written = json.dumps(content, ensure_ascii=False, indent=1)
     write_atomically(weights.with_suffix(".json"), f"{written}\n".encode())
     return [weights, weights.with_suffix(".json")]
 
 
 def current_commit() -> str:
-    """El estado del repositorio."""
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return head.stdout.strip()
+    """El estado del repositorio, que una ficha no puede dejar de decir."""
+    found = commit()
+    if found == UNKNOWN:
+        raise RuntimeError(
+            "No se sabe en qué commit está el repositorio, y la ficha lo lleva: ejecuta la orden "
+            "en una copia de trabajo de git, o di con --commit el que entrenó el modelo."
+        )
+    return found
 
 
 def measure_and_ship(
@@ -123,11 +118,11 @@ def measure_and_ship(
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.2f} MB")
 
 
-def train_and_ship(name: str) -> None:
+def train_and_ship(name: str, commit: str | None = None) -> None:
     """Entrena la receta de un modelo, o la continúa, y lo mete en el paquete."""
     folder = build_dir() / "runs" / name
     train(load_recipe(name, profile=profile()), folder, progress=sys.stderr.isatty())
-    measure_and_ship(str(folder), name, {})
+    measure_and_ship(str(folder), name, {}, commit)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -144,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if bool(chosen.train) == bool(chosen.name):
         parser.error("hacen falta un entrenamiento y un nombre, o --train con unas recetas.")
     for name in chosen.train:
-        train_and_ship(name)
+        train_and_ship(name, chosen.commit)
     if chosen.name:
         metrics = read_metrics(chosen.metrics) if chosen.metrics else {}
         measure_and_ship(chosen.source, chosen.name, metrics, chosen.commit)

@@ -16,14 +16,14 @@ from benchmarks.records import machine
 from ddpm_lit.data import Dataset
 from ddpm_lit.files.images import save_png
 from ddpm_lit.files.weights import write_atomically
-from ddpm_lit.models.storage import save_model
+from ddpm_lit.models.storage import save_trained
 from ddpm_lit.recipes.data import training_data
 from ddpm_lit.recipes.reading import load_recipe
 from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.pictures import sample_grid
 from ddpm_lit.runs.train import Every, train
 
-RECIPES = ("digits-class", "fashion-mnist", "openmoji-texto")
+RECIPES = ("digits-class", "fashion-mnist", "openmoji-64")
 LARGEST_FILE = 16_000_000
 
 
@@ -67,15 +67,7 @@ def train_for(
         )
         lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     weights = out / f"{name}.safetensors"
-    save_model(
-        weights,
-        trained.model,
-        trained.recipe,
-        trained.shape,
-        trained.provenance,
-        dtype=torch.float16,
-        data=trained.data,
-    )
+    save_trained(weights, trained, dtype=torch.float16)
     save_png(
         sample_grid(trained, device=torch.device(device), conditions=data.conditions),
         out / f"{name}.png",

@@ -340,26 +340,21 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
     from scripts.replicas import results, tables
 
     found = results.load_results()
-    try:
-        match what:
-            case "tabla":
-                return tables.table(name, found)
-            case "veredicto":
-                return tables.verdict(name, found)
-            case "dato":
-                return tables.fact(name, found)
-            case "resumen":
-                return tables.summary(found)
-            case "recuento":
-                return tables.progress(found)
-            case "valor":
-                return tables.measured(name, digits, found)
-            case "porcentaje":
-                return tables.measured(name, digits, found, scale=100)
-            case _:
-                raise LookupError(f"no hay «{what}» de las réplicas")
-    except (LookupError, TypeError) as error:
-        return missing(context, LookupError(f"no existe {what} «{name}» de las réplicas ({error})"))
+    return _told(
+        context,
+        "las réplicas",
+        what,
+        name,
+        {
+            "tabla": lambda: tables.table(name, found),
+            "veredicto": lambda: tables.verdict(name, found),
+            "dato": lambda: tables.fact(name, found),
+            "resumen": lambda: tables.summary(found),
+            "recuento": lambda: tables.progress(found),
+            "valor": lambda: tables.measured(name, digits, found),
+            "porcentaje": lambda: tables.measured(name, digits, found, scale=100),
+        },
+    )
 
 
 def medida(context: PageContext, what: str, name: str = "") -> str:
@@ -374,20 +369,29 @@ def medida(context: PageContext, what: str, name: str = "") -> str:
     from benchmarks import records, tables
 
     found = records.load()
+    return _told(
+        context,
+        "los benchmarks",
+        what,
+        name,
+        {
+            "tabla": lambda: tables.table(name, found),
+            "razon": lambda: tables.measured(name, found),
+            "donde": lambda: tables.where(found),
+        },
+    )
+
+
+def _told(
+    context: PageContext, whose: str, what: str, name: str, ways: dict[str, Callable[[], str]]
+) -> str:
+    """Lo que unos resultados dicen de algo, o el hueco de lo que no existe."""
     try:
-        match what:
-            case "tabla":
-                return tables.table(name, found)
-            case "razon":
-                return tables.measured(name, found)
-            case "donde":
-                return tables.where(found)
-            case _:
-                raise LookupError(f"no hay «{what}» de los benchmarks")
-    except (LookupError, ValueError) as error:
-        return missing(
-            context, LookupError(f"no existe {what} «{name}» de los benchmarks ({error})")
-        )
+        if what not in ways:
+            raise LookupError(f"hay {', '.join(ways)}")
+        return ways[what]()
+    except (LookupError, TypeError, ValueError) as error:
+        return missing(context, LookupError(f"no existe {what} «{name}» de {whose} ({error})"))
 
 
 def youtube(context: PageContext, video_id: str, titulo: str) -> str:

@@ -14,6 +14,7 @@ SRC = ROOT / "src"
 PACKAGE = SRC / "ddpm_lit"
 CACHE = Path(os.environ.get("DDPM_CACHE") or ROOT / ".cache" / "sitio")
 BUILD = Path(os.environ.get("DDPM_BUILD") or ROOT / "build")
+UNKNOWN = "desconocido"
 PROFILES = ("smoke", "cpu", "gpu")
 
 
@@ -34,12 +35,12 @@ def build_dir() -> Path:
 
 
 def commit() -> str:
-    """El commit de la copia de trabajo, si es un repositorio de git."""
+    """El commit de la copia de trabajo; si no es un repositorio de git, `UNKNOWN`."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "desconocido"
+        return UNKNOWN
     return output.stdout.strip()
 
 

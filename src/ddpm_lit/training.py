@@ -125,17 +125,17 @@ def gradient_step(
     groups = optimizer.param_groups
     parameters = [p for group in groups for p in group["params"]]
     turn = 0
+    optimizer.zero_grad()
 
     def descend(loss: Tensor) -> Tensor:
         nonlocal turn
-        if turn == 0:
-            optimizer.zero_grad()
         torch.autograd.backward(shares[turn] * loss)
         turn = (turn + 1) % len(shares)
         if turn > 0:
             return torch.zeros_like(loss)
         norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf)
         optimizer.step()
+        optimizer.zero_grad()
         return norm.detach()
 
     return descend

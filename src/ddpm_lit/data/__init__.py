@@ -88,7 +88,8 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     for option, parameter in parameters.items():
         if parameter.default is parameter.empty and option not in options:
             raise ValueError(
-                f"El conjunto «{name}» necesita la opción «{option}»."
+                f"El conjunto «{name}» necesita la opción «{option}»: dala a load_dataset o, en "
+                f"una receta, en [data.options] (--set data.options.{option}=… en la terminal)."
             )
     return loader(**options)
 

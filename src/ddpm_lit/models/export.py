@@ -21,7 +21,7 @@ from ddpm_lit.formats.repository import (
     UNET_FOLDER,
     WEIGHTS,
 )
-from ddpm_lit.models.storage import model_table, save_model
+from ddpm_lit.models.storage import model_table, save_trained
 from ddpm_lit.models.trained import Trained
 
 METADATA = "ddpm_lit"
@@ -56,13 +56,9 @@ def export_diffusers(
         "unet": ["diffusers", unet["_class_name"]],
     }
     with atomic_folder(Path(folder).expanduser()) as new:
-        save_model(
+        save_trained(
             new / UNET_FOLDER / WEIGHTS,
-            trained.model,
-            trained.recipe,
-            trained.shape,
-            trained.provenance,
-            data=trained.data,
+            trained,
             dtype=torch.float16 if half else None,
         )
         for path, content in (

@@ -81,6 +81,28 @@ def save_model(
     )
 
 
+def save_trained(
+    path: str | Path, trained: Trained, *, dtype: torch.dtype | None = None
+) -> None:
+    """Guarda un modelo entrenado con todo lo que se sabe de él, como lo lee `load_model`.
+
+    Args:
+        path: el fichero `.safetensors`.
+        trained: el modelo.
+        dtype: el tipo en que se guardan los pesos; con `torch.float16` el fichero ocupa la mitad.
+            `None` los deja como están.
+    """
+    save_model(
+        path,
+        trained.model,
+        trained.recipe,
+        trained.shape,
+        trained.provenance,
+        data=trained.data,
+        dtype=dtype,
+    )
+
+
 def model_table(
     recipe: Recipe,
     shape: Sequence[int],

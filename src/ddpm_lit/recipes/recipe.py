@@ -108,7 +108,8 @@ class TrainingConfig:
         accumulate: en cuántos trozos se hace cada lote. Ocupa menos memoria, y el paso es el del
             lote entero salvo redondeo (y salvo el *dropout* de las capas, que es de cada trozo).
         checkpoint_gradients: si los bloques de la U-Net no guardan sus activaciones y las calculan
-            otra vez al derivar: ocupa menos memoria y tarda una evaluación más.
+            otra vez al derivar: ocupa menos memoria y tarda una evaluación más. En la CPU, además,
+            la memoria que se suelta se devuelve (véase `machine.memory.return_freed_memory`).
         compile: si la red se compila con `torch.compile`, que tarda en empezar; en la CPU no
             suele compensar.
     """

@@ -15,9 +15,13 @@ from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
-from ddpm_lit.machine.memory import keep_freed_memory, memory_layout
+from ddpm_lit.machine.memory import (
+    keep_freed_memory,
+    memory_layout,
+    return_freed_memory,
+)
 from ddpm_lit.machine.processes import Processes, processes_for
-from ddpm_lit.models.storage import save_model
+from ddpm_lit.models.storage import save_trained
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.recipes.data import check_classes, training_data, with_text
@@ -133,7 +137,10 @@ def train(
     processes = processes_for(device)
     _check_split(recipe, processes)
     where = processes.device
-    keep_freed_memory()
+    if recipe.training.checkpoint_gradients:
+        return_freed_memory()
+    else:
+        keep_freed_memory()
     data = dataset if dataset is not None else training_data(recipe)
     recipe, data = with_text(recipe, data)
     check_classes(recipe, data)
@@ -242,14 +249,7 @@ def train(
                 )
     finished = trained()
     if processes.main:
-        save_model(
-            run_dir / MODEL,
-            finished.model,
-            recipe,
-            shape,
-            provenance,
-            data=finished.data,
-        )
+        save_trained(run_dir / MODEL, finished)
     processes.wait()
     return finished
 
