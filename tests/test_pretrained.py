@@ -23,6 +23,7 @@ MEASURED = {
     "openmoji-texto": {"nearest_of_ten", "held_out_pairs"},
     "emoji-sr": {"mse", "mse_of_the_condition"},
     "emoji-color": {"mse", "mse_of_the_condition"},
+    "fashion-mnist": {"nearest_of_its_class"},
     "digits-ink": {"ink_correlation"},
     "digits-learned": {"bits_per_dimension", "bits_per_dimension_fixed_large"},
     "digits-sr": {"mse", "mse_of_the_condition"},
