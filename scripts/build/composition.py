@@ -57,6 +57,12 @@ def found_pairs(x: Tensor) -> list[Pair]:
     return [pairs[int(i)] for i in nearest_neighbours(x, known).indices[:, 0]]
 
 
+def found_emoji(x: Tensor) -> list[str]:
+    """El nombre del emoji de OpenMoji más cercano a cada dibujo."""
+    emoji = load_dataset("openmoji", size=x.shape[-1])
+    return [emoji.captions[int(i)] for i in nearest_neighbours(x, emoji.x).indices[:, 0]]
+
+
 def as_asked(x: Tensor, asked: Sequence[str]) -> list[bool]:
     """Si cada dibujo, (N, 3, 32, 32), es el de su frase.
 
@@ -64,11 +70,9 @@ def as_asked(x: Tensor, asked: Sequence[str]) -> list[bool]:
     es otro emoji de OpenMoji.
     """
     coloured = {caption_of(*pair): pair for pair in every_pair()}
-    emoji = load_dataset("openmoji", size=x.shape[-1])
-    nearest = nearest_neighbours(x, emoji.x).indices[:, 0]
     return [
-        pair == coloured[text] if text in coloured else text == emoji.captions[int(number)]
-        for text, number, pair in zip(asked, nearest, found_pairs(x), strict=True)
+        pair == coloured[text] if text in coloured else name == text
+        for text, name, pair in zip(asked, found_emoji(x), found_pairs(x), strict=True)
     ]
 
 
@@ -97,7 +101,8 @@ def seen_names(trained: Trained, **options: Any) -> dict[str, int]:
     """En cuántos dibujos de los diez nombres que vio el emoji más cercano es el que se pidió."""
     asked = [name for name in SEEN for _ in range(SEEN_SEEDS)]
     x = trained.sample(list(range(SEEN_SEEDS)) * len(SEEN), text=asked, batch_size=50, **options)
-    return {"exact": sum(as_asked(x, asked)), "count": len(asked)}
+    exact = sum(name == text for name, text in zip(found_emoji(x), asked, strict=True))
+    return {"exact": exact, "count": len(asked)}
 
 
 def measure(trained: Trained, **options: Any) -> tuple[dict[str, Any], Tensor]:
