@@ -5,7 +5,22 @@ from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import Any
 
+from ddpm_lit.recipes.reading import load_recipe
 from ddpm_lit.unet import CIFAR10_CONFIG, UNetConfig
+
+_OPENMOJI_64: UNetConfig = load_recipe("openmoji-64").network_config()
+FOLDER = {
+    "folder-recipe": _OPENMOJI_64,
+    "folder-wide": replace(_OPENMOJI_64, block_out_channels=(64, 96, 160)),
+    "folder-whole": replace(
+        _OPENMOJI_64,
+        block_out_channels=(32, 64, 96, 128),
+        attention=(False, False, True, True),
+        patch_size=1,
+    ),
+}
+"""Las redes para imágenes de 64×64: la de la receta `openmoji-64`, una más ancha y una sin
+parches."""
 
 NETWORKS = {
     "cifar10": (replace(CIFAR10_CONFIG, dropout=0.0), 32),
@@ -29,9 +44,10 @@ NETWORKS = {
         ),
         8,
     ),
+    **{name: (config, 64) for name, config in FOLDER.items()},
 }
 """Las redes y el lado de sus imágenes: la de CIFAR-10 del artículo, sin *dropout* (35,7 M); una
-pequeña (1,2 M) y, para ensayar, una diminuta."""
+pequeña (1,2 M); para ensayar, una diminuta; y, para una carpeta, las de `FOLDER`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,8 @@ class Job:
     Args:
         who: `"ddpm_lit"`, `"diffusers"`, `"lucidrains"` o `"matmul"`, que solo multiplica matrices
             y da el pico de la máquina.
-        task: `"train"`, un paso de entrenamiento, o `"sample"`, una generación.
+        task: `"train"`, un paso de entrenamiento; `"sample"`, una generación; u `"open"`, solo
+            importar y, si la hay, abrir la carpeta.
         network: una de `NETWORKS`; la de lucidrains tiene los mismos parámetros, no la misma forma.
         batch: imágenes de cada lote.
         calls: llamadas a la red de cada generación.
@@ -52,6 +69,8 @@ class Job:
         precision: `"float32"`, o `"bfloat16"` para la precisión mixta de `torch.autocast`.
         compiled: si la red pasa por `torch.compile`.
         switches: los valores de `[training]` que se le cambian a la receta de ddpm_lit.
+        folder: la carpeta de imágenes con que entrena; vacía, unas cuantas de ruido.
+        returned: si en la CPU la memoria que se suelta se devuelve al sistema.
         device: `"cpu"` o `"cuda"`.
     """
 
@@ -66,6 +85,8 @@ class Job:
     precision: str = "float32"
     compiled: bool = False
     switches: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    returned: bool = False
     device: str = "cpu"
 
     @property

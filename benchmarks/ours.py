@@ -1,15 +1,20 @@
 """ddpm_lit en la carrera: los mismos `train` y `sample` que usa cualquiera."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
 
 from benchmarks.jobs import Job
 from ddpm_lit.data import Dataset
+from ddpm_lit.data.folder import load_folder
+from ddpm_lit.machine.memory import return_freed_memory
 from ddpm_lit.models.storage import load_model, save_model
 from ddpm_lit.networks.ema import EMA
 from ddpm_lit.networks.registry import NETWORKS
@@ -38,6 +43,19 @@ def _compiled(config: UNetConfig) -> nn.Module:
 NETWORKS["benchmark-compiled"] = NETWORKS["unet"]._replace(network=_compiled)
 
 
+def folder_options(job: Job) -> dict[str, Any]:
+    """La carpeta de un corredor, como la pide `[data.options]`; su caché queda a su lado."""
+    if not job.folder:
+        return {}
+    channels, side, _ = job.shape
+    return {
+        "path": job.folder,
+        "size": side,
+        "color": "gray" if channels == 1 else "rgb",
+        "cache_dir": f"{job.folder}-preparada",
+    }
+
+
 def recipe_of(job: Job) -> Recipe:
     """La receta de un corredor: la del artículo, sin más adornos que la EMA."""
     options = {k: v for k, v in asdict(job.config).items() if v is not None}
@@ -45,7 +63,7 @@ def recipe_of(job: Job) -> Recipe:
         {
             "name": "benchmark",
             "description": "Para medir el tiempo.",
-            "data": {"name": "folder"},
+            "data": {"name": "folder", "options": folder_options(job)},
             "model": {
                 "kind": "benchmark-compiled" if job.compiled else "unet",
                 "options": options,
@@ -69,16 +87,25 @@ def train_steps(job: Job, pause: Callable[[], None]) -> None:
     def after(done: int, state: TrainStep, ema: EMA) -> None:
         pause()
 
-    with TemporaryDirectory() as folder:
+    # Lo que `checkpoint_gradients` pide además de no guardar activaciones, sin lo demás.
+    keeping = patch("ddpm_lit.runs.train.keep_freed_memory", return_freed_memory)
+    with keeping if job.returned else nullcontext(), TemporaryDirectory() as folder:
         train(
             recipe_of(job),
             folder,
-            dataset=Dataset(images(job)),
+            dataset=None if job.folder else Dataset(images(job)),
             device=job.device,
             every=Every(log=NEVER, checkpoint=NEVER),
             progress=False,
             consumers=[after],
         )
+
+
+def opened(job: Job, pause: Callable[[], None]) -> None:
+    """Nada, con la carpeta abierta si la hay: lo que ocupa un proceso antes de entrenar."""
+    data = load_folder(**folder_options(job)) if job.folder else None
+    while data is None or len(data) > 0:
+        pause()
 
 
 def generations(job: Job, pause: Callable[[], None]) -> None:
@@ -89,6 +116,11 @@ def generations(job: Job, pause: Callable[[], None]) -> None:
         trained = load_model(path, job.device)
     while True:
         trained.sample(
-            job.batch, sampler="ddpm", steps=job.calls, batch_size=job.batch, device=job.device
+            job.batch,
+            sampler="ddpm",
+            steps=job.calls,
+            precision=job.precision,
+            batch_size=job.batch,
+            device=job.device,
         )
         pause()

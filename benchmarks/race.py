@@ -48,12 +48,12 @@ class Runner:
         """Espera a que el corredor diga qué red tiene."""
         self.facts = self._answer()
 
-    def step(self) -> float:
-        """Pide un paso y devuelve los segundos que ha tardado."""
+    def step(self) -> Record:
+        """Pide un paso y devuelve lo que ha costado: sus `seconds` y sus `faults`."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return float(self._answer()["seconds"])
+        return self._answer()
 
     def finish(self) -> int:
         """Para el corredor y devuelve los bytes que llegó a ocupar."""
@@ -96,8 +96,8 @@ def race(
             siguiente.
 
     Returns:
-        De cada corredor, lo que hacía, los segundos de cada vuelta, los parámetros, los FLOP de un
-        paso y los bytes de memoria.
+        De cada corredor, lo que hacía, los segundos y los fallos de página de cada vuelta, los
+        parámetros, los FLOP de un paso y los bytes de memoria.
     """
     if together:
         return _run(jobs, rounds, warmup)
@@ -113,14 +113,15 @@ def _run(jobs: Mapping[str, Job], rounds: int, warmup: int) -> dict[str, Record]
         for _ in range(warmup):
             for runner in runners.values():
                 runner.step()
-        seconds: dict[str, list[float]] = {name: [] for name in runners}
+        laps: dict[str, list[Record]] = {name: [] for name in runners}
         for _ in range(rounds):
             for name, runner in runners.items():
-                seconds[name].append(round(runner.step(), 6))
+                laps[name].append(runner.step())
         return {
             name: {
                 "job": asdict(runner.job),
-                "seconds": seconds[name],
+                "seconds": [round(lap["seconds"], 6) for lap in laps[name]],
+                "faults": [lap["faults"] for lap in laps[name]],
                 "memory": runner.finish(),
                 **runner.facts,
             }

@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any
 
+from benchmarks.jobs import Job
+from benchmarks.memory import NETWORKS, WAYS
 from benchmarks.race import Record, Spread, ratio, share, speed, spread
 from benchmarks.units import BATCHES, SIDES, WIDTHS
 
 PENDING = "*pendiente*"
-SWITCHES = "switches"
-PERCENT = "\N{NARROW NO-BREAK SPACE}%"
+SWITCHES, FREED, MEMORY = "switches", "freed", "memory"
+THIN = "\N{NARROW NO-BREAK SPACE}"
+PERCENT = f"{THIN}%"
 NAMES = {
     "ddpm_lit": "ddpm_lit",
     "diffusers": "diffusers",
@@ -32,8 +36,18 @@ def number(x: float, digits: int = 2) -> str:
 
 def range_(found: Spread, digits: int = 2, scale: float = 1.0) -> str:
     """La mediana y, entre paréntesis, sus cuartiles."""
-    median, low, high = (number(scale * x, digits) for x in found)
-    return f"{median} ({low} a {high})"
+    middle, low, high = (number(scale * x, digits) for x in found)
+    return f"{middle} ({low} a {high})"
+
+
+def thousands(x: float) -> str:
+    """Un número grande, sin decimales y con las cifras de tres en tres."""
+    return f"{x:_.0f}".replace("_", THIN)
+
+
+def megabytes(x: float) -> str:
+    """Unos bytes, en MB."""
+    return thousands(x / 1e6)
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -86,6 +100,46 @@ def switches_table(results: Results) -> str:
     return markdown(header, rows)
 
 
+def freed_table(results: Results) -> str:
+    """Los segundos y los fallos de página de un paso, conservando la memoria o devolviéndola."""
+    if FREED not in results:
+        return f"{PENDING}\n"
+    runners = results[FREED]["values"]
+    rows = [
+        [
+            title,
+            range_(spread(runners[name]["seconds"])),
+            range_(ratio(runners[name], runners["kept"])) if name != "kept" else "—",
+            thousands(median(runners[name]["faults"])),
+        ]
+        for name, title in (("kept", "conservarla, lo normal"), ("returned", "devolverla"))
+    ]
+    return markdown(["", "segundos", "respecto a conservarla", "páginas de 4 kB"], rows)
+
+
+def memory_table(results: Results) -> str:
+    """Los MB de cada proceso: una fila por red, y antes, lo que hay sin entrenar."""
+    if MEMORY not in results:
+        return f"{PENDING}\n"
+    runners = results[MEMORY]["values"]
+    rows = [
+        [title, "—", megabytes(runners[name]["memory"]), "—", "—"]
+        for name, title in (
+            ("libraries", "nada: PyTorch y las demás bibliotecas"),
+            ("folder", "la carpeta, abierta"),
+        )
+    ]
+    for network in (name for name in NETWORKS if name in runners):
+        job = Job(**runners[network]["job"])
+        patch = job.config.patch_size
+        size = number(runners[network]["parameters"] / 1e6, 1)
+        cut = "sin parches" if patch == 1 else rf"parches de ${patch} \times {patch}$"
+        cells = [megabytes(runners[f"{network}{way}"]["memory"]) for way in WAYS]
+        rows.append([f"entrenar {size} M, {cut}", str(job.batch), *cells])
+    header = ["", "lote", "como viene", "devolviendo la memoria", "con `checkpoint_gradients`"]
+    return markdown(header, rows)
+
+
 def growth_table(field: str, results: Results) -> str:
     """Cuánto tarda un paso con cada tamaño, y respecto a diffusers."""
     runners = results[f"growth-{field}"]["values"]
@@ -124,13 +178,34 @@ COMPARISONS = (
     ("train-cifar10", "ddpm_lit-bf16", "ddpm_lit", False, "entrenar, bfloat16 frente a float32"),
     (
         "train-cifar10",
+        "ddpm_lit-bf16",
+        "diffusers",
+        False,
+        "entrenar, bfloat16 frente a diffusers en float32",
+    ),
+    (
+        "train-cifar10",
         "ddpm_lit",
         "lucidrains",
         True,
         "entrenar, frente a lucidrains, por operación",
     ),
+    (
+        "train-cifar10",
+        "ddpm_lit-bf16",
+        "lucidrains",
+        True,
+        "entrenar, bfloat16 frente a lucidrains en float32, por operación",
+    ),
     ("sample-cifar10", "ddpm_lit", "diffusers", False, "generar, frente a la tubería de diffusers"),
     ("sample-cifar10", "ddpm_lit-bf16", "ddpm_lit", False, "generar, bfloat16 frente a float32"),
+    (
+        "sample-cifar10",
+        "ddpm_lit-bf16",
+        "diffusers",
+        False,
+        "generar, bfloat16 frente a la tubería de diffusers en float32",
+    ),
 )
 """Qué se compara: la tarea, quién, con quién, si es por operación y cómo se llama."""
 
@@ -186,6 +261,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "targets": targets_table,
     "quality": quality_table,
     SWITCHES: switches_table,
+    FREED: freed_table,
+    MEMORY: memory_table,
 }
 
 
@@ -209,6 +286,13 @@ def measured(name: str, results: Results) -> str:
     if ours not in runners or theirs not in runners:
         return PENDING
     return number(ratio(runners[ours], runners[theirs], per_flop=rest == ["flop"]).median)
+
+
+def memory(name: str, results: Results) -> str:
+    """Los MB que ha llegado a ocupar un corredor, `unidad/quién`."""
+    unit, who = name.split("/")
+    runners = results.get(unit, {}).get("values", {})
+    return megabytes(runners[who]["memory"]) if who in runners else PENDING
 
 
 def where(results: Results) -> str:

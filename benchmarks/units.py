@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from benchmarks import quality
+from benchmarks import memory, quality
 from benchmarks.jobs import Job
 from benchmarks.profile import profiled
 from benchmarks.race import race
@@ -118,6 +118,15 @@ def table(device: str, *, dry: bool, alone: bool) -> Iterator[Unit]:
             )
     job = Job("", "train", "cifar10", 512 if cuda else 8, device=device)
     yield raced("switches", "lo que gana cada interruptor de la receta", switched(job))
+    if not cuda:
+        small = Job("ddpm_lit", "train", "small", 64)
+        both = {"kept": small, "returned": replace(small, returned=True)}
+        yield raced("freed", "lo que cuesta devolver la memoria que se suelta", both)
+        yield Unit(
+            "memory",
+            "cuánta memoria ocupa entrenar con una carpeta",
+            partial(memory.measured, dry=dry),
+        )
     grown = Job("", "train", "cifar10", batch=128 if cuda else 4, device=device)
     for field, values, title in (
         ("side", SIDES, "el lado de la imagen"),

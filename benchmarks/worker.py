@@ -2,15 +2,18 @@
 
     python -m benchmarks.worker '{"who": "ddpm_lit"}'
 
-Contesta en JSON, una línea por respuesta: primero lo que se sabe de su red; después, los segundos
-de cada paso; y cuando la entrada se acaba, la memoria más alta que ha ocupado.
+Contesta en JSON, una línea por respuesta: primero lo que se sabe de su red; después, de cada paso,
+los segundos y las páginas de memoria que le ha entregado el sistema; y cuando la entrada se acaba,
+la memoria más alta que ha ocupado.
 """
 
 import json
+import re
 import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +43,7 @@ def multiply(job: Job, pause: Callable[[], None]) -> None:
 RUNNERS: dict[tuple[str, str], Callable[[Job, Callable[[], None]], None]] = {
     ("ddpm_lit", "train"): ours.train_steps,
     ("ddpm_lit", "sample"): ours.generations,
+    ("ddpm_lit", "open"): ours.opened,
     ("diffusers", "train"): peers.diffusers_train,
     ("diffusers", "sample"): peers.diffusers_sample,
     ("lucidrains", "train"): peers.lucidrains_train,
@@ -84,28 +88,38 @@ def peak_memory(job: Job) -> int:
     """Los bytes que ha llegado a ocupar: los del proceso o, en CUDA, los de la tarjeta."""
     if job.device == "cuda":
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # `ru_maxrss` no vale: en Linux empieza con lo que ocupaba el proceso que lanzó a este.
+    (line,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.M)
+    return int(line) * 1024
+
+
+def page_faults() -> int:
+    """Cuántas páginas le ha entregado el sistema desde que empezó, sin ir al disco."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def main(description: str) -> None:
     """Corre hasta que se acabe la entrada."""
     job = Job(**json.loads(description))
     answers, sys.stdout = sys.stdout, sys.stderr
-    started = 0.0
+    started, faults = 0.0, 0
 
     def say(**values: float) -> None:
         print(json.dumps(values), file=answers, flush=True)
 
     def wait() -> None:
-        nonlocal started
+        nonlocal started, faults
         if not sys.stdin.readline():
             raise FinishedError
-        started = time.perf_counter()
+        started, faults = time.perf_counter(), page_faults()
 
     def pause() -> None:
         if job.device == "cuda":
             torch.cuda.synchronize()
-        say(seconds=time.perf_counter() - started)
+        say(seconds=time.perf_counter() - started, faults=page_faults() - faults)
         wait()
 
     say(**facts(job))

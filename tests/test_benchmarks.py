@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import ours, profile, quality, race, records, tables, units, worker
+from benchmarks import memory, ours, profile, quality, race, records, tables, units, worker
 from benchmarks.jobs import Job
 from benchmarks.race import Runner, ratio, share, speed, spread
 from scripts.site import macros
@@ -173,6 +174,52 @@ def test_one_by_one_the_runners_are_the_same(monkeypatch: pytest.MonkeyPatch) ->
     jobs = {"a": Job("ddpm_lit"), "b": Job("matmul")}
     assert race.race(jobs, 1, together=False).keys() == race.race(jobs, 1).keys() == jobs.keys()
     assert seen == [["a"], ["b"], ["a", "b"]]
+
+
+def test_the_memory_of_a_runner_does_not_start_with_that_of_who_launched_it() -> None:
+    weight = torch.ones(150_000_000)  # 600 MB
+    runner = Runner(Job("ddpm_lit", "open", "tiny"))
+    runner.ready()
+    runner.step()
+    occupied = runner.finish()
+    assert 50e6 < occupied < 4 * weight.numel()
+    assert worker.peak_memory(Job("ddpm_lit")) > 4 * weight.numel()
+
+
+def test_giving_memory_back_costs_pages() -> None:
+    job = Job("ddpm_lit", "train", "tiny", batch=512)
+    both = race.race({"kept": job, "returned": Job(**asdict(job) | {"returned": True})}, 3)
+    kept, returned = (median(both[name]["faults"]) for name in ("kept", "returned"))
+    assert kept < returned / 2
+    shown = tables.table("freed", {"freed": {"values": both}})
+    assert f"| {tables.thousands(returned)} |" in shown
+
+
+def test_the_memory_of_a_folder_is_measured_and_shown(tmp_path: Path) -> None:
+    assert command.main(["memory", "--dry", "--out", str(tmp_path)]) == 0
+    found = records.load(tmp_path)["memory"]["values"]
+    assert found["folder"]["memory"] > found["libraries"]["memory"] * 0.9
+    assert found["folder-recipe"]["memory"] > found["folder"]["memory"]
+    assert found["folder"]["job"]["folder"] == "100 imágenes", "y no dónde estaban"
+    results = {"memory": {"values": found}}
+    recipe = tables.megabytes(found["folder-recipe"]["memory"])
+    assert f"| entrenar 0,0 M, sin parches | 4 | {recipe} |" in tables.table("memory", results)
+    assert tables.memory("memory/folder-recipe", results) == recipe
+    assert tables.memory("memory/folder-recipe", {}) == tables.PENDING
+
+
+def test_the_networks_of_the_folder_are_three_sizes_of_the_recipe() -> None:
+    jobs = dict(memory.runners("fotos"))
+    sizes = {name: worker.facts(jobs[name])["parameters"] for name in memory.NETWORKS}
+    assert sizes == {
+        "folder-recipe": 1_960_844,
+        "folder-wide": 5_452_780,
+        "folder-whole": 3_951_267,
+    }
+    assert jobs["folder-wide"].config.patch_size == 2
+    assert jobs["folder-whole"].config.patch_size == 1
+    assert jobs["folder-wide-checkpoints"].switches == {"checkpoint_gradients": True}
+    assert jobs["folder-wide-returned"].returned and not jobs["folder-wide"].returned
 
 
 def test_on_a_card_there_are_bfloat16_and_compiled_runners() -> None:

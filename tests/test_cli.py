@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 import ddpm_lit
 import tiny
 from ddpm_lit.cli import ddpm_lit as ddpm_lit_command
-from ddpm_lit.cli.options import SAMPLERS, SPACINGS
+from ddpm_lit.cli.options import PRECISIONS, SAMPLERS, SPACINGS
 from ddpm_lit.cli.spanish import DOMAIN, LOCALE, duration, integer
 from ddpm_lit.data import DATASETS
 from ddpm_lit.editing import inpaint, redraw
@@ -41,6 +41,7 @@ from ddpm_lit.evaluation.metrics import (
 )
 from ddpm_lit.files.images import grid, save_png
 from ddpm_lit.formats.hub import is_hub_id
+from ddpm_lit.machine.devices import PRECISIONS as LIBRARY_PRECISIONS
 from ddpm_lit.models import pretrained
 from ddpm_lit.models.storage import load_model, read_header, save_model
 from ddpm_lit.noise import batch_indices
@@ -401,6 +402,24 @@ def tensors(run: Callable[..., Result], *words: str) -> torch.Tensor:
 def test_the_names_of_the_options_are_those_of_the_library() -> None:
     assert tuple(LIBRARY_SAMPLERS) == SAMPLERS
     assert LIBRARY_SPACINGS == SPACINGS
+    assert LIBRARY_PRECISIONS == PRECISIONS
+
+
+def test_the_precision_is_asked_and_written_in_the_card(
+    run: Callable[..., Result], quick: None
+) -> None:
+    model = saved(tiny.digits())
+    words = (model, "-n", "4", "--steps", "3")
+    fine, rough = tensors(run, *words), tensors(run, *words, "--precision", "bfloat16")
+    expected = load_model(model).sample(4, steps=3, precision="bfloat16", device="cpu")
+    assert torch.equal(rough, expected)
+    assert not torch.equal(rough, fine)
+    done = run("evaluate", *words, "--precision", "bfloat16", "--out", "m.json")
+    assert done.code == 0, done.err
+    assert read_card("m.json").protocol.sampling.precision == "bfloat16"
+    again = run("evaluate", "--card", "m.json", "--out", "m2.json")
+    assert "nada de lo que se apunta ha cambiado" in again.out
+    assert "cifras son las mismas" in again.out
 
 
 def test_guidance_is_the_w_of_the_paper(run: Callable[..., Result]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import tiny
 from ddpm_lit.models.storage import load_model, save_model
@@ -132,6 +133,43 @@ def test_a_model_guides_by_default_only_towards_something() -> None:
     classes.model.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     classes.sample(2, **options)
     assert sum(calls) == 12, "las clases se recorren, y hacia ellas se guía"
+
+
+def test_bfloat16_is_only_of_the_network_and_only_if_asked() -> None:
+    model = trained(tiny.conditional(num_classes=10), steps=3, sampler="ddim", guidance=2.0)
+    options: dict[str, Any] = {"class_labels": 4, "device": "cpu"}
+    seen: list[torch.dtype] = []
+    handle = model.model.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    fine, rough = model.sample(2, **options), model.sample(2, precision="bfloat16", **options)
+    handle.remove()
+    assert seen == [torch.float32] * 3 + [torch.bfloat16] * 3
+    # La red pierde cifras; la guía y los pasos, no.
+    plain = Trained(_Rounded(model.model), model.recipe, model.shape, {})
+    assert rough.dtype == torch.float32
+    assert torch.equal(rough, plain.sample(2, **options))
+    assert not torch.equal(rough, fine)
+    assert (rough - fine).abs().max() < 0.05 * fine.abs().max()
+    # El modelo puede llevarla, y float32 la quita.
+    own = replace(
+        model, recipe=replace(model.recipe, sampling=model.sampling(precision="bfloat16"))
+    )
+    assert torch.equal(own.sample(2, **options), rough)
+    assert torch.equal(own.sample(2, precision="float32", **options), fine)
+    with pytest.raises(ValueError, match=r"«sampling\.precision».*float32, bfloat16"):
+        model.sample(2, precision="float16", **options)
+
+
+class _Rounded(nn.Module):
+    """La red en precisión mixta, con lo que devuelve otra vez en float32."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor, **condition: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output: torch.Tensor = self.model(*inputs, **condition)
+        return output.to(torch.float32)
 
 
 # --- Las clases -----------------------------------------------------------------------------------

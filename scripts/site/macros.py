@@ -362,8 +362,8 @@ def medida(context: PageContext, what: str, name: str = "") -> str:
 
     Args:
         context: Página.
-        what: `tabla`, con su `name`; `razon`, y entonces `name` es `unidad/quién/con quién`; o
-            `donde`, sin él.
+        what: `tabla`, con su `name`; `razon`, y entonces `name` es `unidad/quién/con quién`;
+            `memoria`, y es `unidad/quién`; o `donde`, sin él.
         name: Qué tabla o qué proporción.
     """
     from benchmarks import records, tables
@@ -377,6 +377,7 @@ def medida(context: PageContext, what: str, name: str = "") -> str:
         {
             "tabla": lambda: tables.table(name, found),
             "razon": lambda: tables.measured(name, found),
+            "memoria": lambda: tables.memory(name, found),
             "donde": lambda: tables.where(found),
         },
     )

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 MANY = 10_000
 DEVICE_HELP = "cpu, cuda, cuda:1 o mps; si no se dice, el mejor que haya."
-# Los mismos que `sampling.SAMPLERS` y `scheduler.SPACINGS`, sin importar PyTorch para la ayuda.
+# Los mismos que `sampling.SAMPLERS`, `scheduler.SPACINGS` y `machine.devices.PRECISIONS`, sin
+# importar PyTorch para la ayuda.
 SAMPLERS = ("ddpm", "ddim", "dpm++2m", "heun")
 SPACINGS = ("linspace", "leading", "trailing", "quadratic")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def at_least(minimum: int) -> click.IntRange:
@@ -54,6 +56,7 @@ class Generation:
     steps: int | None
     eta: float | None
     spacing: str | None
+    precision: str | None
 
     def __post_init__(self) -> None:
         if self.eta is not None and self.sampler not in (None, "ddim"):
@@ -79,6 +82,7 @@ class Generation:
             "eta": self.eta,
             "guidance": self.guidance,
             "rescale": self.guidance_rescale,
+            "precision": self.precision,
         }
         return {
             name: value for name, value in asked.items() if value is not None
@@ -163,6 +167,12 @@ generation_options = grouped(
         "--spacing",
         type=click.Choice(SPACINGS),
         help="Cómo se reparten los pasos; si no se dice, como lleve el modelo (linspace).",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        help="Con qué precisión calcula la red; si no se dice, como lleve el modelo (float32). "
+        "bfloat16 es más rápida en una GPU, y en un procesador que la acelere.",
     ),
 )
 """Las opciones que dicen cómo se genera, comunes a `sample` y a `evaluate`."""

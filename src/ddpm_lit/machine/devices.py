@@ -6,6 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")
+"""Con qué precisión calcula una red: la de sus pesos, o mixta."""
+
 
 def choose_device(name: str | None = None) -> torch.device:
     """El dispositivo pedido o, si no se pide ninguno, el mejor que haya: CUDA, MPS o CPU.
@@ -50,6 +53,9 @@ def in_bfloat16(
 ) -> Callable[..., Tensor]:
     """Una red que calcula en precisión mixta bfloat16: las convoluciones y los productos.
 
+    Los pesos no cambian, y lo que devuelve vuelve a float32: lo que se haga con ello no pierde más
+    cifras.
+
     Args:
         model: la red.
         enabled: si se quiere; si no, la red queda como está.
@@ -60,7 +66,7 @@ def in_bfloat16(
 
     def call(x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         with torch.autocast(x_t.device.type, dtype=torch.bfloat16):
-            return model(x_t, t, **condition)
+            return model(x_t, t, **condition).float()
 
     return call if enabled else model
 

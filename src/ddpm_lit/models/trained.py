@@ -20,7 +20,12 @@ from ddpm_lit.conditioning import (
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free
-from ddpm_lit.machine.devices import choose_device
+from ddpm_lit.machine.devices import (
+    BFLOAT16,
+    FLOAT32,
+    choose_device,
+    in_bfloat16,
+)
 from ddpm_lit.machine.processes import Processes
 from ddpm_lit.models.prompts import check_prompts, known_words
 from ddpm_lit.models.together import sample_together
@@ -160,7 +165,8 @@ class Trained:
             callback: función que recibe cada `SampleStep` de cada lote de este proceso.
             progress: si se enseña una barra de progreso.
             **options: los demás campos de `SamplingConfig`: `steps`, `spacing`, `eta`,
-                `guidance`, `rescale` e `interval`; por defecto, los que lleva el modelo.
+                `guidance`, `rescale`, `interval` y `precision`; por defecto, los que lleva el
+                modelo.
 
         Returns:
             Las muestras, (N, *shape), en la CPU.
@@ -209,6 +215,7 @@ class Trained:
             rescale=config.rescale,
             interval=config.interval,
             device=processes.device,
+            precision=config.precision,
         )
         return sample_together(
             processes,
@@ -261,13 +268,20 @@ class Trained:
         return self.sampling(sampler="ddpm", **everything | dict(options))
 
     def guided(
-        self, w: float, *, device: torch.device | str = "cpu", **options: Any
+        self,
+        w: float,
+        *,
+        device: torch.device | str = "cpu",
+        precision: str = FLOAT32,
+        **options: Any,
     ) -> Model:
         """La red, guiada sin clasificador con peso `w`; con 0, la red tal cual.
 
         Args:
             w: el peso de la guía.
             device: dónde se deja la red.
+            precision: con qué precisión calcula, `"float32"` o `"bfloat16"`; la guía se aplica
+                siempre en float32.
             **options: `rescale` e `interval`, como en `ddpm_lit.guidance.classifier_free`.
 
         Returns:
@@ -276,7 +290,8 @@ class Trained:
         Raises:
             ValueError: si se quiere guiar una red que no aprendió a generar sin condición.
         """
-        model = self.model.to(device)
+        network: Model = self.model.to(device)
+        model = in_bfloat16(network, precision == BFLOAT16)
         if w == 0:
             return model
         if self.recipe.training.condition_dropout == 0:

@@ -12,7 +12,12 @@ from torch import Tensor
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.data import Dataset
 from ddpm_lit.data.loading import flipped, load_batches
-from ddpm_lit.machine.devices import bfloat16_pays, in_bfloat16
+from ddpm_lit.machine.devices import (
+    BFLOAT16,
+    FLOAT32,
+    bfloat16_pays,
+    in_bfloat16,
+)
 from ddpm_lit.machine.memory import memory_layout
 from ddpm_lit.machine.processes import Processes
 from ddpm_lit.noise import TrainingDraws, batches_of_indices, flip_draws
@@ -30,9 +35,6 @@ from ddpm_lit.training import (
     seeded,
     split_batch,
 )
-
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
-"""Las precisiones con que se entrena: lo que dice `precision` en la procedencia."""
 
 
 def training_steps(
@@ -134,7 +136,7 @@ def precision(
 
     def step(rough: bool) -> None:
         output = in_bfloat16(model, rough)(x, t, **condition)
-        torch.autograd.backward(output.float().square().mean())
+        torch.autograd.backward(output.square().mean())
 
     with torch.random.fork_rng(devices=[]):
         return BFLOAT16 if bfloat16_pays(step) else FLOAT32

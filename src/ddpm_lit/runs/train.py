@@ -15,6 +15,7 @@ from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
+from ddpm_lit.machine.devices import BFLOAT16, FLOAT32
 from ddpm_lit.machine.memory import (
     keep_freed_memory,
     memory_layout,
@@ -37,12 +38,7 @@ from ddpm_lit.runs.interruption import interruptions
 from ddpm_lit.runs.log import Log, mean_loss
 from ddpm_lit.runs.memory import check_same_data
 from ddpm_lit.runs.pictures import drawable, sample_grid
-from ddpm_lit.runs.steps import (
-    BFLOAT16,
-    FLOAT32,
-    precision,
-    training_steps,
-)
+from ddpm_lit.runs.steps import precision, training_steps
 from ddpm_lit.training import TrainStep, recompute
 from ddpm_lit.unet import BLOCKS
 
