@@ -42,11 +42,12 @@ replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan 
 benchmarks: $(READY) ## Mide lo que falte de la tabla de «Rendimiento», al lado de los rivales
 	$(BIN)/python -m benchmarks
 
-lint: $(READY) ## ruff, mypy y las paredes entre módulos
+lint: $(READY) ## ruff, mypy, las paredes entre módulos y el TypeScript de los widgets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.site.frontend
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -77,6 +77,14 @@
     document.querySelectorAll(".dl-eq__cuerpo, .dl-salida").forEach(function (caja) {
       if (caja.scrollWidth > caja.clientWidth + 1) caja.tabIndex = 0;
     });
+    // Un módulo no se carga desde el disco: se dice lo que hace falta, y queda la figura.
+    if (location.protocol === "file:") document.querySelectorAll("dl-widget:not([data-state])").forEach(function (sitio) {
+      var nota = document.createElement("p");
+      nota.className = "dl-widget__aviso";
+      nota.textContent = "Esta figura se puede tocar cuando la página viene de un servidor: abrid una consola en la carpeta y ejecutad python -m http.server.";
+      sitio.dataset.state = "disk";
+      sitio.append(nota);
+    });
     var dialogo = document.querySelector(".md-search[role=dialog]");
     if (dialogo && !dialogo.hasAttribute("aria-label")) dialogo.setAttribute("aria-label", "Búsqueda");
   }

@@ -1,5 +1,9 @@
-"""Dibuja las figuras y animaciones de un capítulo, en claro y en oscuro."""
+"""Dibuja las figuras y animaciones de un capítulo, en claro y en oscuro.
 
+También deja los datos de sus widgets.
+"""
+
+import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -64,7 +68,7 @@ def inputs(name: str) -> list[Path]:
 def names(name: str) -> list[str]:
     """Los artefactos que deja un capítulo."""
     module = chapter(name)
-    kinds = ("FIGURES", "ANIMATIONS", "IMAGES")
+    kinds = ("FIGURES", "ANIMATIONS", "IMAGES", "DATA")
     return [artefact for kind in kinds for artefact in getattr(module, kind, {})]
 
 
@@ -105,3 +109,9 @@ def draw(name: str) -> None:
         with recorded(image, "figure", entries, inputs=inputs(name)) as card:
             save_png(draw_image(), folder / f"{image}.png")
             card["files"] = [f"figures/{image}.png"]
+    data: dict[str, Callable[[], Any]] = getattr(module, "DATA", {})
+    for table, make in data.items():
+        with recorded(table, "data", entries, inputs=inputs(name)) as card:
+            text = json.dumps(make(), ensure_ascii=False, allow_nan=False)
+            (folder / f"{table}.json").write_text(text, encoding="utf-8")
+            card["files"] = [f"figures/{table}.json"]

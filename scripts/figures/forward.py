@@ -1,15 +1,22 @@
 """Forward process: cómo el ruido se lleva los datos."""
 
+import base64
+from typing import Any
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ddpm_lit.data import load_dataset
+from ddpm_lit.data.compositions import Part
+from ddpm_lit.data.compositions import draw as draw_compositions
 from ddpm_lit.forward import q_sample, q_step
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import make_schedule
+from scripts.build.samples import samples_path
 from scripts.figures import mixture
 from scripts.figures.style import (
     Palette,
@@ -22,9 +29,10 @@ from scripts.figures.style import (
     show_points,
 )
 
-INPUTS = ()
+INPUTS = ("samples-fashion-mnist",)
 SCHEDULE = make_schedule("linear", 1000)
 DIGIT = 3
+GARMENT = 9
 PATHS = 40
 FRAMES = 120
 PAUSE = 10
@@ -185,11 +193,31 @@ def animate(palette: Palette) -> list[Image.Image]:
     return frames_of(figure, palette, [dots, title, now], shown, update)
 
 
+def pictures() -> dict[str, dict[str, Any]]:
+    """Las imágenes entre las que se elige en el widget: sus valores, como los recibe la red."""
+    garment = load_file(samples_path("fashion-mnist"))["x"][GARMENT]
+    heart = draw_compositions([(Part("corazón", "verde"),)])[0]
+    return {
+        "digito": picture("un dígito", digit()[0]),
+        "emoji": picture("un emoji", heart),
+        "prenda": picture("una prenda", garment.clamp(-1, 1)),
+    }
+
+
+def picture(title: str, x: Tensor) -> dict[str, Any]:
+    """Una imagen (C, H, W) como la lee el navegador: float32, en base64."""
+    channels, height, width = x.shape
+    values = base64.b64encode(x.contiguous().numpy().astype("<f4").tobytes()).decode()
+    size = {"channels": channels, "height": height, "width": width}
+    return {"title": title, **size, "values": values}
+
+
 FIGURES = {
     "forward-digito": draw_digit,
     "forward-puntos": draw_points,
     "forward-densidad": draw_density,
     "forward-varianza": draw_variance,
 }
+DATA = {"widget-forward": pictures}
 ANIMATIONS = {"forward-animacion": animate}
 POSTERS = {"forward-animacion": 35}

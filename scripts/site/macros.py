@@ -14,6 +14,7 @@ from typing import Any
 import markdown  # type: ignore[import-untyped]
 
 from .artefacts import COMMAND, SITE_FOLDER, ArtefactError, Manifest, dimensions, variants
+from .frontend import SOURCES
 from .project import PACKAGE, ROOT, SRC
 
 log = logging.getLogger("mkdocs.ddpm_lit")
@@ -215,15 +216,56 @@ def figura(
 ) -> str:
     """Figura de la construcción, en su versión clara y su versión oscura, numerada y con pie."""
     try:
-        groups = variants(context.manifest.files(name))
-        images = [
-            _image(context, path, alt=alt, css=css, width=ancho, eager=not diferida)
-            for group, css in (("light", "dl-claro"), ("dark", "dl-oscuro"), ("both", ""))
-            for path in groups[group][:1]
-        ]
+        images = _themed(context, name, alt=alt, width=ancho, eager=not diferida)
     except ArtefactError as error:
         return missing(context, error)
-    return _figure(name, "".join(images), pie)
+    return _figure(name, images, pie)
+
+
+def _themed(context: PageContext, name: str, **options: Any) -> str:
+    """Las imágenes de una figura: la clara y la oscura, o la que vale para las dos."""
+    groups = variants(context.manifest.files(name))
+    return "".join(
+        _image(context, path, css=css, **options)
+        for group, css in (("light", "dl-claro"), ("dark", "dl-oscuro"), ("both", ""))
+        for path in groups[group][:1]
+    )
+
+
+def widget(
+    context: PageContext,
+    name: str,
+    *,
+    figura: str,
+    alt: str,
+    pie: str,
+    prueba: str,
+    datos: str = "",
+) -> str:
+    """Algo que se toca, con una figura de la construcción en su sitio hasta que se carga.
+
+    Args:
+        context: Página.
+        name: El widget: `frontend/widgets/<name>.ts`.
+        figura: La figura que se ve sin él, también al imprimir.
+        alt: Qué se ve en ella.
+        pie: El pie de las dos cosas.
+        prueba: Una frase que dice qué probar.
+        datos: El artefacto con los datos que necesita, si necesita alguno.
+    """
+    if not (SOURCES / "widgets" / f"{name}.ts").is_file():
+        return missing(context, LookupError(f"no existe frontend/widgets/{name}.ts"))
+    try:
+        still = _themed(context, figura, alt=alt)
+        data = [_url(context, path) for path in context.manifest.files(datos)] if datos else []
+    except ArtefactError as error:
+        return missing(context, error)
+    given = f' data="{data[0]}"' if data else ""
+    body = (
+        f'<dl-widget name="{name}" label="{html.escape(prueba, quote=True)}"{given}>'
+        f'<div class="dl-widget__figura">{still}</div></dl-widget>'
+    )
+    return _figure(figura, body, f'<span class="dl-widget__prueba">{prueba}</span> {pie}')
 
 
 def video(
@@ -412,7 +454,7 @@ def youtube(context: PageContext, video_id: str, titulo: str) -> str:
 
 def bind(context: PageContext) -> dict[str, Callable[..., str]]:
     """Las macros, atadas a la página que se esté escribiendo."""
-    functions = (fuente, figura, video, valor, replica, medida, youtube)
+    functions = (fuente, figura, widget, video, valor, replica, medida, youtube)
 
     def attach(function: Callable[..., str]) -> Callable[..., str]:
         return lambda *args, **kwargs: function(context, *args, **kwargs)

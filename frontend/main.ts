@@ -1,0 +1,62 @@
+/**
+ * Los widgets de las páginas: cada uno se trae cuando se acerca a la pantalla.
+ *
+ * Un autor escribe `@[ widget("forward", …) ]@` y en la página queda un `<dl-widget>` con su figura
+ * dentro. Aquí se sustituye la figura por el widget de `widgets/forward.ts`; si algo falla, la
+ * figura se queda y se dice qué ha pasado.
+ */
+
+/** A cuánta distancia de la pantalla se empieza a traer. */
+const AHEAD = "600px";
+
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      void (target as WidgetPlace).load();
+    }
+  },
+  { rootMargin: AHEAD },
+);
+
+/** El sitio de un widget en una página: lo que hay dentro es lo que se ve sin él. */
+class WidgetPlace extends HTMLElement {
+  connectedCallback(): void {
+    if (this.dataset.state === undefined) near.observe(this);
+  }
+
+  disconnectedCallback(): void {
+    near.unobserve(this);
+  }
+
+  /** Trae el módulo y los datos del widget, y lo pone delante de su figura. */
+  async load(): Promise<void> {
+    const name = this.getAttribute("name") ?? "";
+    this.dataset.state = "loading";
+    try {
+      await import(`./widgets/${name}.ts`);
+      const widget = document.createElement(`dl-${name}`);
+      for (const attribute of ["data", "label"]) {
+        const value = this.getAttribute(attribute);
+        if (value !== null) widget.setAttribute(attribute, value);
+      }
+      this.prepend(widget);
+      this.dataset.state = "ready";
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private fail(error: unknown): void {
+    this.dataset.state = "failed";
+    const note = document.createElement("p");
+    note.className = "dl-widget__aviso";
+    note.setAttribute("role", "status");
+    const reason = error instanceof Error ? error.message : String(error);
+    note.textContent = `Aquí va algo que se toca y no se ha podido cargar (${reason}). Queda su figura; recargad la página para volver a intentarlo.`;
+    this.append(note);
+  }
+}
+
+customElements.define("dl-widget", WidgetPlace);

@@ -1,0 +1,31 @@
+/** Los números como se escriben en español. */
+
+const formats = new Map<number, Intl.NumberFormat>();
+
+/** Un número con coma y `digits` decimales. */
+export function comma(value: number, digits = 2): string {
+  if (Number.isNaN(value)) return "—";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  let format = formats.get(digits);
+  if (!format) {
+    format = new Intl.NumberFormat("es-ES", {
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+    });
+    formats.set(digits, format);
+  }
+  return format.format(value).replace("-", "−");
+}
+
+/** Un número con tres cifras que digan algo: 0,0123 o 4.560; los muy grandes o muy pequeños, con su potencia. */
+export function significant(value: number): string {
+  if (!Number.isFinite(value) || value === 0) return comma(value, 0);
+  const size = Math.floor(Math.log10(Math.abs(value)));
+  if (size < -4 || size > 6) return `${comma(value / 10 ** size, 1)}·${powerOfTen(size)}`;
+  return comma(value, Math.max(0, 2 - size));
+}
+
+/** 10 elevado a un entero: 10⁻³. */
+export function powerOfTen(power: number): string {
+  return `10${String(power).replace(/./g, (each) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(each)] ?? "⁻")}`;
+}

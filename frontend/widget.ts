@@ -1,0 +1,238 @@
+/** Lo que comparten los widgets: su aspecto, sus mandos y lo que se dice a quien no ve la pantalla. */
+
+import { type CSSResultGroup, css, html, LitElement, nothing, type TemplateResult } from "lit";
+import { property } from "lit/decorators.js";
+
+/** Cuánto se espera, en milisegundos, a que un mando se quede quieto para decir su valor. */
+const STILL = 500;
+
+/** Lo que necesita un mando deslizante. */
+export interface Slider {
+  label: string | TemplateResult;
+  /** Cómo se llama en voz alta, si no es lo que se ve. */
+  name?: string;
+  /** Cómo se lee el valor. */
+  text: string;
+  value: number;
+  min: number;
+  max: number;
+  step?: number;
+  onInput: (value: number) => void;
+}
+
+/** Un mando deslizante, con su nombre delante y su valor detrás. */
+export function slider({
+  label,
+  text,
+  value,
+  min,
+  max,
+  step = 1,
+  onInput,
+}: Slider): TemplateResult {
+  const input = (event: Event) => onInput((event.target as HTMLInputElement).valueAsNumber);
+  return html`<label class="mando">
+    <span class="mando__nombre">${label}</span>
+    <input
+      type="range"
+      min=${min}
+      max=${max}
+      step=${step}
+      .value=${String(value)}
+      aria-label=${name ?? label}
+      aria-valuetext=${text}
+      @input=${input}
+    />
+    <span class="mando__valor">${text}</span>
+  </label>`;
+}
+
+/** Una elección entre unas pocas cosas, por sus botones de radio. */
+export function choice(
+  legend: string,
+  options: readonly (readonly [string, string])[],
+  chosen: string,
+  onChoose: (value: string) => void,
+): TemplateResult {
+  return html`<fieldset class="eleccion">
+    <legend>${legend}</legend>
+    ${options.map(
+      ([value, text]) => html`<label>
+        <input
+          type="radio"
+          name=${legend}
+          .value=${value}
+          .checked=${value === chosen}
+          @change=${() => onChoose(value)}
+        />
+        <span>${text}</span>
+      </label>`,
+    )}
+  </fieldset>`;
+}
+
+/** La base de todos los widgets. */
+export abstract class Widget extends LitElement {
+  /** Dónde están los datos que le deja la construcción, si los necesita. */
+  @property() data = "";
+
+  /** Cómo se llama, para quien no lo ve. */
+  @property() label = "";
+
+  private waiting = 0;
+
+  static override styles: CSSResultGroup = css`
+    :host {
+      display: block;
+      font-family: var(--dl-sans);
+      font-size: 0.72rem;
+      line-height: 1.5;
+      color: var(--md-default-fg-color);
+      border: 1px solid var(--dl-linea);
+      border-radius: 0.4rem;
+      background: var(--dl-suave);
+      padding: 0.8rem;
+    }
+    section {
+      display: grid;
+      gap: 0.8rem;
+    }
+    .fila {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 0.6rem 1.2rem;
+      align-items: center;
+    }
+    .mando {
+      display: grid;
+      grid-template-columns: auto minmax(6rem, 1fr) minmax(4.5em, auto);
+      gap: 0.7rem;
+      align-items: center;
+      flex: 1 1 14rem;
+    }
+    .mando__valor {
+      font-variant-numeric: tabular-nums;
+      text-align: right;
+    }
+    input[type="range"] {
+      width: 100%;
+      min-height: 24px;
+      margin: 0;
+      accent-color: var(--md-accent-fg-color);
+      cursor: pointer;
+    }
+    .eleccion {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 0.35rem;
+      align-items: center;
+      border: 0;
+      margin: 0;
+      padding: 0;
+    }
+    .eleccion legend {
+      float: left;
+      padding: 0 0.5rem 0 0;
+    }
+    .eleccion label,
+    .boton {
+      display: inline-flex;
+      align-items: center;
+      min-height: 26px;
+      padding: 0 0.7rem;
+      border: 1px solid var(--dl-linea);
+      border-radius: 1rem;
+      background: var(--dl-papel);
+      color: inherit;
+      font: inherit;
+      cursor: pointer;
+    }
+    .eleccion input {
+      position: absolute;
+      opacity: 0;
+      pointer-events: none;
+    }
+    .eleccion label:has(:checked) {
+      border-color: var(--md-accent-fg-color);
+      box-shadow: inset 0 0 0 1px var(--md-accent-fg-color);
+      font-weight: 600;
+    }
+    .eleccion label:has(:focus-visible),
+    .boton:focus-visible,
+    input:focus-visible {
+      outline: 2px solid var(--md-accent-fg-color);
+      outline-offset: 2px;
+    }
+    .oculto {
+      position: absolute;
+      width: 1px;
+      height: 1px;
+      margin: -1px;
+      overflow: hidden;
+      clip-path: inset(50%);
+      white-space: nowrap;
+    }
+    .x0 {
+      color: var(--dl-x0);
+    }
+    .xt {
+      color: var(--dl-xt);
+    }
+    .eps {
+      color: var(--dl-eps);
+    }
+    .mu {
+      color: var(--dl-mu);
+    }
+    .beta {
+      color: var(--dl-beta);
+    }
+    .cuentas {
+      font-size: 0.82rem;
+      font-variant-numeric: tabular-nums;
+      text-align: center;
+      margin: 0;
+    }
+    .aviso {
+      margin: 0;
+      color: var(--md-accent-fg-color);
+    }
+    svg {
+      display: block;
+      width: 100%;
+      height: auto;
+    }
+    @media print {
+      :host {
+        display: none;
+      }
+    }
+  `;
+
+  /** Lo que se ve. */
+  protected abstract view(): TemplateResult;
+
+  /** Lo que se le dice a quien no ve la pantalla, cuando todo se queda quieto. */
+  protected abstract spoken(): string;
+
+  override render(): TemplateResult {
+    return html`<section aria-label=${this.label || nothing}>
+      ${this.view()}
+      <p class="oculto" role="status"></p>
+    </section>`;
+  }
+
+  protected override updated(): void {
+    window.clearTimeout(this.waiting);
+    this.waiting = window.setTimeout(() => {
+      const place = this.renderRoot.querySelector("[role=status]");
+      const text = this.spoken();
+      if (place && place.textContent !== text) place.textContent = text;
+    }, STILL);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    window.clearTimeout(this.waiting);
+  }
+}

@@ -1,0 +1,157 @@
+/** Forward process: se arrastra t sobre una imagen y se ve cuánta señal queda. */
+
+import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { qSample } from "../ddpm_lit/forward";
+import { samplingNoise } from "../ddpm_lit/noise";
+import { makeSchedule } from "../ddpm_lit/scheduler";
+import { fetchPictures, type Picture, readPicture } from "../drawing/pixels";
+import { bars, curve, histogram, normalDensity, plot, plotStyles, steps } from "../drawing/plot";
+import { comma, significant } from "../numbers";
+import { choice, slider, Widget } from "../widget";
+
+const SCHEDULE = makeSchedule("linear", 1000);
+const RANGE = [-4, 4] as const;
+const BINS = 48;
+const OWN = "propia";
+/** El lado al que se lleva la imagen de quien lee. */
+const SIDE = 96;
+
+@customElement("dl-forward")
+export class ForwardWidget extends Widget {
+  @state() private pictures: ReadonlyMap<string, { title: string; picture: Picture }> = new Map();
+  @state() private chosen = "";
+  @state() private t = 150;
+  @state() private problem = "";
+  private noise: Float32Array = new Float32Array();
+  private xT: Float32Array = new Float32Array();
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    plotStyles,
+    css`
+      .vistas {
+        display: grid;
+        grid-template-columns: minmax(8rem, 13rem) minmax(0, 1fr);
+        gap: 1rem;
+        align-items: center;
+      }
+      @media (max-width: 30em) {
+        .vistas {
+          grid-template-columns: 1fr;
+        }
+        dl-imagen {
+          max-width: 13rem;
+          margin: auto;
+        }
+      }
+    `,
+  ];
+
+  override async firstUpdated(): Promise<void> {
+    try {
+      const pictures = await fetchPictures(this.data);
+      this.pictures = new Map(pictures.map(({ name, ...rest }) => [name, rest]));
+      this.choose(pictures[0]!.name);
+    } catch (error) {
+      this.problem = `No han llegado las imágenes (${error}). Podéis poner una vuestra.`;
+    }
+  }
+
+  private choose(name: string): void {
+    this.chosen = name;
+    const { values } = this.pictures.get(name)!.picture;
+    this.noise = samplingNoise(0, [0], values.length).next().value;
+  }
+
+  private async own(event: Event): Promise<void> {
+    const input = event.target as HTMLInputElement;
+    const file = input.files?.[0];
+    if (!file) return;
+    try {
+      const picture = await readPicture(file, SIDE);
+      this.pictures = new Map([...this.pictures, [OWN, { title: "la vuestra", picture }]]);
+      this.choose(OWN);
+      this.problem = "";
+    } catch {
+      this.problem = `«${file.name}» no es una imagen que este navegador sepa leer: probad con un PNG o un JPEG.`;
+    }
+    input.value = "";
+  }
+
+  /** ᾱ_t; en t = 0 todavía no se ha añadido nada. */
+  private get bar(): number {
+    return this.t > 0 ? SCHEDULE.alphasCumprod[this.t - 1]! : 1;
+  }
+
+  protected override view(): TemplateResult {
+    const picture = this.pictures.get(this.chosen)?.picture;
+    if (picture) {
+      const { values } = picture;
+      this.xT = this.t > 0 ? qSample(SCHEDULE, values, this.t - 1, this.noise) : values;
+    }
+    const options = [...this.pictures].map(([name, { title }]) => [name, title] as const);
+    return html`
+      <div class="fila">
+        ${choice("Imagen:", options, this.chosen, (name) => this.choose(name))}
+        <label class="boton">
+          Poner una vuestra
+          <input class="oculto" type="file" accept="image/*" @change=${this.own} />
+        </label>
+      </div>
+      ${this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : ""}
+      ${slider({
+        label: html`<i>t</i>`,
+        name: "t",
+        text: String(this.t),
+        value: this.t,
+        min: 0,
+        max: SCHEDULE.length,
+        onInput: (t) => {
+          this.t = t;
+        },
+      })}
+      <div class="vistas">
+        <dl-imagen
+          .picture=${picture ? { ...picture, values: this.xT } : null}
+          label="La imagen en t = ${this.t}"
+        ></dl-imagen>
+        ${this.distribution()}
+      </div>
+      ${this.formula()}
+    `;
+  }
+
+  private distribution(): TemplateResult {
+    const heights = histogram(this.xT, RANGE, BINS);
+    const width = (RANGE[1] - RANGE[0]) / BINS;
+    const bell = steps(...RANGE, 121).map((x) => [x, normalDensity(x)] as const);
+    const top = Math.max(0.5, ...heights.map(([, height]) => height)) * 1.05;
+    return html`${plot(
+      {
+        width: 420,
+        height: 210,
+        x: RANGE,
+        y: [0, top],
+        xLabel: "valor de un píxel",
+        title: "Histograma de los píxeles y, encima, la campana de la normal estándar",
+      },
+      (scales) => [...bars(scales, heights, width, "xt"), curve(scales, bell, "eps")],
+    )}`;
+  }
+
+  private formula(): TemplateResult {
+    const { bar } = this;
+    return html`<p class="cuentas">
+      <span class="xt"><i>x</i><sub>t</sub></span> =
+      <b>${comma(Math.sqrt(bar), 3)}</b> · <span class="x0"><i>x</i><sub>0</sub></span> +
+      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp; SNR =
+      ${comma(bar, 3)} / ${comma(1 - bar, 3)} = <b>${significant(bar / (1 - bar))}</b>
+    </p>`;
+  }
+
+  protected override spoken(): string {
+    const { bar } = this;
+    return `t = ${this.t}: ${comma(Math.sqrt(bar))} de la imagen y ${comma(Math.sqrt(1 - bar))} de ruido; razón de señal a ruido, ${significant(bar / (1 - bar))}.`;
+  }
+}

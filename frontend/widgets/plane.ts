@@ -1,0 +1,546 @@
+/** El plano: partículas que van y vuelven bajo el score exacto de lo que se haya dibujado. */
+
+import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { idealXStart } from "../ddpm_lit/ideal";
+import { makeSchedule } from "../ddpm_lit/scheduler";
+import { comma } from "../numbers";
+import { DISTRIBUTIONS, dataOf, type Journey, type Travelled } from "../plane";
+import { choice, slider, Widget } from "../widget";
+import type { Reply, Request } from "../workers/plane";
+
+const SAMPLERS = [
+  ["ddpm", "DDPM"],
+  ["ddim", "DDIM"],
+  ["heun", "Heun"],
+  ["dpm++2m", "DPM-Solver++"],
+] as const;
+const TIMESTEPS = 200;
+const SCHEDULE = makeSchedule("linear", TIMESTEPS);
+const DRAWN = "dibujo";
+const BANDWIDTH = 0.04;
+const PARTICLES = 2000;
+/** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
+const [EDGE, SIDE] = [2.6, 640];
+/** Cuánto dura el camino entero, en milisegundos. */
+const DURATION = 5000;
+/** A qué distancia queda cada punto dibujado del anterior, y cuántos caben. */
+const [APART, MOST] = [0.035, 600];
+const FIELD = 19;
+const TRAIL = 12;
+
+@customElement("dl-plane")
+export class PlaneWidget extends Widget {
+  @state() private distribution = "espiral";
+  @state() private points: Float32Array = dataOf("espiral");
+  @state() private sampler = "ddpm";
+  @state() private steps = 50;
+  @state() private eta = 0;
+  @state() private direction: Journey["direction"] = "reverse";
+  @state() private position = 0;
+  @state() private playing = false;
+  @state() private trails = false;
+  @state() private field = false;
+  @state() private guesses = false;
+  @state() private travelled: Travelled | null = null;
+  @state() private problem = "";
+  /** La partícula que alguien ha soltado, y su camino. */
+  @state() private launched: Float32Array | null = null;
+  private own: Travelled | null = null;
+  private worker: Worker | null = null;
+  private asked = 0;
+  private last = 0;
+  private frame = 0;
+  private drawing = false;
+  private cursor: [number, number] = [0, 0];
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    css`
+      .plano {
+        display: grid;
+        grid-template-columns: minmax(0, 1fr) minmax(13rem, 0.7fr);
+        gap: 1rem;
+        align-items: start;
+      }
+      canvas {
+        width: 100%;
+        aspect-ratio: 1;
+        background: var(--dl-papel);
+        border: 1px solid var(--dl-linea);
+        border-radius: 0.3rem;
+        cursor: crosshair;
+        touch-action: none;
+      }
+      .mandos {
+        display: grid;
+        gap: 0.8rem;
+      }
+      @media (max-width: 44em) {
+        .plano {
+          grid-template-columns: 1fr;
+        }
+      }
+    `,
+  ];
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.travel();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    cancelAnimationFrame(this.frame);
+    this.playing = false;
+    this.worker?.terminate();
+    this.worker = null;
+  }
+
+  // --- El camino ----------------------------------------------------------------------------------
+
+  private journey(particles: number | Float32Array): Journey {
+    return {
+      data: this.points,
+      bandwidth: BANDWIDTH,
+      schedule: "linear",
+      timesteps: TIMESTEPS,
+      sampler: this.sampler,
+      steps: this.steps,
+      eta: this.eta,
+      seed: 0,
+      particles,
+      direction: this.direction,
+    };
+  }
+
+  /** Pide al hilo de cálculo el camino de todas, y el de la que se haya soltado. */
+  private travel(): void {
+    if (this.points.length < 2) return;
+    if (!this.worker) {
+      this.worker = new Worker(new URL("./plane.js", import.meta.url), { type: "module" });
+      this.worker.onmessage = (event: MessageEvent<Reply>) => this.receive(event.data);
+      this.worker.onerror = () => {
+        this.problem = "El cálculo se ha parado. Cambiad algo para empezarlo otra vez.";
+        this.worker?.terminate();
+        this.worker = null;
+      };
+    }
+    this.asked += 2;
+    this.ask(this.asked, PARTICLES);
+    if (this.launched) this.ask(this.asked + 1, this.launched);
+  }
+
+  private ask(id: number, particles: number | Float32Array): void {
+    this.worker?.postMessage({ id, journey: this.journey(particles) } satisfies Request);
+  }
+
+  private receive(reply: Reply): void {
+    if (reply.id !== this.asked && reply.id !== this.asked + 1) return;
+    if ("problem" in reply) {
+      this.problem = reply.problem;
+    } else if (reply.id === this.asked) {
+      this.problem = "";
+      this.travelled = reply.travelled;
+      this.position = Math.min(this.position, reply.travelled.states.length - 1);
+      if (!this.launched) this.own = null;
+    } else {
+      this.own = reply.travelled;
+      this.requestUpdate();
+    }
+  }
+
+  private change(): void {
+    this.position = 0;
+    this.travel();
+  }
+
+  private get end(): number {
+    return (this.travelled?.states.length ?? 1) - 1;
+  }
+
+  private play(): void {
+    if (this.playing) {
+      this.playing = false;
+      return;
+    }
+    if (this.position >= this.end) this.position = 0;
+    this.playing = true;
+    this.last = performance.now();
+    const advance = (now: number) => {
+      if (!this.playing) return;
+      this.position = Math.min(this.end, this.position + ((now - this.last) / DURATION) * this.end);
+      this.last = now;
+      if (this.position >= this.end) this.playing = false;
+      else this.frame = requestAnimationFrame(advance);
+    };
+    this.frame = requestAnimationFrame(advance);
+  }
+
+  // --- Lo que se toca -----------------------------------------------------------------------------
+
+  private placeOf(event: PointerEvent): [number, number] {
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const across = (2 * (event.clientX - box.left)) / box.width - 1;
+    const down = (2 * (event.clientY - box.top)) / box.height - 1;
+    return [EDGE * across, -EDGE * down];
+  }
+
+  private press(event: PointerEvent): void {
+    (event.currentTarget as Element).setPointerCapture(event.pointerId);
+    const place = this.placeOf(event);
+    if (this.distribution === DRAWN) {
+      this.drawing = true;
+      this.dot(place);
+    } else {
+      this.launch(place);
+    }
+  }
+
+  private stroke(event: PointerEvent): void {
+    if (this.drawing) this.dot(this.placeOf(event));
+  }
+
+  private lift(): void {
+    if (!this.drawing) return;
+    this.drawing = false;
+    this.change();
+  }
+
+  private dot([x, y]: readonly [number, number]): void {
+    const { points } = this;
+    const near =
+      Math.hypot(x - (points.at(-2) ?? Infinity), y - (points.at(-1) ?? Infinity)) < APART;
+    if (near || points.length >= 2 * MOST) return;
+    this.points = Float32Array.of(...points, x, y);
+  }
+
+  /** Suelta una partícula en un sitio y sigue su camino. */
+  private launch([x, y]: readonly [number, number]): void {
+    this.launched = Float32Array.of(x, y);
+    this.own = null;
+    this.change();
+    if (!this.playing) this.play();
+  }
+
+  private press_key(event: KeyboardEvent): void {
+    const moves: Record<string, [number, number]> = {
+      ArrowLeft: [-0.1, 0],
+      ArrowRight: [0.1, 0],
+      ArrowUp: [0, 0.1],
+      ArrowDown: [0, -0.1],
+    };
+    const move = moves[event.key];
+    if (move) {
+      const inside = (value: number) => Math.max(-EDGE, Math.min(EDGE, value));
+      this.cursor = [inside(this.cursor[0] + move[0]), inside(this.cursor[1] + move[1])];
+      this.requestUpdate();
+    } else if (event.key === "Enter" || event.key === " ") {
+      if (this.distribution === DRAWN) {
+        this.dot(this.cursor);
+        this.change();
+      } else {
+        this.launch(this.cursor);
+      }
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  private choose(name: string): void {
+    this.distribution = name;
+    this.points = name === DRAWN ? new Float32Array() : dataOf(name);
+    this.launched = null;
+    this.own = null;
+    this.playing = false;
+    if (name === DRAWN) this.travelled = null;
+    else this.change();
+  }
+
+  // --- Lo que se ve -------------------------------------------------------------------------------
+
+  /** El t del artículo en que se está; si no hay camino, el del final. */
+  private get t(): number {
+    return this.travelled?.times[Math.floor(this.position)] ?? TIMESTEPS;
+  }
+
+  protected override view(): TemplateResult {
+    const reverse = this.direction === "reverse";
+    return html`
+      ${choice(
+        "Datos:",
+        [...DISTRIBUTIONS, [DRAWN, "los que dibujéis"]],
+        this.distribution,
+        (name) => this.choose(name),
+      )}
+      <div class="plano">
+        <canvas
+          width=${SIDE}
+          height=${SIDE}
+          tabindex="0"
+          role="application"
+          aria-label="El plano. Con las flechas se mueve la cruz; con Intro se pone un punto o se suelta una partícula."
+          @pointerdown=${this.press}
+          @pointermove=${this.stroke}
+          @pointerup=${this.lift}
+          @pointercancel=${this.lift}
+          @keydown=${this.press_key}
+          @focus=${() => this.requestUpdate()}
+          @blur=${() => this.requestUpdate()}
+        ></canvas>
+        <div class="mandos">
+          <div class="fila">
+            <button class="boton" type="button" ?disabled=${!this.travelled} @click=${this.play}>
+              ${this.playing ? "❚❚ Parar" : "▶ En marcha"}
+            </button>
+            <button
+              class="boton"
+              type="button"
+              ?disabled=${!this.travelled || this.position >= this.end}
+              @click=${() => {
+                this.playing = false;
+                this.position = Math.min(this.end, Math.floor(this.position) + 1);
+              }}
+            >
+              Un paso
+            </button>
+            ${
+              this.distribution === DRAWN
+                ? html`<button class="boton" type="button" @click=${() => this.choose(DRAWN)}>
+                    Borrar
+                  </button>`
+                : ""
+            }
+          </div>
+          ${slider({
+            label: html`<i>t</i>`,
+            name: "t",
+            text: String(this.t),
+            value: this.position,
+            min: 0,
+            max: Math.max(this.end, 1),
+            step: 1,
+            onInput: (position) => {
+              this.playing = false;
+              this.position = position;
+            },
+          })}
+          ${choice(
+            "Camino:",
+            [
+              ["reverse", "del ruido a los datos"],
+              ["forward", "de los datos al ruido"],
+            ],
+            this.direction,
+            (direction) => {
+              this.direction = direction as Journey["direction"];
+              this.change();
+            },
+          )}
+          ${
+            reverse
+              ? html`${choice("Sampler:", SAMPLERS, this.sampler, (sampler) => {
+                  this.sampler = sampler;
+                  this.change();
+                })}
+                ${slider({
+                  label: "pasos",
+                  text: String(this.steps),
+                  value: this.steps,
+                  min: 1,
+                  max: TIMESTEPS,
+                  onInput: (steps) => {
+                    this.steps = steps;
+                    this.change();
+                  },
+                })}
+                ${
+                  this.sampler === "ddim"
+                    ? slider({
+                        label: html`<i>η</i>`,
+                        name: "η",
+                        text: comma(this.eta, 1),
+                        value: this.eta,
+                        min: 0,
+                        max: 1,
+                        step: 0.1,
+                        onInput: (eta) => {
+                          this.eta = eta;
+                          this.change();
+                        },
+                      })
+                    : ""
+                }`
+              : ""
+          }
+          <div class="fila">
+            ${this.toggle("estelas", this.trails, (on) => {
+              this.trails = on;
+            })}
+            ${this.toggle("el score", this.field, (on) => {
+              this.field = on;
+            })}
+            ${
+              reverse
+                ? this.toggle("x̂₀", this.guesses, (on) => {
+                    this.guesses = on;
+                  })
+                : ""
+            }
+          </div>
+          ${this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : ""}
+        </div>
+      </div>
+    `;
+  }
+
+  private toggle(text: string, on: boolean, set: (on: boolean) => void): TemplateResult {
+    return html`<label class="boton">
+      <input
+        type="checkbox"
+        .checked=${on}
+        @change=${(event: Event) => set((event.target as HTMLInputElement).checked)}
+      />
+      &nbsp;${text}
+    </label>`;
+  }
+
+  protected override spoken(): string {
+    if (!this.travelled) return "Dibujad unos datos en el plano.";
+    const own = this.own && this.launched ? this.own.states[Math.floor(this.position)] : null;
+    const mine = own ? ` La vuestra está en (${comma(own[0]!)}, ${comma(own[1]!)}).` : "";
+    return `t = ${this.t}, paso ${Math.floor(this.position)} de ${this.end}.${mine}`;
+  }
+
+  protected override updated(): void {
+    super.updated();
+    this.paint();
+  }
+
+  /** Dibuja el plano como está ahora. */
+  private paint(): void {
+    const canvas = this.renderRoot.querySelector("canvas");
+    const context = canvas?.getContext("2d");
+    if (!canvas || !context) return;
+    const style = getComputedStyle(this);
+    const colour = (name: string) => style.getPropertyValue(`--dl-${name}`).trim();
+    const pixel = (value: number) => ((value / EDGE + 1) / 2) * SIDE;
+    const dots = (values: Float32Array, size: number) => {
+      for (let k = 0; k < values.length; k += 2) {
+        context.fillRect(
+          pixel(values[k]!) - size / 2,
+          pixel(-values[k + 1]!) - size / 2,
+          size,
+          size,
+        );
+      }
+    };
+    context.clearRect(0, 0, SIDE, SIDE);
+    context.globalAlpha = 0.55;
+    context.fillStyle = colour("x0");
+    dots(this.points, 4);
+    if (this.travelled) {
+      if (this.field) this.arrows(context, pixel, colour("mu"));
+      const { states, guesses } = this.travelled;
+      context.fillStyle = colour("xt");
+      if (this.trails) {
+        const first = Math.max(0, Math.floor(this.position) - TRAIL);
+        for (let k = first; k < this.position; k++) {
+          context.globalAlpha = (0.12 * (k - first + 1)) / TRAIL;
+          dots(states[k]!, 2);
+        }
+      }
+      context.globalAlpha = 0.7;
+      dots(between(states, this.position), 3);
+      const guess = guesses[Math.min(Math.floor(this.position), guesses.length - 1)];
+      if (this.guesses && guess) {
+        context.globalAlpha = 0.5;
+        context.fillStyle = colour("eps");
+        dots(guess, 2.5);
+      }
+      if (this.own) this.follow(context, pixel, this.own, colour("beta"));
+    }
+    context.globalAlpha = 1;
+    if (this.shadowRoot?.activeElement === canvas) {
+      const [x, y] = [pixel(this.cursor[0]), pixel(-this.cursor[1])];
+      context.strokeStyle = colour("beta");
+      context.lineWidth = 2;
+      context.beginPath();
+      context.moveTo(x - 8, y);
+      context.lineTo(x + 8, y);
+      context.moveTo(x, y - 8);
+      context.lineTo(x, y + 8);
+      context.stroke();
+    }
+  }
+
+  /** El score en una rejilla: hacia dónde están los datos más probables desde cada sitio. */
+  private arrows(
+    context: CanvasRenderingContext2D,
+    pixel: (v: number) => number,
+    colour: string,
+  ): void {
+    const index = Math.max(0, this.t - 1);
+    const bar = SCHEDULE.alphasCumprod[index]!;
+    const grid = new Float32Array(2 * FIELD * FIELD);
+    for (let k = 0; k < FIELD * FIELD; k++) {
+      grid[2 * k] = EDGE * ((2 * (k % FIELD) + 1) / FIELD - 1);
+      grid[2 * k + 1] = EDGE * ((2 * Math.floor(k / FIELD) + 1) / FIELD - 1);
+    }
+    const xStart = idealXStart(SCHEDULE, this.points, grid, index, 2, BANDWIDTH);
+    const longest = (0.8 * EDGE * 2) / FIELD;
+    context.strokeStyle = colour;
+    context.globalAlpha = 0.7;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    for (let k = 0; k < grid.length; k += 2) {
+      const [x, y] = [grid[k]!, grid[k + 1]!];
+      const [dx, dy] = [xStart[k]! * Math.sqrt(bar) - x, xStart[k + 1]! * Math.sqrt(bar) - y];
+      const length = Math.hypot(dx, dy) || 1;
+      const scale = (longest * length) / (length + 1) / length;
+      const [tx, ty] = [x + dx * scale, y + dy * scale];
+      context.moveTo(pixel(x), pixel(-y));
+      context.lineTo(pixel(tx), pixel(-ty));
+      const angle = Math.atan2(-dy, dx);
+      for (const turn of [2.6, -2.6]) {
+        context.moveTo(pixel(tx), pixel(-ty));
+        context.lineTo(
+          pixel(tx) + 5 * Math.cos(angle + turn),
+          pixel(-ty) + 5 * Math.sin(angle + turn),
+        );
+      }
+    }
+    context.stroke();
+  }
+
+  /** La partícula que alguien ha soltado y por dónde ha pasado. */
+  private follow(
+    context: CanvasRenderingContext2D,
+    pixel: (v: number) => number,
+    { states }: Travelled,
+    colour: string,
+  ): void {
+    context.globalAlpha = 1;
+    context.strokeStyle = context.fillStyle = colour;
+    context.lineWidth = 2;
+    context.beginPath();
+    for (let k = 0; k <= Math.min(Math.floor(this.position), states.length - 1); k++) {
+      context.lineTo(pixel(states[k]![0]!), pixel(-states[k]![1]!));
+    }
+    const now = between(states, this.position);
+    context.lineTo(pixel(now[0]!), pixel(-now[1]!));
+    context.stroke();
+    context.beginPath();
+    context.arc(pixel(now[0]!), pixel(-now[1]!), 6, 0, 2 * Math.PI);
+    context.fill();
+  }
+}
+
+/** El estado entre dos pasos, en línea recta, para que el movimiento sea suave. */
+function between(states: readonly Float32Array[], position: number): Float32Array {
+  const before = states[Math.min(Math.floor(position), states.length - 1)]!;
+  const after = states[Math.min(Math.ceil(position), states.length - 1)]!;
+  const part = position - Math.floor(position);
+  return part === 0 ? before : before.map((x, k) => x + part * (after[k]! - x));
+}

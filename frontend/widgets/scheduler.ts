@@ -1,0 +1,228 @@
+/** Scheduler: los schedules, uno al lado de otro, con sus parámetros y la misma imagen debajo. */
+
+import { type CSSResultGroup, css, html, svg, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { qSample } from "../ddpm_lit/forward";
+import { samplingNoise } from "../ddpm_lit/noise";
+import { BETAS, makeSchedule, type Schedule } from "../ddpm_lit/scheduler";
+import { fetchPictures, type Picture } from "../drawing/pixels";
+import { curve, plot, plotStyles } from "../drawing/plot";
+import { comma } from "../numbers";
+import { choice, slider, Widget } from "../widget";
+
+const TITLES: Readonly<Record<string, string>> = {
+  linear: "lineal",
+  scaled_linear: "lineal en √β",
+  quadratic: "cuadrático",
+  constant: "constante",
+  cosine: "coseno",
+  sigmoid: "sigmoide",
+};
+
+/** Qué se dibuja: su nombre, su valor en un paso y si el eje es logarítmico. */
+const QUANTITIES: Readonly<
+  Record<string, { title: string; value: (schedule: Schedule, k: number) => number }>
+> = {
+  bar: { title: "ᾱ", value: (schedule, k) => schedule.alphasCumprod[k]! },
+  beta: { title: "β", value: (schedule, k) => schedule.betas[k]! },
+  snr: { title: "log₁₀ SNR", value: (schedule, k) => Math.log10(schedule.snr(k)) },
+};
+const LENGTHS = [25, 50, 100, 250, 500, 1000] as const;
+const LOWEST = -4;
+/** En qué partes del camino se enseña la imagen. */
+const MOMENTS = [0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1] as const;
+
+@customElement("dl-scheduler")
+export class SchedulerWidget extends Widget {
+  @state() private shown: ReadonlySet<string> = new Set(["linear", "cosine"]);
+  @state() private quantity = "bar";
+  @state() private length = 5;
+  @state() private rescaled = false;
+  @state() private s = 0.008;
+  @state() private betaEnd = 0.02;
+  @state() private picture: Picture | null = null;
+  private noise: Float32Array = new Float32Array();
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    plotStyles,
+    css`
+      .tira {
+        display: grid;
+        grid-template-columns: 6.5rem repeat(${MOMENTS.length}, minmax(0, 1fr));
+        gap: 0.25rem;
+        align-items: center;
+      }
+      .tira span {
+        font-weight: 600;
+      }
+    `,
+  ];
+
+  override async firstUpdated(): Promise<void> {
+    if (!this.data) return;
+    try {
+      const [first] = await fetchPictures(this.data);
+      this.picture = first!.picture;
+      this.noise = samplingNoise(0, [0], this.picture.values.length).next().value;
+    } catch {
+      // Sin imagen quedan las curvas, que son lo que importa.
+    }
+  }
+
+  private get timesteps(): number {
+    return LENGTHS[this.length]!;
+  }
+
+  private schedule(name: string): Schedule {
+    const own: Record<string, number> = name === "cosine" ? { s: this.s } : {};
+    if (name === "linear" || name === "quadratic") own.betaEnd = this.betaEnd;
+    return makeSchedule(name, this.timesteps, { ...own, zeroTerminalSnr: this.rescaled } as never);
+  }
+
+  private schedules(): { name: string; colour: string; schedule: Schedule }[] {
+    return Object.keys(BETAS).flatMap((name, k) =>
+      this.shown.has(name)
+        ? [{ name, colour: `var(--dl-fig-${k + 1})`, schedule: this.schedule(name) }]
+        : [],
+    );
+  }
+
+  protected override view(): TemplateResult {
+    const all = this.schedules();
+    const quantities = Object.entries(QUANTITIES).map(
+      ([name, { title }]) => [name, title] as const,
+    );
+    return html`
+      <fieldset class="eleccion">
+        <legend>Schedules:</legend>
+        ${Object.keys(BETAS).map(
+          (name, k) => html`<label style="color: var(--dl-fig-${k + 1})">
+            <input
+              type="checkbox"
+              .checked=${this.shown.has(name)}
+              @change=${() => this.toggle(name)}
+            />
+            <span>${TITLES[name]}</span>
+          </label>`,
+        )}
+      </fieldset>
+      <div class="fila">
+        ${choice("Se dibuja:", quantities, this.quantity, (quantity) => {
+          this.quantity = quantity;
+        })}
+        <label class="boton">
+          <input
+            type="checkbox"
+            .checked=${this.rescaled}
+            @change=${(event: Event) => {
+              this.rescaled = (event.target as HTMLInputElement).checked;
+            }}
+          />
+          &nbsp;sin señal al final
+        </label>
+      </div>
+      <div class="fila">
+        ${slider({
+          label: html`<i>T</i>`,
+          name: "T",
+          text: String(this.timesteps),
+          value: this.length,
+          min: 0,
+          max: LENGTHS.length - 1,
+          onInput: (length) => {
+            this.length = length;
+          },
+        })}
+        ${slider({
+          label: html`<i>s</i>, del coseno`,
+          name: "s, del coseno",
+          text: comma(this.s, 3),
+          value: this.s,
+          min: 0.001,
+          max: 0.2,
+          step: 0.001,
+          onInput: (s) => {
+            this.s = s;
+          },
+        })}
+        ${slider({
+          label: html`<i>β</i><sub>T</sub>, del lineal`,
+          name: "β T, del lineal",
+          text: comma(this.betaEnd, 3),
+          value: this.betaEnd,
+          min: 0.002,
+          max: 0.024,
+          step: 0.001,
+          onInput: (betaEnd) => {
+            this.betaEnd = betaEnd;
+          },
+        })}
+      </div>
+      ${this.curves(all)} ${this.pictures(all)}
+    `;
+  }
+
+  private toggle(name: string): void {
+    const shown = new Set(this.shown);
+    if (!shown.delete(name)) shown.add(name);
+    this.shown = shown;
+  }
+
+  private curves(all: ReturnType<SchedulerWidget["schedules"]>): TemplateResult {
+    const { title, value } = QUANTITIES[this.quantity]!;
+    const lines = all.map(({ colour, schedule }) => {
+      const points = Array.from(schedule.betas, (_, k) => {
+        const y = value(schedule, k);
+        return [k + 1, this.quantity === "snr" ? Math.max(y, LOWEST) : y] as const;
+      });
+      return { colour, points };
+    });
+    const values = lines.flatMap(({ points }) => points.map(([, y]) => y));
+    const y =
+      this.quantity === "snr"
+        ? ([LOWEST, Math.max(4, ...values)] as const)
+        : ([0, this.quantity === "bar" ? 1 : Math.max(0.02, ...values)] as const);
+    return html`${plot(
+      {
+        width: 640,
+        height: 260,
+        x: [1, this.timesteps],
+        y,
+        xLabel: "t",
+        yLabel: title,
+        title: this.spoken(),
+      },
+      (scales) =>
+        lines.map(
+          ({ colour, points }) => svg`<g style="color: ${colour}">${curve(scales, points)}</g>`,
+        ),
+    )}`;
+  }
+
+  private pictures(all: ReturnType<SchedulerWidget["schedules"]>): TemplateResult | string {
+    const { picture } = this;
+    if (!picture) return "";
+    return html`${all.map(
+      ({ name, colour, schedule }) => html`<div class="tira">
+        <span style="color: ${colour}">${TITLES[name]}</span>
+        ${MOMENTS.map((moment) => {
+          const t = Math.max(1, Math.round(moment * schedule.length));
+          const values = qSample(schedule, picture.values, t - 1, this.noise);
+          return html`<dl-imagen
+            .picture=${{ ...picture, values }}
+            label="La imagen en t = ${t} con el schedule ${TITLES[name]}"
+          ></dl-imagen>`;
+        })}
+      </div>`,
+    )}`;
+  }
+
+  protected override spoken(): string {
+    const last = this.schedules().map(({ name, schedule }) => {
+      const left = Math.sqrt(schedule.alphasCumprod[schedule.length - 1]!);
+      return `${TITLES[name]}, ${comma(left, 3)}`;
+    });
+    return `T = ${this.timesteps}. Señal que queda al final: ${last.join("; ") || "no se dibuja ninguno"}.`;
+  }
+}

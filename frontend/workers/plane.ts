@@ -1,0 +1,27 @@
+/** El camino de las partículas del plano, fuera del hilo que dibuja. */
+
+import { type Journey, type Travelled, travel } from "../plane";
+
+/** Una petición con su número: quien la hace solo atiende la respuesta de la última. */
+export interface Request {
+  id: number;
+  journey: Journey;
+}
+
+export type Reply = { id: number } & ({ travelled: Travelled } | { problem: string });
+
+/** Lo que de un hilo se usa aquí. */
+interface Scope {
+  onmessage: (event: MessageEvent<Request>) => void;
+  postMessage: (reply: Reply) => void;
+}
+
+const scope = globalThis as unknown as Scope;
+
+scope.onmessage = async ({ data: { id, journey } }) => {
+  try {
+    scope.postMessage({ id, travelled: await travel(journey) });
+  } catch (error) {
+    scope.postMessage({ id, problem: error instanceof Error ? error.message : String(error) });
+  }
+};

@@ -1,0 +1,411 @@
+"""Los widgets, tocados en un navegador con el ratón, con el dedo y con el teclado."""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from scripts.site import frontend
+
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+from test_twin import packed
+
+from ddpm_lit.backward import Denoiser
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.forward import q_sample
+from ddpm_lit.ideal import ideal_model
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.posterior import q_posterior
+from ddpm_lit.sampling import algorithm2, make_sampler
+from ddpm_lit.scheduler import make_schedule
+
+PAGES = {
+    "forward": "componentes/forward.html",
+    "posterior": "componentes/posterior.html",
+    "scheduler": "componentes/scheduler.html",
+    "plane": "algoritmos/generacion.html",
+}
+"""En qué página está cada widget."""
+
+Open = Callable[[str], Locator]
+
+
+@pytest.fixture
+def opened(page: Page, address: str) -> Open:
+    """Abre la página de un widget y espera a que esté en su sitio."""
+
+    def show(name: str) -> Locator:
+        page.goto(address + PAGES[name])
+        place = page.locator(f"dl-widget[name={name}]")
+        place.scroll_into_view_if_needed()
+        expect(place).to_have_attribute("data-state", "ready")
+        return place
+
+    return show
+
+
+def spanish(value: float, digits: int) -> str:
+    """Un número como lo escriben los widgets."""
+    return f"{value:.{digits}f}".replace(".", ",").replace("-", "−")
+
+
+def slide(place: Locator, label: str, value: float) -> None:
+    """Pone un mando deslizante en un valor, como si se arrastrara."""
+    place.get_by_role("slider", name=label, exact=True).evaluate(
+        "(mando, valor) => { mando.value = valor;"
+        " mando.dispatchEvent(new Event('input', { bubbles: true })); }",
+        value,
+    )
+
+
+# --- Todos ----------------------------------------------------------------------------------------
+
+
+def test_every_widget_has_its_page() -> None:
+    assert {path.stem for path in (frontend.SOURCES / "widgets").glob("*.ts")} == PAGES.keys()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_takes_the_place_of_its_figure_and_asks_nobody_else(
+    page: Page, opened: Open, address: str, name: str
+) -> None:
+    asked: list[str] = []
+    problems: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    place = opened(name)
+    expect(place.locator(".dl-widget__figura")).to_be_hidden()
+    expect(place.locator(f"dl-{name}")).to_be_visible()
+    expect(page.locator(f"figure:has(dl-widget[name={name}]) .dl-widget__prueba")).to_be_visible()
+    assert problems == []
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_on_paper_there_is_the_figure(page: Page, opened: Open, name: str) -> None:
+    place = opened(name)
+    page.emulate_media(media="print")
+    expect(place.locator(".dl-widget__figura")).to_be_visible()
+    expect(place.locator(f"dl-{name}")).to_be_hidden()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_without_script_there_is_the_figure(browser: Browser, address: str, name: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address + PAGES[name])
+    expect(page.locator(f"dl-widget[name={name}] .dl-widget__figura")).to_be_visible()
+    expect(page.locator(f"figure:has(dl-widget[name={name}]) .dl-widget__prueba")).to_be_hidden()
+    context.close()
+
+
+def test_from_the_disk_it_says_what_it_needs(page: Page, site_dir: Path) -> None:
+    page.goto((site_dir / PAGES["posterior"]).resolve().as_uri())
+    place = page.locator("dl-widget[name=posterior]")
+    expect(place.locator(".dl-widget__figura")).to_be_visible()
+    expect(place.locator(".dl-widget__aviso")).to_contain_text(
+        "cuando la página viene de un servid"
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_if_it_does_not_arrive_the_figure_stays(page: Page, address: str, name: str) -> None:
+    page.route(re.compile(rf"/widgets/{name}-\w+\.js"), lambda route: route.abort())
+    page.goto(address + PAGES[name])
+    place = page.locator(f"dl-widget[name={name}]")
+    place.scroll_into_view_if_needed()
+    expect(place).to_have_attribute("data-state", "failed")
+    expect(place.locator(".dl-widget__figura")).to_be_visible()
+    expect(place.get_by_role("status")).to_contain_text("no se ha podido cargar")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_on_a_phone_nothing_sticks_out(browser: Browser, address: str, name: str) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    page = context.new_page()
+    page.goto(address + PAGES[name])
+    place = page.locator(f"dl-widget[name={name}]")
+    place.scroll_into_view_if_needed()
+    expect(place).to_have_attribute("data-state", "ready")
+    box = place.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    context.close()
+
+
+# --- Forward --------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_forward_are_those_of_the_schedule(page: Page, opened: Open) -> None:
+    place = opened("forward")
+    bars = make_schedule("linear", 1000).alphas_cumprod
+    control = place.get_by_role("slider", name="t", exact=True)
+    control.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    bar = float(bars[151])
+    expect(control).to_have_attribute("aria-valuetext", "152")
+    expect(place.locator(".cuentas")).to_contain_text(f"= {spanish(bar**0.5, 3)} ·")
+    expect(place.locator(".cuentas")).to_contain_text(f"+ {spanish((1 - bar) ** 0.5, 3)} ·")
+    expect(place.get_by_role("status")).to_contain_text(
+        f"t = 152: {spanish(bar**0.5, 2)} de la imagen"
+    )
+    page.keyboard.press("Home")
+    expect(place.locator(".cuentas")).to_contain_text("SNR = 1,000 / 0,000 = ∞")
+
+
+def test_the_pixels_of_forward_are_those_of_the_package(opened: Open) -> None:
+    place = opened("forward")
+    slide(place, "t", 300)
+    expect(place.locator(".cuentas")).to_contain_text("SNR")
+    stored = place.locator("dl-forward").evaluate("async ({ data }) => (await fetch(data)).json()")
+    image = stored["digito"]
+    values = torch.frombuffer(bytearray(b64decode(image["values"])), dtype=torch.float32)
+    x_0 = values.reshape(1, image["channels"], image["height"], image["width"])
+    noise = next(sampling_noise(0, [0], x_0.shape[1:]))
+    x_t = q_sample(make_schedule("linear", 1000), x_0, torch.tensor([299]), noise)
+    expected = ((x_t.clamp(-1, 1) + 1) * 127.5).flatten()
+    shown = place.locator("canvas").evaluate(
+        "(lienzo) => [...lienzo.getContext('2d').getImageData(0, 0, lienzo.width, lienzo.height)"
+        ".data].filter((_, k) => k % 4 === 0)"
+    )
+    assert (torch.tensor(shown) - expected).abs().max() <= 0.51
+
+
+def test_an_image_of_the_reader_is_used_and_one_that_is_not_is_refused(
+    opened: Open, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    place = opened("forward")
+    picture, text = tmp_path / "gato.png", tmp_path / "notas.png"
+    Image.new("RGB", (90, 60), (200, 30, 30)).save(picture)
+    text.write_text("no soy una imagen")
+    chooser = place.locator("input[type=file]")
+    chooser.set_input_files(text)
+    expect(place.get_by_role("alert")).to_contain_text("«notas.png» no es una imagen")
+    chooser.set_input_files(picture)
+    expect(place.get_by_role("radio", name="la vuestra")).to_be_checked()
+    expect(place.get_by_role("alert")).to_have_count(0)
+    slide(place, "t", 0)
+    expect(place.locator(".cuentas")).to_contain_text("∞")
+    colour = place.locator("canvas").evaluate(
+        "(lienzo) => [...lienzo.getContext('2d').getImageData(48, 48, 1, 1).data]"
+    )
+    assert colour == [200, 30, 30, 255]
+
+
+def test_without_its_images_forward_still_takes_one(page: Page, address: str) -> None:
+    page.route("**/widget-forward.json", lambda route: route.fulfill(status=404))
+    page.goto(address + PAGES["forward"])
+    place = page.locator("dl-widget[name=forward]")
+    place.scroll_into_view_if_needed()
+    expect(place.get_by_role("alert")).to_contain_text("No han llegado las imágenes")
+    expect(place.get_by_text("Poner una vuestra")).to_be_visible()
+
+
+# --- Posterior ------------------------------------------------------------------------------------
+
+
+def posterior_text(x_0: float, x_t: float, t: int) -> str:
+    schedule = make_schedule("linear", 50)
+    found = q_posterior(
+        schedule, torch.tensor([[x_0]]), torch.tensor([[x_t]]), torch.tensor([t - 1])
+    )
+    return f"= {spanish(found.mean.item(), 3)} "
+
+
+def test_the_posterior_is_the_one_of_the_package(opened: Open) -> None:
+    place = opened("posterior")
+    for x_0, x_t, t in ((-0.8, 1.2, 20), (0.5, -2.0, 2), (-1.0, -1.0, 50)):
+        slide(place, "x cero", x_0)
+        slide(place, "x t", x_t)
+        slide(place, "t", t)
+        expect(place.locator(".cuentas")).to_contain_text(posterior_text(x_0, x_t, t))
+
+
+@pytest.mark.parametrize("pointer", ["mouse", "touch"])
+def test_the_points_are_dragged(browser: Browser, address: str, pointer: str) -> None:
+    touch = pointer == "touch"
+    context = browser.new_context(has_touch=touch, viewport={"width": 900, "height": 800})
+    page = context.new_page()
+    page.goto(address + PAGES["posterior"])
+    place = page.locator("dl-widget[name=posterior]")
+    place.scroll_into_view_if_needed()
+    handle = place.locator("circle.asa.x0")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    drawing = place.locator("svg.grafica").bounding_box()
+    assert box and drawing
+    start = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    # Los ejes van de -3 a 3 entre los márgenes del dibujo, que tiene 640 de ancho.
+    unit = drawing["width"] / 640 * (640 - 40 - 10) / 6
+    target = (start[0] + 1.3 * unit, start[1])
+    if not touch:
+        page.mouse.move(*start)
+        page.mouse.down()
+        page.mouse.move(*target, steps=4)
+        page.mouse.up()
+    else:
+        drag_with_a_finger(page, start, target)
+    expect(place.get_by_role("slider", name="x cero")).to_have_attribute("aria-valuetext", "0,50")
+    expect(place.locator(".cuentas")).to_contain_text(posterior_text(0.5, 1.2, 20))
+    context.close()
+
+
+def drag_with_a_finger(page: Page, start: tuple[float, float], target: tuple[float, float]) -> None:
+    """Arrastra con un dedo, como lo hace una pantalla: con los eventos del navegador."""
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", start)
+    middle = ((start[0] + target[0]) / 2, (start[1] + target[1]) / 2)
+    touch("touchMove", middle)
+    touch("touchMove", target)
+    touch("touchEnd")
+
+
+# --- Scheduler ------------------------------------------------------------------------------------
+
+
+def test_the_schedules_are_compared(opened: Open) -> None:
+    place = opened("scheduler")
+    status = place.get_by_role("status")
+    left = {
+        name: float(make_schedule(name, 25).alphas_cumprod[-1]) ** 0.5
+        for name in ("linear", "cosine")
+    }
+    slide(place, "T", 0)
+    expect(status).to_contain_text(
+        f"T = 25. Señal que queda al final: lineal, {spanish(left['linear'], 3)}; coseno, "
+        f"{spanish(left['cosine'], 3)}"
+    )
+    place.get_by_role("checkbox", name="sigmoide").check(force=True)
+    expect(place.locator("svg .curva")).to_have_count(3)
+    place.get_by_role("checkbox", name="coseno").uncheck(force=True)
+    expect(place.locator("svg .curva")).to_have_count(2)
+    place.get_by_role("checkbox", name="sin señal al final").check()
+    expect(status).to_contain_text("lineal, 0,000; sigmoide, 0,000")
+    for quantity in ("β", "log₁₀ SNR", "ᾱ"):
+        place.get_by_role("radio", name=quantity).check(force=True)
+        assert "NaN" not in place.locator("svg").first.inner_html()
+    expect(place.locator("dl-imagen")).to_have_count(14)
+
+
+# --- El plano -------------------------------------------------------------------------------------
+
+
+def plane_data(browser: Browser, name: str) -> torch.Tensor:
+    """Los puntos de unos datos del plano, preguntados a su módulo."""
+    page = browser.new_page()
+    page.add_script_tag(content=packed(extra=("plane",)))
+    values = page.evaluate("(name) => [...twin.plane.dataOf(name)]", name)
+    page.close()
+    return torch.tensor(values).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("sampler", ["DDPM", "DDIM", "Heun", "DPM-Solver++"])
+def test_a_particle_ends_where_the_package_says(
+    page: Page, browser: Browser, opened: Open, sampler: str
+) -> None:
+    place = opened("plane")
+    place.get_by_role("radio", name=sampler, exact=True).check(force=True)
+    slide(place, "pasos", 20)
+    canvas = place.locator("canvas")
+    canvas.focus()
+    for key, times in (("ArrowRight", 7), ("ArrowUp", 4)):
+        for _ in range(times):
+            page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    expect(place.get_by_role("status")).to_contain_text("La vuestra", timeout=20_000)
+    slide(place, "t", 20)
+    expect(place.get_by_role("status")).to_contain_text("paso 20 de 20")
+    told = place.get_by_role("status").inner_text()
+    found = re.search(r"La vuestra está en \((−?[\d,]+), (−?[\d,]+)\)", told)
+    assert found, told
+    where = [float(text.replace("−", "-").replace(",", ".")) for text in found.groups()]
+
+    whole = Diffusion(make_schedule("linear", 200), "epsilon", clip=False)
+    model = ideal_model(whole, plane_data(browser, "espiral"), bandwidth=0.04)
+    noises = sampling_noise(0, [0], (2,))
+    next(noises)
+    names = {"DDPM": "ddpm", "DDIM": "ddim", "Heun": "heun", "DPM-Solver++": "dpm++2m"}
+    steps = algorithm2(
+        Denoiser(model, whole.respaced(20)),
+        torch.tensor([[0.7, 0.4]]),
+        noises,
+        make_sampler(names[sampler]),
+    )
+    *_, last = steps
+    assert where == pytest.approx(last.x_t[0].tolist(), abs=0.011)
+
+
+def test_the_particles_go_and_come_back(page: Page, opened: Open) -> None:
+    place = opened("plane")
+    status = place.get_by_role("status")
+    expect(status).to_contain_text("t = 200, paso 0 de 50", timeout=20_000)
+    place.get_by_role("button", name="Un paso").click()
+    expect(status).to_contain_text("paso 1 de 50")
+    place.get_by_role("button", name="En marcha").click()
+    expect(place.get_by_role("button", name="Parar")).to_be_visible()
+    expect(status).to_contain_text("t = 0, paso 50 de 50", timeout=20_000)
+    place.get_by_role("radio", name="de los datos al ruido").check(force=True)
+    expect(status).to_contain_text("t = 0, paso 0 de 200", timeout=20_000)
+    for each in ("estelas", "el score"):
+        place.get_by_role("checkbox", name=each).check()
+    slide(place, "t", 120)
+    expect(status).to_contain_text("t = 120")
+
+
+def test_data_are_drawn_by_hand(page: Page, opened: Open) -> None:
+    place = opened("plane")
+    place.get_by_role("radio", name="los que dibujéis").check(force=True)
+    expect(place.get_by_role("status")).to_contain_text("Dibujad unos datos")
+    canvas = place.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1], steps=12)
+    page.mouse.up()
+    expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
+    points = place.locator("dl-plane").evaluate("(plano) => plano.points.length / 2")
+    assert 5 < points < 60
+    place.get_by_role("button", name="Borrar").click()
+    expect(place.get_by_role("status")).to_contain_text("Dibujad unos datos")
+
+
+def test_a_worker_that_fails_says_so_and_the_page_goes_on(page: Page, address: str) -> None:
+    def broken(route: Route) -> None:
+        route.fulfill(content_type="text/javascript", body="throw new Error('roto')")
+
+    page.route("**/widgets/plane.js", broken)
+    page.goto(address + PAGES["plane"])
+    place = page.locator("dl-widget[name=plane]")
+    place.scroll_into_view_if_needed()
+    expect(place.get_by_role("alert")).to_contain_text("El cálculo se ha parado")
+    page.unroute("**/widgets/plane.js")
+    place.get_by_role("radio", name="dos lunas").check(force=True)
+    expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
+    expect(place.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.fixture(autouse=True)
+def patient(page: Page) -> Iterator[None]:
+    """Con dos núcleos ocupados, un widget puede tardar unos segundos en llegar."""
+    expect.set_options(timeout=15_000)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+def test_the_numbers_are_written_in_spanish() -> None:
+    assert spanish(-0.5, 2) == "−0,50"
