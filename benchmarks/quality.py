@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,12 @@ from benchmarks import peers
 from benchmarks.jobs import Job
 from benchmarks.records import BUILD
 from ddpm_lit.data import Dataset, load_dataset
-from ddpm_lit.evaluation.metrics import features, frechet_distance, train_classifier
+from ddpm_lit.evaluation.metrics import (
+    SmallClassifier,
+    features,
+    frechet_distance,
+    train_classifier,
+)
 from ddpm_lit.files.weights import load_state, read_weights, write_weights
 from ddpm_lit.models.storage import load_model, save_trained
 from ddpm_lit.networks.ema import EMA
@@ -112,12 +118,19 @@ def _bound(function: Callable[..., dict[str, Any]], *given: Any) -> Callable[[],
 # --- La distancia ---------------------------------------------------------------------------------
 
 
-def distance(contest: Contest, x: Tensor) -> float:
-    """La distancia de Fréchet de unas imágenes a las de prueba."""
+@cache
+def judge(contest: Contest) -> tuple[SmallClassifier, Tensor]:
+    """El clasificador en cuyas características se mide, y las de las imágenes de prueba."""
     train_set, test_set = contest.data()
     with torch.random.fork_rng(devices=[]):
         classifier = train_classifier(train_set, steps=contest.classifier_steps)
-    return frechet_distance(features(classifier, test_set.x), features(classifier, x))
+    return classifier, features(classifier, test_set.x)
+
+
+def distance(contest: Contest, x: Tensor) -> float:
+    """La distancia de Fréchet de unas imágenes a las de prueba."""
+    classifier, real = judge(contest)
+    return frechet_distance(real, features(classifier, x))
 
 
 def real_distance(contest: Contest) -> dict[str, Any]:

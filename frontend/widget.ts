@@ -23,6 +23,7 @@ export interface Slider {
 /** Un mando deslizante, con su nombre delante y su valor detrás. */
 export function slider({
   label,
+  name,
   text,
   value,
   min,

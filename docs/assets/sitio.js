@@ -89,6 +89,7 @@
     if (dialogo && !dialogo.hasAttribute("aria-label")) dialogo.setAttribute("aria-label", "Búsqueda");
   }
 
-  if (window.document$) window.document$.subscribe(preparar);
+  // Desde el disco, el tema no avisa de que la página está lista.
+  if (window.document$ && location.protocol !== "file:") window.document$.subscribe(preparar);
   else document.addEventListener("DOMContentLoaded", preparar);
 })();

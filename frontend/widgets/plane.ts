@@ -21,7 +21,7 @@ const DRAWN = "dibujo";
 const BANDWIDTH = 0.04;
 const PARTICLES = 2000;
 /** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
-const [EDGE, SIDE] = [2.6, 640];
+const [EDGE, SIDE] = [2.2, 640];
 /** Cuánto dura el camino entero, en milisegundos. */
 const DURATION = 5000;
 /** A qué distancia queda cada punto dibujado del anterior, y cuántos caben. */

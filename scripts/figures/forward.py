@@ -198,9 +198,9 @@ def pictures() -> dict[str, dict[str, Any]]:
     garment = load_file(samples_path("fashion-mnist"))["x"][GARMENT]
     heart = draw_compositions([(Part("corazón", "verde"),)])[0]
     return {
-        "digito": picture("un dígito", digit()[0]),
         "emoji": picture("un emoji", heart),
         "prenda": picture("una prenda", garment.clamp(-1, 1)),
+        "digito": picture("un dígito", digit()[0]),
     }
 
 

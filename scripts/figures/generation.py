@@ -1,5 +1,6 @@
 """Generación: el ruido que se vuelve datos, paso a paso."""
 
+import math
 from functools import lru_cache
 from itertools import repeat
 
@@ -8,9 +9,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ddpm_lit.backward import Denoiser
+from ddpm_lit.backward import Denoiser, to_score
+from ddpm_lit.diffusion import Diffusion
+from ddpm_lit.ideal import ideal_model
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.sampling import algorithm2
+from ddpm_lit.scheduler import make_schedule
 from scripts.build import models, samples
 from scripts.figures.mosaic import mosaic, show_mosaic
 from scripts.figures.style import (
@@ -31,6 +35,7 @@ MOVING = 300
 FRAMES = 84
 HELD = 2
 LIMIT = 1.6
+PLANE_STEPS = 200
 
 
 def closest(times: Tensor, fractions: list[float]) -> list[int]:
@@ -203,11 +208,33 @@ def animate_points(palette: Palette) -> list[Image.Image]:
     return frames_of(figure, palette, [*clouds, titles[0]], easing(roll["times"]), update)
 
 
+def draw_plane(palette: Palette) -> Figure:
+    """Partículas que bajan con la red ideal de una espiral, y hacia dónde las empuja el score."""
+    angle = 2 * math.pi * torch.linspace(0.35, 2.0, 320)
+    spiral = torch.stack([angle.cos(), angle.sin()], 1) * torch.linspace(0.15, 1.1, 320)[:, None]
+    whole = Diffusion(make_schedule("linear", PLANE_STEPS), "epsilon", clip=False)
+    model = ideal_model(whole, spiral, bandwidth=0.04)
+    noises = sampling_noise(0, range(CLOUD), (2,))
+    steps = list(algorithm2(Denoiser(model, whole), next(noises), noises))
+    ticks = torch.linspace(-2.0, 2.0, 15)
+    grid = torch.cartesian_prod(ticks, ticks)
+    figure, axes = canvas(1, 3, height=2.8)
+    for panel, time in zip(axes, (150, 60, 10), strict=True):
+        t = torch.full((len(grid),), time - 1)
+        score = to_score(whole.schedule, model(grid, t), t)
+        arrows = score / score.norm(dim=1, keepdim=True)
+        show_points(panel, steps[-time].before, palette.noisy, limit=2.2)
+        panel.quiver(*grid.T, *arrows.T, color=palette.mean, pivot="mid", width=0.006, scale=20)
+        panel.set_title(f"$t={time}$", pad=4)
+    return figure
+
+
 FIGURES = {
     "generacion-tira": draw_strip,
     "generacion-clases": draw_classes,
     "generacion-puntos": draw_points,
     "generacion-ruido": draw_noise,
+    "generacion-plano": draw_plane,
 }
 ANIMATIONS = {
     "generacion-animacion": animate_digits,
