@@ -41,7 +41,10 @@ export class PosteriorWidget extends Widget {
         stroke: var(--dl-papel);
         stroke-width: 2;
         cursor: grab;
-        touch-action: none;
+      }
+      /* El dedo que arrastra de lado es nuestro; el que sube o baja, de la página. */
+      .grafica {
+        touch-action: pan-y;
       }
       .balanza {
         display: grid;

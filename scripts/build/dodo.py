@@ -28,6 +28,7 @@ from scripts.build import (  # noqa: E402
     expected,
     figures,
     garment_samples,
+    laboratory,
     models,
     samples,
 )
@@ -37,7 +38,7 @@ from scripts.site.project import build_dir, profile  # noqa: E402
 
 build_dir().mkdir(parents=True, exist_ok=True)
 DOIT_CONFIG = {
-    "default_tasks": ["train", "sample", "evaluate", "draw", "manifest"],
+    "default_tasks": ["train", "sample", "evaluate", "export", "draw", "manifest"],
     "dep_file": str(build_dir() / "doit.db"),
     "backend": "json",
     "verbosity": 0,
@@ -178,12 +179,26 @@ def task_draw() -> Iterator[Task]:
     yield from _longest_first(tasks)
 
 
+def task_export() -> Task:
+    """Exporta las redes del laboratorio para el navegador."""
+    task = _task(
+        "export",
+        "exportar las redes del laboratorio",
+        [laboratory.NAME],
+        [],
+        laboratory.sources(),
+        code=code_hash("scripts.build.laboratory"),
+    ) | {"actions": [laboratory.export]}
+    del task["name"]
+    return task
+
+
 def artefacts() -> list[str]:
     """Los nombres de todos los artefactos del sitio."""
     drawn = [artefact for name in figures.CHAPTERS for artefact in figures.names(name)]
     shipped = [module.NAME for module in SHIPPED]
     sampled = [f"samples-{name}" for name in (*samples.COUNTS, *shipped)]
-    return [*models.MODELS, "classifier", *sampled, "evaluation", *drawn]
+    return [*models.MODELS, "classifier", *sampled, "evaluation", laboratory.NAME, *drawn]
 
 
 def task_manifest() -> Task:

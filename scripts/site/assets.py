@@ -78,6 +78,8 @@ def site_files() -> dict[str, Path | str]:
     for font in sorted((dist / "fonts").glob("*.woff2")):
         files[f"assets/katex/fonts/{font.name}"] = font
     files["assets/iframe-worker/shim.js"] = NODE_MODULES / "iframe-worker" / "shim" / "index.js"
+    runtime = NODE_MODULES / "onnxruntime-web" / "dist" / "ort-wasm-simd-threaded.wasm"
+    files["assets/widgets/ort.wasm"] = runtime
     return files | _font_files(NODE_MODULES / FONT)
 
 

@@ -26,6 +26,7 @@ pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page
 
 from ddpm_lit.backward import p_mean_variance
+from ddpm_lit.conditioning import null_condition, tokenize, words
 from ddpm_lit.ddim import slerp
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import inpaint, redraw, repaint_path
@@ -347,6 +348,43 @@ def test_the_path_of_repaint(ask: Ask, chance: random.Random) -> None:
         assert found == repaint_path(*options)
 
 
+PHRASES = (
+    "Corazón Añil, con 2 lazos",
+    "ÁRBOL   verde",
+    "niño_azul;pingüino!",
+    "mañana Mañana",
+    "¿dos gatos?",
+    "",
+    "o\u0303so n\u0303u c\u0327a",
+    "2⃣ cafés 日本",
+)
+
+
+def test_the_words_of_a_phrase(ask: Ask) -> None:
+    found = ask("phrases.map(twin.conditioning.words)", phrases=list(PHRASES))
+    assert found == [words(phrase) for phrase in PHRASES]
+
+
+def test_the_tokens_of_a_phrase(ask: Ask, chance: random.Random) -> None:
+    vocabulary = ("añil", "azul", "con", "corazon", "dos", "gatos", "lazos", "verde")
+    for _ in range(10):
+        phrase = " ".join(chance.choices(vocabulary, k=chance.randint(0, 6)))
+        found = ask(
+            "twin.conditioning.tokenize(phrase, vocabulary, 8)",
+            phrase=phrase,
+            vocabulary=list(vocabulary),
+        )
+        assert found == {"tokens": tokenize([phrase], vocabulary, 8)[0].tolist(), "unknown": []}
+    read = ask(
+        "twin.conditioning.tokenize('perro Azul', vocabulary, 8)", vocabulary=list(vocabulary)
+    )
+    assert read["unknown"] == ["perro"]
+    assert read["tokens"] == tokenize(["azul"], vocabulary, 8)[0].tolist()
+    nothing = ask("twin.conditioning.nullTokens(8)")
+    empty = torch.zeros(1, 8, dtype=torch.int64)
+    assert nothing == null_condition({"tokens": empty})["tokens"][0].tolist()
+
+
 # --- Los caminos enteros --------------------------------------------------------------------------
 
 DATA = torch.tensor([[-0.8, 0.1], [0.5, 0.6], [0.4, -0.7], [0.0, 0.0]])
@@ -431,6 +469,7 @@ def test_repaint_and_sdedit(ask: Ask, chance: random.Random) -> None:
 # --- Los errores se notan -------------------------------------------------------------------------
 
 SLIPS = {
+    "conditioning": ("number + START + 1", "number + START"),
     "noise": ("Math.cos(angle)", "Math.sin(angle)"),
     "scheduler": ("((1 - before) / (1 - bar)) * beta", "((1 + before) / (1 - bar)) * beta"),
     "forward": ("signal * x + std * epsilon", "signal * x - std * epsilon"),
@@ -449,6 +488,7 @@ SLIPS = {
 """Un error en cada módulo: lo que pone y lo que se pone."""
 
 WATCHERS: dict[str, Callable[[Ask], None]] = {
+    "conditioning": lambda ask: test_the_tokens_of_a_phrase(ask, random.Random(0)),
     "noise": lambda ask: test_the_normals_are_those_of_the_package(ask, random.Random(0)),
     "scheduler": lambda ask: test_the_schedules_are_those_of_the_package(ask, random.Random(0)),
     "forward": lambda ask: test_the_forward_process_and_the_posterior(ask, random.Random(0)),

@@ -28,6 +28,7 @@ PAGES = {
     "posterior": "componentes/posterior.html",
     "scheduler": "componentes/scheduler.html",
     "plane": "algoritmos/generacion.html",
+    "laboratory": "laboratorio.html",
 }
 """En qué página está cada widget."""
 
@@ -161,12 +162,12 @@ def test_the_pixels_of_forward_are_those_of_the_package(opened: Open) -> None:
     slide(place, "t", 300)
     expect(place.locator(".cuentas")).to_contain_text("SNR")
     stored = place.locator("dl-forward").evaluate("async ({ data }) => (await fetch(data)).json()")
-    image = stored["digito"]
+    image = next(iter(stored.values()))
     values = torch.frombuffer(bytearray(b64decode(image["values"])), dtype=torch.float32)
     x_0 = values.reshape(1, image["channels"], image["height"], image["width"])
     noise = next(sampling_noise(0, [0], x_0.shape[1:]))
     x_t = q_sample(make_schedule("linear", 1000), x_0, torch.tensor([299]), noise)
-    expected = ((x_t.clamp(-1, 1) + 1) * 127.5).flatten()
+    expected = ((x_t[0, 0].clamp(-1, 1) + 1) * 127.5).flatten()
     shown = place.locator("canvas").evaluate(
         "(lienzo) => [...lienzo.getContext('2d').getImageData(0, 0, lienzo.width, lienzo.height)"
         ".data].filter((_, k) => k % 4 === 0)"
@@ -203,7 +204,7 @@ def test_without_its_images_forward_still_takes_one(page: Page, address: str) ->
     place = page.locator("dl-widget[name=forward]")
     place.scroll_into_view_if_needed()
     expect(place.get_by_role("alert")).to_contain_text("No han llegado las imágenes")
-    expect(place.get_by_text("Poner una vuestra")).to_be_visible()
+    expect(place.get_by_text("Poner una vuestra", exact=True)).to_be_visible()
 
 
 # --- Posterior ------------------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+/** Las redes del laboratorio, en otro hilo: la página no se para mientras calculan. */
+
+import * as ort from "onnxruntime-web/wasm";
+import { generate, type Inputs, type Network, type Settings } from "../laboratory";
+
+/** Lo que la página pide. */
+export type Order =
+  | { kind: "generate"; id: number; network: Network; address: string; settings: Settings }
+  | { kind: "pause" | "resume" | "step" | "stop" };
+
+/** Lo que el hilo contesta. */
+export type News = { id: number } & (
+  | { kind: "loading"; loaded: number; total: number }
+  | { kind: "note"; text: string }
+  | { kind: "step"; done: number; t: number; xT: Float32Array; xStart: Float32Array }
+  | { kind: "finished"; seconds: number }
+  | { kind: "problem"; text: string }
+);
+
+interface Scope {
+  onmessage: (event: MessageEvent<Order>) => void;
+  postMessage: (news: News) => void;
+}
+
+const scope = globalThis as unknown as Scope;
+const CACHE = "ddpm_lit";
+
+ort.env.wasm.numThreads = 1;
+ort.env.wasm.wasmPaths = { wasm: new URL("./ort.wasm", import.meta.url).href };
+
+// --- Las redes ------------------------------------------------------------------------------------
+
+const sessions = new Map<string, ort.InferenceSession>();
+
+/** Los bytes de una red: de la caché del navegador o, si no están, del servidor. */
+async function weights(network: Network, address: string, id: number): Promise<ArrayBuffer> {
+  const key = `${address}?${network.sha256}`;
+  const store = await caches?.open(CACHE).catch(() => undefined);
+  const kept = await store?.match(key).catch(() => undefined);
+  if (kept) {
+    const bytes = await kept.arrayBuffer();
+    if (await intact(bytes, network)) return bytes;
+  }
+  const answer = await fetch(address);
+  if (!answer.ok || !answer.body) {
+    throw new Error(`los pesos no han llegado: el servidor ha contestado ${answer.status}`);
+  }
+  const bytes = new Uint8Array(network.bytes);
+  let loaded = 0;
+  const reader = answer.body.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (loaded + part.value.length > bytes.length) throw new Error("los pesos son otros");
+    bytes.set(part.value, loaded);
+    loaded += part.value.length;
+    scope.postMessage({ kind: "loading", id, loaded, total: network.bytes });
+  }
+  if (loaded !== bytes.length || !(await intact(bytes.buffer, network))) {
+    throw new Error("los pesos han llegado incompletos o cambiados; recargad la página");
+  }
+  await store?.put(key, new Response(bytes)).catch(() => {
+    const text = "El navegador no deja guardar los pesos: la próxima vez se traerán otra vez.";
+    scope.postMessage({ kind: "note", id, text });
+  });
+  return bytes.buffer;
+}
+
+/** Si unos bytes son los de la red; sin conexión segura no se puede saber. */
+async function intact(bytes: ArrayBuffer, { bytes: size, sha256 }: Network): Promise<boolean> {
+  if (bytes.byteLength !== size) return false;
+  if (!globalThis.crypto?.subtle) return true;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
+}
+
+async function session(
+  network: Network,
+  address: string,
+  id: number,
+): Promise<ort.InferenceSession> {
+  const known = sessions.get(network.name);
+  if (known) return known;
+  const bytes = await weights(network, address, id);
+  const made = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  sessions.set(network.name, made);
+  return made;
+}
+
+/** Evalúa una red. */
+async function evaluate(runner: ort.InferenceSession, inputs: Inputs): Promise<Float32Array> {
+  const feeds = Object.fromEntries(
+    Object.entries(inputs).map(([name, { values, shape }]) => [
+      name,
+      values instanceof Float32Array
+        ? new ort.Tensor("float32", values, shape)
+        : new ort.Tensor("int64", values, shape),
+    ]),
+  );
+  const { output } = await runner.run(feeds);
+  return output!.data as Float32Array;
+}
+
+// --- Las órdenes ----------------------------------------------------------------------------------
+
+/** La generación en curso: su número, si está parada y a quién avisar cuando siga. */
+const current = { id: 0, paused: false, allowed: 0, wake: () => {} };
+
+async function turn(id: number): Promise<boolean> {
+  while (current.id === id && current.paused && current.allowed === 0) {
+    await new Promise<void>((resolve) => {
+      current.wake = resolve;
+    });
+  }
+  if (current.allowed > 0) current.allowed -= 1;
+  // Deja pasar los mensajes que hayan llegado mientras se calculaba.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  return current.id === id;
+}
+
+async function run(order: Order & { kind: "generate" }): Promise<void> {
+  const { id, network, address, settings } = order;
+  try {
+    const runner = await session(network, address, id);
+    const started = performance.now();
+    let done = 0;
+    for await (const step of generate(network, settings, (inputs) => evaluate(runner, inputs))) {
+      if (current.id !== id) return;
+      done += 1;
+      scope.postMessage({ kind: "step", id, done, t: step.t, xT: step.xT, xStart: step.xStart });
+      if (!(await turn(id))) return;
+    }
+    scope.postMessage({ kind: "finished", id, seconds: (performance.now() - started) / 1000 });
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    scope.postMessage({ kind: "problem", id, text });
+  }
+}
+
+scope.onmessage = ({ data: order }) => {
+  if (order.kind === "generate") {
+    Object.assign(current, { id: order.id, paused: false, allowed: 0 });
+    void run(order);
+  } else if (order.kind === "stop") {
+    current.id = -1;
+  } else if (order.kind === "step") {
+    current.allowed = 1;
+  } else {
+    current.paused = order.kind === "pause";
+  }
+  current.wake();
+};

@@ -1,0 +1,188 @@
+"""El laboratorio: lo que genera el navegador, frente a la orden que la página enseña."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Locator, Page, expect
+
+from ddpm_lit.cli import ddpm_lit
+
+ADDRESS = "laboratorio.html"
+SLOW = 90_000
+"""Lo que puede tardar una red en llegar, prepararse y generar, con los dos núcleos ocupados."""
+
+Open = Callable[..., Locator]
+
+
+@pytest.fixture
+def laboratory(page: Page, address: str) -> Open:
+    """Abre el laboratorio con lo que diga la dirección."""
+
+    def show(query: str = "") -> Locator:
+        page.goto(address + ADDRESS + query)
+        place = page.locator("dl-widget[name=laboratory]")
+        place.scroll_into_view_if_needed()
+        expect(place).to_have_attribute("data-state", "ready")
+        expect(place.get_by_role("button", name="Generar")).to_be_visible()
+        return place
+
+    return show
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    expect.set_options(timeout=15_000)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+def generated(place: Locator) -> torch.Tensor:
+    """Genera con lo que haya puesto y espera a que acabe: las muestras, en una fila."""
+    place.get_by_role("button", name="Generar").click()
+    expect(place.locator(".estado")).to_contain_text("s en este navegador", timeout=SLOW)
+    return shown(place)
+
+
+def shown(place: Locator) -> torch.Tensor:
+    values = place.locator("dl-laboratory").evaluate("(widget) => [...widget.xT]")
+    return torch.tensor(values)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?modelo=openmoji-texto&texto=coraz%C3%B3n+verde&semilla=7&muestras=1&pasos=50",
+        "?modelo=fashion-mnist&clase=8&muestras=2&pasos=10&semilla=123456789012&sampler=ddpm",
+        "?modelo=digits-class&clase=3&muestras=3&pasos=6&sampler=heun&guia=0",
+    ],
+)
+def test_the_command_gives_what_the_page_shows(
+    laboratory: Open, query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = laboratory(query)
+    found = generated(place)
+    place.get_by_text("La orden que da lo mismo").click()
+    program, order, model, *words = shlex.split(place.locator("code").inner_text())
+    assert (program, order) == ("ddpm-lit", "sample")
+    if model == "digits-class":
+        from scripts.build import models
+
+        model = str(models.model_path("digits-class"))
+    monkeypatch.chdir(tmp_path)
+    command = [order, model, *words, "--tensors", "muestras.safetensors", "--device", "cpu"]
+    done = CliRunner().invoke(ddpm_lit, command)
+    assert done.exit_code == 0, done.output
+    expected = load_file("muestras.safetensors")["samples"].flatten()
+    assert found.shape == expected.shape
+    assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255, "más de un nivel de 256"
+
+
+def test_it_stops_goes_on_and_steps(laboratory: Open) -> None:
+    place = laboratory("?modelo=digits-class&pasos=200&sampler=ddim&muestras=4")
+    state = place.locator(".estado")
+    place.get_by_role("button", name="Generar").click()
+    expect(state).to_contain_text("Paso", timeout=SLOW)
+    place.get_by_role("button", name="Parar").click()
+    expect(state).to_contain_text("(parado)")
+    place.page.wait_for_timeout(500)
+    before = step_of(state)
+    place.page.wait_for_timeout(500)
+    assert step_of(state) == before
+    place.get_by_role("button", name="Un paso").click()
+    expect(state).to_contain_text(f"Paso {before + 1} de 200")
+    place.page.wait_for_timeout(300)
+    assert step_of(state) == before + 1
+    place.get_by_role("button", name="Seguir").click()
+    expect(state).not_to_contain_text("(parado)")
+    place.get_by_role("button", name="Dejarlo").click()
+    expect(place.get_by_role("button", name="Generar")).to_be_enabled()
+    place.page.wait_for_timeout(500)
+    assert state.inner_text() == ""
+
+
+def step_of(state: Locator) -> int:
+    found = re.search(r"Paso (\d+) de", state.inner_text())
+    assert found
+    return int(found[1])
+
+
+def test_what_is_asked_travels_in_the_address(laboratory: Open, page: Page) -> None:
+    place = laboratory("?modelo=digits-class&clase=4&pasos=3&muestras=1")
+    place.get_by_label("Semilla").fill("11")
+    place.get_by_label("Semilla").blur()
+    first = generated(place)
+    assert "semilla=11" in page.url and "clase=4" in page.url and "pasos=3" in page.url
+    again = generated(laboratory("?" + page.url.partition("?")[2]))
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?modelo=inventado", "no hay ningún modelo «inventado»"),
+        ("?modelo=fashion-mnist&clase=99", "no hay clase 99"),
+        ("?pasos=-3&eta=mucho&sampler=euler", "«pasos» vale «-3»"),
+        ("?sampler=euler", "no hay ningún sampler «euler»"),
+        ("?semilla=1.5", "«semilla» vale «1.5»"),
+    ],
+)
+def test_an_impossible_address_is_told_and_the_rest_is_kept(
+    laboratory: Open, query: str, said: str
+) -> None:
+    place = laboratory(query)
+    expect(place.get_by_role("alert")).to_contain_text(said)
+    expect(place.get_by_role("button", name="Generar")).to_be_enabled()
+
+
+def test_unknown_words_are_told(laboratory: Open) -> None:
+    place = laboratory("?modelo=openmoji-texto")
+    place.get_by_role("combobox", name="Frase").fill("abracadabra verde")
+    expect(place.get_by_text("No conoce «abracadabra»")).to_be_visible()
+    place.get_by_role("combobox", name="Frase").fill("corazón verde")
+    expect(place.get_by_text("No conoce")).to_have_count(0)
+    place.get_by_role("combobox", name="Frase").fill("coraz")
+    offered = place.locator("datalist option").evaluate_all("(all) => all.map((o) => o.value)")
+    assert "corazon" in offered
+
+
+@pytest.mark.parametrize("fault", ["missing", "corrupt", "short", "worker"])
+def test_what_does_not_arrive_is_told_and_can_be_tried_again(
+    page: Page, laboratory: Open, fault: str
+) -> None:
+    pattern = "**/laboratory.js" if fault == "worker" else "**/*.onnx"
+    page.route(
+        pattern,
+        lambda route: route.fulfill(
+            status=404 if fault == "missing" else 200,
+            body=b"throw 1" if fault == "worker" else b"x" * (100 if fault == "short" else 9),
+            content_type="text/javascript" if fault == "worker" else "application/octet-stream",
+        ),
+    )
+    place = laboratory("?modelo=digits-class&pasos=2&muestras=1")
+    place.get_by_role("button", name="Generar").click()
+    expect(place.get_by_role("alert")).to_contain_text("No se ha podido generar", timeout=SLOW)
+    page.unroute(pattern)
+    assert generated(place).isfinite().all()
+    expect(place.get_by_role("alert")).to_have_count(0)
+
+
+def test_the_picture_is_saved(laboratory: Open, page: Page, tmp_path: Path) -> None:
+    from PIL import Image
+
+    place = laboratory("?modelo=digits-class&pasos=2&muestras=4")
+    generated(place)
+    with page.expect_download() as saving:
+        place.get_by_role("button", name="Guardar PNG").click()
+    path = tmp_path / "guardada.png"
+    saving.value.save_as(path)
+    with Image.open(path) as image:
+        assert image.size == (17 * 8, 17 * 8)
