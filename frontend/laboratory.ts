@@ -2,7 +2,9 @@
 
 import { type Model, makeDenoiser } from "./ddpm_lit/backward";
 import { nullTokens, tokenize } from "./ddpm_lit/conditioning";
+import { slerp } from "./ddpm_lit/ddim";
 import { type Diffusion, makeDiffusion, respaced } from "./ddpm_lit/diffusion";
+import { type Known, noisedLevels, repaint, repaintPath, sdedit } from "./ddpm_lit/editing";
 import { classifierFree } from "./ddpm_lit/guidance";
 import { samplingNoise } from "./ddpm_lit/noise";
 import { algorithm2, SAMPLERS, type SampleStep } from "./ddpm_lit/sampling";
@@ -43,6 +45,22 @@ export interface Settings {
   eta: number;
   guidance: number;
   rescale: number;
+}
+
+/**
+ * Qué camino se recorre: el de siempre, rellenar un hueco, rehacer una imagen o partir de entre el
+ * ruido de la semilla y el de otra.
+ */
+export type Edit =
+  | { kind: "whole" }
+  | ({ kind: "inpaint" } & Known)
+  | { kind: "redraw"; initial: Float32Array; strength: number }
+  | { kind: "between"; seed: number; fraction: number };
+
+/** Cuántos pasos da un camino. */
+export function lengthOf(edit: Edit, steps: number): number {
+  if (edit.kind === "inpaint") return repaintPath(steps, edit.jump, edit.resamplings).length;
+  return edit.kind === "redraw" ? noisedLevels(steps, edit.strength) : steps;
 }
 
 /** Lo que una red recibe, por su nombre: los valores y la forma de cada entrada. */
@@ -98,19 +116,52 @@ function conditioned(network: Network, settings: Settings, evaluate: Evaluate): 
 }
 
 /** Genera unas muestras: el mismo ruido, los mismos pasos y las mismas cuentas que el paquete. */
-export function generate(
+export async function* generate(
   network: Network,
   settings: Settings,
+  edit: Edit,
   evaluate: Evaluate,
 ): AsyncGenerator<SampleStep, void> {
   const size = network.shape.reduce((product, side) => product * side, 1);
   const diffusion = respaced(diffusionOf(network), settings.steps, network.sampling.spacing);
-  const denoise = makeDenoiser(conditioned(network, settings, evaluate), diffusion, size);
+  const model = conditioned(network, settings, evaluate);
+  const denoise = makeDenoiser(model, diffusion, size);
   const indices = Array.from({ length: settings.count }, (_, k) => k);
   const noises = samplingNoise(settings.seed, indices, size);
-  const sampler = SAMPLERS[settings.sampler];
-  if (!sampler) throw new RangeError(`No hay ningún sampler «${settings.sampler}».`);
-  return algorithm2(denoise, noises.next().value, noises, sampler(settings.eta));
+  const makeSampler = SAMPLERS[settings.sampler];
+  if (!makeSampler) throw new RangeError(`No hay ningún sampler «${settings.sampler}».`);
+  const sampler = makeSampler(settings.eta);
+  const first = noises.next().value;
+  // Lo que se edita es una imagen, y vale para todas las muestras.
+  const repeated = (one: Float32Array) => first.map((_, k) => one[k % size]!);
+  const path = () => {
+    if (edit.kind === "inpaint") {
+      const { jump, resamplings } = edit;
+      const known = repeated(edit.known);
+      const mask = repeated(edit.mask);
+      return repaint(denoise, first, noises, sampler, { known, mask, jump, resamplings });
+    }
+    if (edit.kind === "redraw") {
+      const options = { initial: repeated(edit.initial), strength: edit.strength };
+      return sdedit(model, diffusion, size, first, noises, sampler, options);
+    }
+    if (edit.kind === "between") {
+      const other = samplingNoise(edit.seed, indices, size).next().value;
+      return algorithm2(denoise, mixed(first, other, edit.fraction, size), noises, sampler);
+    }
+    return algorithm2(denoise, first, noises, sampler);
+  };
+  for await (const step of path()) yield { ...step, t: diffusion.schedule.timesteps[step.t]! };
+}
+
+/** Los ruidos de entre dos, muestra a muestra, por el arco que va de uno a otro. */
+function mixed(a: Float32Array, b: Float32Array, fraction: number, size: number): Float32Array {
+  const result = new Float32Array(a.length);
+  for (let start = 0; start < a.length; start += size) {
+    const end = start + size;
+    result.set(slerp(a.subarray(start, end), b.subarray(start, end), fraction), start);
+  }
+  return result;
 }
 
 /** Lo que se pide si nadie dice otra cosa. */
@@ -190,8 +241,11 @@ export function fromAddress(
   return { settings, problems };
 }
 
+/** Los ficheros con que la orden recibe lo que se ha pintado. */
+export const FILES = { picture: "imagen.png", hole: "hueco.png" } as const;
+
 /** La orden de la terminal que da las mismas muestras. */
-export function toCommand(settings: Settings, network: Network): string {
+export function toCommand(settings: Settings, network: Network, edit: Edit): string {
   const quoted = (text: string) => `"${text.replace(/(["$`\\])/g, "\\$1")}"`;
   const parts = ["ddpm-lit sample", settings.network];
   if (network.vocabulary.length > 0 && settings.text.trim()) {
@@ -204,6 +258,12 @@ export function toCommand(settings: Settings, network: Network): string {
   parts.push("--guidance", String(settings.guidance));
   if (settings.guidance !== 0 && settings.rescale > 0) {
     parts.push("--guidance-rescale", String(settings.rescale));
+  }
+  if (edit.kind === "inpaint") {
+    parts.push("--inpaint", FILES.picture, "--mask", FILES.hole);
+    parts.push("--jump", String(edit.jump), "--resamplings", String(edit.resamplings));
+  } else if (edit.kind === "redraw") {
+    parts.push("--from-image", FILES.picture, "--strength", String(edit.strength));
   }
   return parts.join(" ");
 }

@@ -29,3 +29,15 @@ export function significant(value: number): string {
 export function powerOfTen(power: number): string {
   return `10${String(power).replace(/./g, (each) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(each)] ?? "⁻")}`;
 }
+
+/** La posición en que unos valores, sumados en orden, llegan a `part`. */
+export function reaching(values: Iterable<number>, part: number): number {
+  let total = 0;
+  let at = -1;
+  for (const value of values) {
+    total += value;
+    at += 1;
+    if (total >= part) break;
+  }
+  return at;
+}

@@ -12,6 +12,8 @@ export interface Plot {
   x: readonly [number, number];
   y: readonly [number, number];
   xLabel?: string;
+  /** Las marcas del eje horizontal, si no son números redondos: dónde y qué pone. */
+  xTicks?: readonly (readonly [number, string])[];
   yLabel?: string;
   /** Si el eje vertical es logarítmico. */
   logarithmic?: boolean;
@@ -74,7 +76,7 @@ export const plotStyles = css`
 
 /** Dibuja unos ejes y, dentro, lo que devuelva `draw`. */
 export function plot(
-  { width, height, x, y, xLabel = "", yLabel = "", logarithmic = false, title }: Plot,
+  { width, height, x, y, xLabel = "", yLabel = "", xTicks, logarithmic = false, title }: Plot,
   draw: (scales: Scales) => readonly SVGTemplateResult[],
 ): SVGTemplateResult {
   const left = MARGIN.left + (yLabel ? 14 : 0);
@@ -83,16 +85,17 @@ export function plot(
   const upwards = (logarithmic ? scaleLog() : scaleLinear()).domain(y).range([bottom, MARGIN.top]);
   const digits = (ticks: readonly number[]) =>
     Math.max(0, ...ticks.map((tick) => (String(+tick.toPrecision(6)).split(".")[1] ?? "").length));
-  const xTicks = across.ticks(Math.max(2, width / 90));
+  const round = across.ticks(Math.max(2, width / 90));
+  const marks = xTicks ?? round.map((tick) => [tick, comma(tick, digits(round))] as const);
   const yTicks = upwards.ticks(logarithmic ? 4 : Math.max(2, height / 50));
   const yText = (tick: number) =>
     logarithmic ? powerOfTen(Math.round(Math.log10(tick))) : comma(tick, digits(yTicks));
   const whole = yTicks.filter((tick) => !logarithmic || Number.isInteger(Math.log10(tick)));
   return svg`<svg class="grafica" viewBox="0 0 ${width} ${height}" role="img" aria-label=${title}>
     <path class="eje" d="M${left},${MARGIN.top}V${bottom}H${right}"></path>
-    ${xTicks.map(
-      (tick) =>
-        svg`<text x=${across(tick)} y=${bottom + 15} text-anchor="middle">${comma(tick, digits(xTicks))}</text>`,
+    ${marks.map(
+      ([tick, text]) =>
+        svg`<text x=${across(tick)} y=${bottom + 15} text-anchor="middle">${text}</text>`,
     )}
     ${whole.map(
       (tick) =>

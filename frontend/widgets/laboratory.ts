@@ -1,12 +1,18 @@
 /** El laboratorio: las redes que vienen entrenadas, generando en la página. */
 
+import { applyPalette, GIFEncoder, quantize } from "gifenc";
 import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { tokenize } from "../ddpm_lit/conditioning";
 import { SAMPLERS } from "../ddpm_lit/sampling";
-import { drawPicture, type Picture } from "../drawing/pixels";
+import type { Board } from "../drawing/board";
+import "../drawing/board";
+import { drawPicture, type Picture, readPicture } from "../drawing/pixels";
 import {
+  type Edit,
+  FILES,
   fromAddress,
+  lengthOf,
   type Network,
   type Settings,
   toAddress,
@@ -28,6 +34,19 @@ const ZOOM = 8;
 /** Cuántas palabras se ofrecen al escribir. */
 const OFFERED = 8;
 
+const MODES = [
+  ["whole", "desde el ruido"],
+  ["inpaint", "rellenar un hueco"],
+  ["redraw", "rehacer un dibujo"],
+] as const;
+/** Cuántos niveles se desandan al rellenar, y cuántas veces se da cada tramo. */
+const [JUMP, RESAMPLINGS] = [5, 5];
+/** Lo que dura cada paso de un GIF, y el último, en milisegundos. */
+const [FRAME, LAST] = [60, 1500];
+
+/** Un paso que se ha dado. */
+type Seen = Extract<News, { kind: "step" }>;
+
 type Progress =
   | { kind: "idle" }
   | { kind: "loading"; part: number }
@@ -41,15 +60,23 @@ export class LaboratoryWidget extends Widget {
   @state() private progress: Progress = { kind: "idle" };
   @state() private problem = "";
   @state() private note = "";
-  @state() private xT: Float32Array | null = null;
-  @state() private xStart: Float32Array | null = null;
+  @state() private mode: Edit["kind"] = "whole";
+  @state() private strength = 0.6;
+  @state() private colour = "#d22f27";
+  @state() private brush = 4;
+  @state() private base: Picture | null = null;
+  /** Los pasos que se han dado, y cuál de ellos se mira. */
+  @state() private path: readonly Seen[] = [];
+  @state() private viewed = 0;
   /** Lo que se pidió para lo que se está viendo. */
   private shown: Settings | null = null;
+  private edit: Edit = { kind: "whole" };
   private worker: Worker | null = null;
   private asked = 0;
 
   @query("canvas.actual") private actual!: HTMLCanvasElement;
   @query("canvas.estimada") private guess!: HTMLCanvasElement;
+  @query("dl-tablero") private board!: Board | null;
 
   static override styles: CSSResultGroup = [
     Widget.styles,
@@ -131,6 +158,14 @@ export class LaboratoryWidget extends Widget {
         cursor: pointer;
         min-height: 24px;
       }
+      .mandos {
+        display: grid;
+        gap: 0.7rem;
+        align-content: start;
+      }
+      .consejo {
+        margin: 0;
+      }
       .estado {
         margin: 0;
         min-height: 1.5em;
@@ -181,13 +216,31 @@ export class LaboratoryWidget extends Widget {
         this.lose(event.message || "el hilo de cálculo se ha parado");
       };
     }
+    const edit = this.asEdit(settings);
+    if (!edit) return;
     this.asked += 1;
     this.problem = this.note = "";
     this.shown = { ...settings };
+    this.edit = edit;
+    this.path = [];
     this.progress = { kind: "loading", part: 0 };
     history.replaceState(history.state, "", toAddress(settings, network) + location.hash);
     const address = new URL(network.file, new URL(this.data, document.baseURI)).href;
-    this.order({ kind: "generate", id: this.asked, network, address, settings: this.shown });
+    this.order({ kind: "generate", id: this.asked, network, address, settings: this.shown, edit });
+  }
+
+  /** Lo que hay en el tablero, como se le pide a la red; si falta algo, se dice. */
+  private asEdit({ steps }: Settings): Edit | null {
+    if (this.mode === "whole" || !this.board) return { kind: "whole" };
+    const { values, mask } = this.board.painted;
+    if (this.mode === "redraw") return { kind: "redraw", initial: values, strength: this.strength };
+    if (!this.board.holed) {
+      this.problem = "No hay ningún hueco: pintad encima de lo que queráis que la red invente.";
+      return null;
+    }
+    const resamplings = steps > 1 ? RESAMPLINGS : 1;
+    const jump = Math.max(1, Math.min(JUMP, steps - 1));
+    return { kind: "inpaint", known: values, mask, jump, resamplings };
   }
 
   /** Algo ha fallado: se dice, y lo siguiente empieza con otro hilo. */
@@ -211,8 +264,9 @@ export class LaboratoryWidget extends Widget {
     } else {
       const paused = this.progress.kind === "running" && this.progress.paused;
       this.progress = { kind: "running", paused, done: news.done, t: news.t };
-      this.xT = news.xT;
-      this.xStart = news.xStart;
+      const following = this.viewed === this.path.length;
+      this.path = [...this.path, news];
+      if (following || this.path.length === 1) this.viewed = this.path.length;
     }
   }
 
@@ -228,19 +282,57 @@ export class LaboratoryWidget extends Widget {
     this.progress = { kind: "idle" };
   }
 
-  private async save(): Promise<void> {
-    const source = this.actual;
-    const canvas = document.createElement("canvas");
-    canvas.width = source.width * ZOOM;
-    canvas.height = source.height * ZOOM;
-    const context = canvas.getContext("2d");
-    if (!context) return;
-    context.imageSmoothingEnabled = false;
-    context.drawImage(source, 0, 0, canvas.width, canvas.height);
-    const link = document.createElement("a");
-    link.href = canvas.toDataURL("image/png");
-    link.download = `${this.shown?.network}-${this.shown?.seed}.png`;
-    link.click();
+  /** El paso que se mira. */
+  private get seen(): Seen | undefined {
+    return this.path[this.viewed - 1];
+  }
+
+  /** Las muestras de un paso, ampliadas. */
+  private enlarged(seen: Seen): HTMLCanvasElement | null {
+    const { network, shown } = this;
+    if (!network || !shown) return null;
+    return enlarge(tiled(seen.xT, network.shape, shown.count));
+  }
+
+  private savePng(): void {
+    const canvas = this.seen && this.enlarged(this.seen);
+    if (canvas) download(canvas.toDataURL("image/png"), `${this.fileName}.png`);
+  }
+
+  private saveGif(): void {
+    const gif = GIFEncoder();
+    for (const seen of this.path) {
+      const canvas = this.enlarged(seen);
+      const image = canvas?.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height);
+      if (!image) return;
+      const palette = quantize(image.data, 256);
+      const delay = seen === this.path.at(-1) ? LAST : FRAME;
+      gif.writeFrame(applyPalette(image.data, palette), image.width, image.height, {
+        palette,
+        delay,
+      });
+    }
+    gif.finish();
+    const address = URL.createObjectURL(new Blob([gif.bytes()], { type: "image/gif" }));
+    download(address, `${this.fileName}.gif`);
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  }
+
+  private get fileName(): string {
+    return `${this.shown?.network}-${this.shown?.seed}`;
+  }
+
+  /** Guarda lo pintado como lo lee la terminal: la imagen, y el hueco en blanco. */
+  private savePainted(): void {
+    const { network, edit } = this;
+    if (!network || edit.kind === "whole" || edit.kind === "between") return;
+    const [channels, height, width] = network.shape;
+    const picture = (values: Float32Array) =>
+      enlarge({ channels: channels as 1 | 3, height, width, values }, 1).toDataURL("image/png");
+    download(picture(edit.kind === "inpaint" ? edit.known : edit.initial), FILES.picture);
+    if (edit.kind === "inpaint") {
+      download(picture(edit.mask.map((known) => (known ? -1 : 1))), FILES.hole);
+    }
   }
 
   private change(changes: Partial<Settings>): void {
@@ -252,7 +344,9 @@ export class LaboratoryWidget extends Widget {
     if (!network || !this.settings) return;
     this.stop();
     this.settings = { ...usual(network), seed: this.settings.seed, count: this.settings.count };
-    this.xT = this.xStart = this.shown = null;
+    this.path = [];
+    this.shown = this.base = null;
+    this.mode = "whole";
   }
 
   // --- Lo que se ve -------------------------------------------------------------------------------
@@ -287,6 +381,8 @@ export class LaboratoryWidget extends Widget {
         </label>
       </div>
       ${this.unknown(network, settings)}
+      ${choice("Se genera:", MODES, this.mode, (mode) => this.chooseMode(mode as Edit["kind"]))}
+      ${this.mode === "whole" ? "" : this.drawing(network)}
       <div class="fila">
         <button class="boton principal" type="button" ?disabled=${busy} @click=${this.generate}>
           Generar
@@ -308,8 +404,16 @@ export class LaboratoryWidget extends Widget {
           Un paso
         </button>
         <button class="boton" type="button" ?disabled=${!busy} @click=${this.stop}>Dejarlo</button>
-        <button class="boton" type="button" ?disabled=${!this.xT} @click=${this.save}>
+        <button class="boton" type="button" ?disabled=${!this.seen} @click=${this.savePng}>
           Guardar PNG
+        </button>
+        <button
+          class="boton"
+          type="button"
+          ?disabled=${this.progress.kind !== "finished"}
+          @click=${this.saveGif}
+        >
+          Guardar GIF
         </button>
       </div>
       ${problem}
@@ -325,12 +429,134 @@ export class LaboratoryWidget extends Widget {
           <figcaption class="x0"><i>x̂</i><sub>0</sub></figcaption>
         </figure>
       </div>
+      ${
+        this.path.length > 1
+          ? slider({
+              label: "el camino",
+              text: `paso ${this.viewed}`,
+              value: this.viewed,
+              min: 1,
+              max: this.path.length,
+              onInput: (viewed) => {
+                this.pause(true);
+                this.viewed = viewed;
+              },
+            })
+          : ""
+      }
       ${this.options(network, settings)}
       <details>
         <summary>La orden que da lo mismo</summary>
-        <div><code>${toCommand(this.shown ?? settings, network)}</code></div>
+        <div>
+          <code>${toCommand(this.shown ?? settings, network, this.edit)}</code>
+          ${
+            this.edit.kind === "whole"
+              ? ""
+              : html`<button class="boton" type="button" @click=${this.savePainted}>
+                  Guardar lo pintado
+                </button>`
+          }
+        </div>
       </details>
     `;
+  }
+
+  private chooseMode(mode: Edit["kind"]): void {
+    const { network, shown } = this;
+    this.mode = mode;
+    if (mode === "whole" || !network) return;
+    const [channels, height, width] = network.shape;
+    const size = channels * height * width;
+    // Se parte de la primera muestra que haya y, si no hay ninguna, de un papel en blanco.
+    const last = shown && this.path.at(-1)?.xT.slice(0, size);
+    const blank = new Float32Array(size).fill(network.vocabulary.length > 0 ? 1 : -1);
+    this.base = { channels: channels as 1 | 3, height, width, values: last ?? blank };
+  }
+
+  /** El tablero y lo que hace falta para pintar en él. */
+  private drawing(network: Network): TemplateResult {
+    const hole = this.mode === "inpaint";
+    return html`<div class="obras">
+      <dl-tablero
+        .picture=${this.base}
+        .mode=${hole ? "mask" : "brush"}
+        .colour=${this.colour}
+        .size=${this.brush}
+      ></dl-tablero>
+      <div class="mandos">
+        <p class="consejo">
+          ${hole ? "Pintad encima de lo que la red deba inventar." : "Pintad un boceto: la red lo termina."}
+        </p>
+        ${slider({
+          label: "pincel",
+          text: String(this.brush),
+          value: this.brush,
+          min: 1,
+          max: 12,
+          onInput: (brush) => {
+            this.brush = brush;
+          },
+        })}
+        ${
+          hole
+            ? ""
+            : html`${
+                network.shape[0] === 3
+                  ? html`<label>
+                      Color
+                      <input
+                        type="color"
+                        .value=${this.colour}
+                        @input=${(event: Event) => {
+                          this.colour = (event.target as HTMLInputElement).value;
+                        }}
+                      />
+                    </label>`
+                  : ""
+              }
+              ${slider({
+                label: "cuánto se rehace",
+                text: comma(this.strength),
+                value: this.strength,
+                min: 0.1,
+                max: 1,
+                step: 0.05,
+                onInput: (strength) => {
+                  this.strength = strength;
+                },
+              })}`
+        }
+        <div class="fila">
+          <button class="boton" type="button" @click=${() => this.board?.clear()}>Empezar otra vez</button>
+          <label class="boton">
+            Poner una imagen
+            <input class="oculto" type="file" accept="image/*" @change=${this.ownPicture} />
+          </label>
+        </div>
+      </div>
+    </div>`;
+  }
+
+  private async ownPicture(event: Event): Promise<void> {
+    const input = event.target as HTMLInputElement;
+    const file = input.files?.[0];
+    const { network } = this;
+    if (!file || !network) return;
+    try {
+      const [channels, side] = network.shape;
+      const { values, ...size } = await readPicture(file, side);
+      const plane = side * side;
+      const grey = (_: number, k: number) =>
+        0.299 * values[k]! + 0.587 * values[plane + k]! + 0.114 * values[2 * plane + k]!;
+      this.base =
+        channels === 3
+          ? { ...size, values }
+          : { ...size, channels: 1, values: new Float32Array(plane).map(grey) };
+      this.problem = "";
+    } catch {
+      this.problem = `«${file.name}» no es una imagen que este navegador sepa leer: probad con un PNG o un JPEG.`;
+    }
+    input.value = "";
   }
 
   /** Lo que se le pide: una frase o una clase. */
@@ -404,7 +630,8 @@ export class LaboratoryWidget extends Widget {
   private told(): string {
     const { progress, shown } = this;
     if (progress.kind === "running") {
-      return `Paso ${progress.done} de ${shown?.steps}, t = ${progress.t + 1}${progress.paused ? " (parado)" : ""}.`;
+      const total = shown ? lengthOf(this.edit, shown.steps) : 0;
+      return `Paso ${progress.done} de ${total}, t = ${progress.t + 1}${progress.paused ? " (parado)" : ""}.`;
     }
     if (progress.kind === "finished") {
       return `${shown?.count} muestras en ${shown?.steps} pasos: ${comma(progress.seconds, 1)} s en este navegador.`;
@@ -487,11 +714,33 @@ export class LaboratoryWidget extends Widget {
 
   protected override updated(): void {
     super.updated();
-    const { network, shown } = this;
-    if (!network || !shown || !this.xT || !this.xStart) return;
-    drawPicture(this.actual, tiled(this.xT, network.shape, shown.count));
-    drawPicture(this.guess, tiled(this.xStart, network.shape, shown.count));
+    const { network, shown, seen } = this;
+    if (!network || !shown || !seen) return;
+    drawPicture(this.actual, tiled(seen.xT, network.shape, shown.count));
+    drawPicture(this.guess, tiled(seen.xStart, network.shape, shown.count));
   }
+}
+
+/** Una imagen ampliada, sin suavizar. */
+function enlarge(picture: Picture, zoom = ZOOM): HTMLCanvasElement {
+  const [small, large] = [document.createElement("canvas"), document.createElement("canvas")];
+  drawPicture(small, picture);
+  large.width = small.width * zoom;
+  large.height = small.height * zoom;
+  const context = large.getContext("2d");
+  if (context) {
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, large.width, large.height);
+  }
+  return large;
+}
+
+/** Guarda un fichero en el ordenador de quien lee. */
+function download(address: string, name: string): void {
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
 }
 
 /** Unas muestras en una rejilla lo más cuadrada que se pueda, con un píxel entre ellas. */

@@ -1,11 +1,18 @@
 /** Las redes del laboratorio, en otro hilo: la página no se para mientras calculan. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { generate, type Inputs, type Network, type Settings } from "../laboratory";
+import { type Edit, generate, type Inputs, type Network, type Settings } from "../laboratory";
 
 /** Lo que la página pide. */
 export type Order =
-  | { kind: "generate"; id: number; network: Network; address: string; settings: Settings }
+  | {
+      kind: "generate";
+      id: number;
+      network: Network;
+      address: string;
+      settings: Settings;
+      edit: Edit;
+    }
   | { kind: "pause" | "resume" | "step" | "stop" };
 
 /** Lo que el hilo contesta. */
@@ -117,12 +124,13 @@ async function turn(id: number): Promise<boolean> {
 }
 
 async function run(order: Order & { kind: "generate" }): Promise<void> {
-  const { id, network, address, settings } = order;
+  const { id, network, address, settings, edit } = order;
   try {
     const runner = await session(network, address, id);
     const started = performance.now();
     let done = 0;
-    for await (const step of generate(network, settings, (inputs) => evaluate(runner, inputs))) {
+    const answer = (inputs: Inputs) => evaluate(runner, inputs);
+    for await (const step of generate(network, settings, edit, answer)) {
       if (current.id !== id) return;
       done += 1;
       scope.postMessage({ kind: "step", id, done, t: step.t, xT: step.xT, xStart: step.xStart });

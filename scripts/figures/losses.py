@@ -1,7 +1,7 @@
 """Función de pérdidas: qué error comete la red en cada t y cuánto pesa."""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -137,6 +137,28 @@ def draw_weights(palette: Palette) -> Figure:
     return figure
 
 
+def table() -> dict[str, Any]:
+    """Lo que enseña el widget: el error, el peso y los términos de la cota en cada t medido."""
+    errors = held_out_errors()
+    diffusion = models.load("digits").diffusion
+    t = (errors.t + 1).double()
+    # Cada t medido representa a los que le quedan más cerca, en escala logarítmica.
+    edges = torch.cat([t[:1] - 1, (t[1:] * t[:-1]).sqrt().floor(), t[-1:]])
+    weights = {
+        name: loss_weight(diffusion, name)[errors.t].tolist()
+        for name in ("uniform", "vlb", "min_snr")
+    }
+    return {
+        "t": t.long().tolist(),
+        "width": edges.diff().long().tolist(),
+        "error": errors.squared.mean(dim=1).tolist(),
+        "terms": errors.terms.mean(dim=1).tolist(),
+        "prior": float(errors.prior.mean()),
+        "weights": weights,
+    }
+
+
+DATA = {"widget-losses": table}
 FIGURES = {
     "perdidas-por-t": draw_by_time,
     "perdidas-cota": draw_bound,

@@ -1,18 +1,26 @@
 """UNET: qué hace con las formas, y cómo recibe el tiempo."""
 
+import base64
 import re
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
+from ddpm_lit.forward import q_sample
+from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.networks.embeddings import sinusoidal_embedding
-from ddpm_lit.unet import CIFAR10_CONFIG, BlockSummary, describe
-from scripts.figures.style import Palette, canvas
+from ddpm_lit.noise import sampling_noise
+from ddpm_lit.unet import CIFAR10_CONFIG, BlockSummary, SelfAttention, UNetConfig, describe
+from scripts.build.samples import samples_path
+from scripts.figures.style import Palette, Row, canvas, image_table
 
-INPUTS = ()
+INPUTS = ("weights-fashion-mnist", "samples-fashion-mnist")
 SIZE = 32
 
 
@@ -201,8 +209,168 @@ def draw_parameters(palette: Palette) -> Figure:
     return figure
 
 
+# --- Lo que ve cada bloque ------------------------------------------------------------------------
+
+NETWORK, GARMENT = "fashion-mnist", 8
+TIMES = (50, 300, 600, 900)
+CHANNELS = 6
+TITLES = {
+    "conv_in": "convolución de entrada",
+    "resnets": "bloque residual",
+    "attentions": "atención",
+    "downsamplers": "reducción",
+    "upsamplers": "ampliación",
+    "conv_out": "convolución de salida",
+}
+SIDES = {"down_blocks": "bajada", "mid_block": "centro", "up_blocks": "subida"}
+
+
+def reaches(blocks: list[str], patch: int) -> list[int | None]:
+    """Cuántos píxeles de lado de la imagen influyen en una posición de la salida de cada bloque.
+
+    Por las convoluciones y las conexiones de atajo, sin contar la normalización; `None`, todos,
+    que es lo que hace la atención.
+    """
+    everything = 10**6
+    side = step = patch
+    kept: list[int] = []
+    found: list[int | None] = []
+    for block in blocks:
+        if block.startswith("up_blocks") and "resnets" in block:
+            side = max(side, kept.pop())
+        if "attentions" in block:
+            side = everything
+        elif "resnets" in block:
+            side += 4 * step
+        elif "upsamplers" in block:
+            step //= 2
+            side += 2 * step
+        else:
+            side += 2 * step
+            step *= 2 if "downsamplers" in block else 1
+        if block == "conv_in" or block.startswith("down_blocks"):
+            # La atención de un bloque no guarda otra activación: cambia la suya.
+            kept = kept[:-1] if "attentions" in block else kept
+            kept.append(side)
+        found.append(side if side < everything else None)
+    return found
+
+
+def attention_of_the_middle(module: SelfAttention, x: Tensor) -> Tensor:
+    """A qué posiciones mira la del centro, de media en las cabezas: (H, W), que suma 1."""
+    height, width = x.shape[-2:]
+    pixels = module.group_norm(x).flatten(2).transpose(1, 2)
+    q, k = (
+        project(pixels)[0].unflatten(1, (module.heads, -1))
+        for project in (module.to_q, module.to_k)
+    )
+    middle = (height // 2) * width + width // 2
+    scores = torch.einsum("hd,nhd->hn", q[middle], k) / q.shape[-1] ** 0.5
+    return torch.softmax(scores, -1).mean(0).reshape(height, width)
+
+
+def eight_bits(x: Tensor) -> str:
+    """Valores en [-1, 1] como los lee el navegador: un byte cada uno, en base64."""
+    levels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return base64.b64encode(levels.contiguous().numpy().tobytes()).decode()
+
+
+def seen_by(module: nn.Module, x: Tensor, output: Tensor) -> dict[str, Any]:
+    """Los canales que más cambian de la salida de un bloque y, si es atención, adónde mira."""
+    channels = output[0]
+    chosen = channels.flatten(1).var(1).topk(min(CHANNELS, len(channels))).indices
+    shown = channels[chosen]
+    scale = 2 * shown.flatten(1).std(1)[:, None, None].clamp(min=1e-6)
+    centred = (shown - shown.flatten(1).mean(1)[:, None, None]) / scale
+    found: dict[str, Any] = {"channels": chosen.tolist(), "values": eight_bits(centred)}
+    if isinstance(module, SelfAttention):
+        looked = attention_of_the_middle(module, x)
+        found["looked"] = eight_bits(2 * looked / looked.max() - 1)
+    return found
+
+
+@cache
+def anatomy() -> dict[str, Any]:
+    """Los bloques de una red de verdad, con lo que ven de una prenda en varios t."""
+    trained = load_pretrained(NETWORK)
+    config: UNetConfig = trained.recipe.network_config()
+    modules = dict(trained.model.named_modules())
+    size = trained.shape[-1]
+    rows = [row for row in describe(config, size) if any(kind in row.block for kind in TITLES)]
+    reach = reaches([row.block for row in rows], config.patch_size)
+    blocks = []
+    for row, side in zip(rows, reach, strict=True):
+        place, *_ = row.block.partition(".")
+        kind = next(kind for kind in TITLES if kind in row.block)
+        blocks.append(
+            {
+                "name": row.block,
+                "title": TITLES[kind],
+                "kind": kind,
+                "side": SIDES.get(place, ""),
+                "shape": list(row.shape),
+                "parameters": row.parameters,
+                "reach": None if side is None or side >= size else side,
+            }
+        )
+    x_0 = load_file(samples_path(NETWORK))["x"][GARMENT : GARMENT + 1].clamp(-1, 1)
+    noise = next(sampling_noise(0, [0], trained.shape))
+    label = torch.tensor([GARMENT % len(trained.class_names)])
+    seen = []
+    for time in TIMES:
+        t = torch.tensor([time - 1])
+        x_t = q_sample(trained.schedule, x_0, t, noise)
+        found: dict[str, dict[str, Any]] = {}
+
+        def watch(module: nn.Module, given: Any, output: Tensor, name: str = "") -> None:
+            found[name] = seen_by(module, given[0], output)  # noqa: B023 se usa en esta vuelta
+
+        handles = [
+            modules[row.block].register_forward_hook(partial(watch, name=row.block)) for row in rows
+        ]
+        with torch.no_grad():
+            trained.model(x_t, t, class_labels=label)
+        for handle in handles:
+            handle.remove()
+        image = {"values": eight_bits(x_t[0])}
+        seen.append({"t": time, "image": image, "blocks": [found[row.block] for row in rows]})
+    return {"shape": list(trained.shape), "blocks": blocks, "seen": seen}
+
+
+def draw_activations(palette: Palette) -> Figure:
+    """Lo que entra y lo que ven tres bloques, en varios t."""
+    found = anatomy()
+    names = [block["name"] for block in found["blocks"]]
+    shapes = [block["shape"][1:] for block in found["blocks"]]
+
+    def first_channel(name: str, field: str = "values") -> Tensor:
+        k = names.index(name)
+        height, width = shapes[k]
+        images = [decoded(seen["blocks"][k][field]) for seen in found["seen"]]
+        return torch.stack([each[: height * width].reshape(1, height, width) for each in images])
+
+    x_t = torch.stack([decoded(seen["image"]["values"]) for seen in found["seen"]])
+    first, attention = "down_blocks.0.resnets.0", "down_blocks.1.attentions.0"
+    last = [name for name in names if name.startswith("up_blocks") and "resnets" in name][-1]
+    rows = [
+        Row("$x_t$", palette.noisy, x_t.reshape(-1, *found["shape"])),
+        Row("bajada", palette.text, first_channel(first)),
+        Row("atención", palette.text, first_channel(attention, "looked")),
+        Row("subida", palette.text, first_channel(last)),
+    ]
+    return image_table(rows, [f"$t={time}$" for time in TIMES], label_width=0.85)
+
+
+def decoded(text: str) -> Tensor:
+    """Lo contrario de `eight_bits`, en una fila."""
+    levels = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+    return torch.from_numpy(levels.astype(np.float32)) / 127.5 - 1
+
+
+DATA = {"widget-unet": anatomy}
 FIGURES = {
     "unet-formas": draw_shapes,
     "unet-embedding": draw_embedding,
     "unet-parametros": draw_parameters,
+    "unet-activaciones": draw_activations,
 }

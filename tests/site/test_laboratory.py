@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, expect
 
 from ddpm_lit.cli import ddpm_lit
 
@@ -53,7 +53,7 @@ def generated(place: Locator) -> torch.Tensor:
 
 
 def shown(place: Locator) -> torch.Tensor:
-    values = place.locator("dl-laboratory").evaluate("(widget) => [...widget.xT]")
+    values = place.locator("dl-laboratory").evaluate("(widget) => [...widget.seen.xT]")
     return torch.tensor(values)
 
 
@@ -70,8 +70,7 @@ def test_the_command_gives_what_the_page_shows(
 ) -> None:
     place = laboratory(query)
     found = generated(place)
-    place.get_by_text("La orden que da lo mismo").click()
-    program, order, model, *words = shlex.split(place.locator("code").inner_text())
+    program, order, model, *words = command_of(place)
     assert (program, order) == ("ddpm-lit", "sample")
     if model == "digits-class":
         from scripts.build import models
@@ -84,6 +83,97 @@ def test_the_command_gives_what_the_page_shows(
     expected = load_file("muestras.safetensors")["samples"].flatten()
     assert found.shape == expected.shape
     assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255, "más de un nivel de 256"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["openmoji-texto", "--text", "perro azul", "--seed", "5", "-n", "2", "--steps", "8"],
+        ["fashion-mnist", "--class", "8", "-n", "1", "--sampler", "ddim", "--eta", "0.5"],
+    ],
+)
+def test_the_terminal_says_where_to_see_what_it_makes(
+    laboratory: Open, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["sample", *words, "--tensors", "m.safetensors", "--device", "cpu"]
+    done = CliRunner().invoke(ddpm_lit, command)
+    assert done.exit_code == 0, done.output
+    told = re.search(r"laboratorio\.html(\?\S+)", done.output)
+    assert told, done.output
+    found = generated(laboratory(told[1]))
+    expected = load_file("m.safetensors")["samples"].flatten()
+    assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255
+
+
+def command_of(place: Locator) -> list[str]:
+    """La orden que enseña la página, ya partida."""
+    place.get_by_text("La orden que da lo mismo").click()
+    return shlex.split(place.locator("code").inner_text())
+
+
+@pytest.mark.parametrize("mode", ["rellenar un hueco", "rehacer un dibujo"])
+def test_what_is_painted_is_finished_as_the_terminal_does(
+    laboratory: Open, page: Page, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = laboratory("?modelo=fashion-mnist&clase=0&muestras=1&pasos=8&sampler=ddpm&guia=0")
+    generated(place)
+    place.get_by_role("radio", name=mode).check(force=True)
+    board = place.locator("dl-tablero canvas")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    assert box
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 40, middle[1], steps=5)
+    page.mouse.up()
+    board.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press(" ")
+    found = generated(place)
+    words = command_of(place)[3:]
+    monkeypatch.chdir(tmp_path)
+    names = ["imagen.png", "hueco.png"] if mode == "rellenar un hueco" else ["imagen.png"]
+    saved: list[Download] = []
+    page.on("download", saved.append)
+    place.get_by_role("button", name="Guardar lo pintado").click()
+    page.wait_for_timeout(1000)
+    assert sorted(each.suggested_filename for each in saved) == sorted(names)
+    for each in saved:
+        each.save_as(tmp_path / each.suggested_filename)
+    command = ["sample", "fashion-mnist", *words, "--tensors", "m.safetensors", "--device", "cpu"]
+    done = CliRunner().invoke(ddpm_lit, command)
+    assert done.exit_code == 0, done.output
+    expected = load_file("m.safetensors")["samples"].flatten()
+    assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255
+
+
+def test_a_hole_is_needed_to_fill_it(laboratory: Open) -> None:
+    place = laboratory("?modelo=digits-class&pasos=2&muestras=1")
+    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    place.get_by_role("button", name="Generar").click()
+    expect(place.get_by_role("alert")).to_contain_text("No hay ningún hueco")
+
+
+def test_the_path_is_walked_back_and_saved(laboratory: Open, page: Page, tmp_path: Path) -> None:
+    from PIL import Image
+
+    place = laboratory("?modelo=digits-class&pasos=6&muestras=1&sampler=ddim")
+    last = generated(place)
+    walk = place.get_by_role("slider", name="el camino")
+    expect(walk).to_have_attribute("aria-valuetext", "paso 6")
+    walk.focus()
+    page.keyboard.press("Home")
+    expect(walk).to_have_attribute("aria-valuetext", "paso 1")
+    assert not torch.equal(shown(place), last)
+    page.keyboard.press("End")
+    assert torch.equal(shown(place), last)
+    with page.expect_download() as saving:
+        place.get_by_role("button", name="Guardar GIF").click()
+    saving.value.save_as(tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 6 and image.size == (64, 64)
 
 
 def test_it_stops_goes_on_and_steps(laboratory: Open) -> None:

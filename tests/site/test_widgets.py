@@ -15,9 +15,10 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from test_twin import packed
 
 from ddpm_lit.backward import Denoiser
+from ddpm_lit.ddim import slerp
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
-from ddpm_lit.ideal import ideal_model
+from ddpm_lit.ideal import ideal_model, ideal_x_start
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.sampling import algorithm2, make_sampler
@@ -29,6 +30,11 @@ PAGES = {
     "scheduler": "componentes/scheduler.html",
     "plane": "algoritmos/generacion.html",
     "laboratory": "laboratorio.html",
+    "tweedie": "componentes/por-que-epsilon.html",
+    "losses": "componentes/perdidas.html",
+    "guidance": "despues/cfg.html",
+    "ddim": "despues/ddim.html",
+    "unet": "unet.html",
 }
 """En qué página está cada widget."""
 
@@ -396,6 +402,159 @@ def test_a_worker_that_fails_says_so_and_the_page_goes_on(page: Page, address: s
     place.get_by_role("radio", name="dos lunas").check(force=True)
     expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
     expect(place.get_by_role("alert")).to_have_count(0)
+
+
+# --- Tweedie --------------------------------------------------------------------------------------
+
+
+def test_the_estimate_is_the_mean_of_all_that_could_have_been(
+    page: Page, browser: Browser, opened: Open
+) -> None:
+    place = opened("tweedie")
+    data = plane_data(browser, "lunas")
+    schedule = make_schedule("linear", 200)
+    canvas = place.locator("canvas")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    x_t = torch.tensor([[0.2, 0.5]])
+    for t in (10, 60, 200):
+        slide(place, "t", t)
+        x, y = ideal_x_start(schedule, data, x_t, torch.tensor([t - 1]), bandwidth=0.02)[0].tolist()
+        expect(place.locator("li .mu + *, li:has(.mu)").first).to_contain_text(
+            f"({spanish(x, 2)}, {spanish(y, 2)})"
+        )
+    expect(place.get_by_role("status")).to_contain_text("t = 200")
+    box = canvas.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    slide(place, "t", 1)
+    expect(place.get_by_role("status")).to_contain_text("datos suman")
+
+
+# --- Pérdidas -------------------------------------------------------------------------------------
+
+
+def test_each_weighting_looks_somewhere_else(page: Page, opened: Open) -> None:
+    place = opened("losses")
+    stored = place.locator("dl-losses").evaluate("async ({ data }) => (await fetch(data)).json()")
+    assert sum(stored["width"]) == stored["t"][-1]
+    chosen = place.get_by_role("slider", name="El t que se mira")
+    chosen.focus()
+    page.keyboard.press("Home")
+    for name, label in (("vlb", "la cota"), ("min_snr", "min-SNR"), ("uniform", "L simple")):
+        place.get_by_role("radio", name=label).check(force=True)
+        parts = [
+            error * width * weight
+            for error, width, weight in zip(
+                stored["error"], stored["width"], stored["weights"][name], strict=True
+            )
+        ]
+        half = next(
+            t
+            for t, total in zip(stored["t"], torch.tensor(parts).cumsum(0), strict=True)
+            if total >= sum(parts) / 2
+        )
+        share = 100 * parts[0] / sum(parts)
+        expect(place.locator("p.cuentas").last).to_contain_text(f"≤ {half}.")
+        expect(chosen).to_have_attribute("aria-valuetext", re.compile(rf"{spanish(share, 1)} %"))
+    page.keyboard.press("End")
+    expect(chosen).to_have_attribute("aria-valuenow", str(stored["t"][-1]))
+
+
+# --- Guía -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["DDPM", "DDIM"])
+def test_what_is_sampled_is_not_the_tilted_law(opened: Open, sampler: str) -> None:
+    """Las dos leyes que da el capítulo en fórmula: la inclinada y lo que sale."""
+    place = opened("guidance")
+    place.get_by_role("radio", name=sampler).check(force=True)
+    mean, v = 0.6, 0.25
+    for w in (0.0, 1.0, 3.0):
+        slide(place, "w", w)
+        k = 1 + w * (1 - v)
+        tilted = f"{spanish((1 + w) * mean / k, 2)} ± {spanish((v / k) ** 0.5, 2)}"
+        expect(place.get_by_role("status")).to_contain_text(f"w = {spanish(w, 2)}")
+        expect(place.get_by_role("status")).to_contain_text(f"inclinada es {tilted}; lo que sale")
+        place.page.wait_for_timeout(700)
+        told = place.get_by_role("status").inner_text()
+        found = re.search(r"lo que sale, (−?[\d,]+) ± ([\d,]+)", told)
+        assert found, told
+        deviation = float(found[2].replace(",", "."))
+        law = {
+            "DDPM": v * (1 - v ** (1 + 2 * w)) / ((1 + 2 * w) * (1 - v)),
+            "DDIM": v ** (1 + w),
+        }[sampler]
+        assert deviation == pytest.approx(law**0.5, abs=0.03)
+
+
+# --- DDIM -----------------------------------------------------------------------------------------
+
+
+def test_the_same_noise_with_other_steps_and_the_walk_between_two(opened: Open) -> None:
+    """Cada casilla y cada punto del paseo, frente al paquete con los mismos números."""
+    from scripts.build import models
+
+    place = opened("ddim")
+    place.get_by_role("radio", name="7").check(force=True)
+    place.get_by_label("Semilla", exact=True).fill("5")
+    place.get_by_role("button", name="Generar").click()
+    expect(place.get_by_role("status")).to_contain_text("en 12 maneras", timeout=60_000)
+    trained = models.load("digits-class")
+    guidance = trained.sampling().guidance
+    widget = place.locator("dl-ddim")
+    for eta, steps in ((0.0, 10), (1.0, 5), (0.5, 20)):
+        found = widget.evaluate("(w, key) => [...w.cells.get(key).values]", f"{eta:g} {steps}")
+        options = {"sampler": "ddim", "eta": eta, "steps": steps, "guidance": guidance}
+        expected = trained.sample(1, class_labels=7, seed=5, device="cpu", **options)
+        assert (torch.tensor(found) - expected.flatten()).abs().mean() < 2 / 255
+    slide(place, "de un ruido al otro", 0.3)
+    expect(place.get_by_role("status")).to_contain_text("0,30")
+    place.page.wait_for_timeout(1500)
+    noises = [next(sampling_noise(seed, [0], trained.shape)) for seed in (5, 1)]
+    diffusion = trained.diffusion.respaced(20, trained.sampling().spacing)
+    labels = {"class_labels": torch.tensor([7])}
+    denoise = Denoiser(trained.guided(guidance), diffusion, labels)
+    steps_given = algorithm2(denoise, slerp(*noises, 0.3), iter(()), make_sampler("ddim"))
+    *_, last = steps_given
+    found = widget.evaluate("(w) => [...w.between.values]")
+    assert (torch.tensor(found) - last.x_t.flatten()).abs().mean() < 2 / 255
+
+
+# --- U-Net ----------------------------------------------------------------------------------------
+
+
+def test_every_block_says_what_it_is(page: Page, opened: Open) -> None:
+    from ddpm_lit.models.pretrained import load_pretrained
+    from ddpm_lit.unet import describe
+
+    place = opened("unet")
+    rows = {
+        row.block: row
+        for row in describe(load_pretrained("fashion-mnist").recipe.network_config(), 28)
+    }
+    stored = place.locator("dl-unet").evaluate("async ({ data }) => (await fetch(data)).json()")
+    blocks = place.locator(".bloque")
+    expect(blocks).to_have_count(len(stored["blocks"]))
+    for k in (0, 3, len(stored["blocks"]) - 1):
+        block = stored["blocks"][k]
+        row = rows[block["name"]]
+        blocks.nth(k).click()
+        shape = " × ".join(map(str, row.shape))
+        told = f"Sale {shape}; tiene {row.parameters:,} parámetros".replace(",", ".")
+        expect(place.locator(".ficha")).to_contain_text(told)
+    page.keyboard.press("Home")
+    expect(blocks.first).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("ArrowRight")
+    expect(blocks.nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(blocks.nth(1)).to_be_focused()
+    attention = next(k for k, block in enumerate(stored["blocks"]) if block["kind"] == "attentions")
+    blocks.nth(attention).click()
+    expect(place.locator(".ficha")).to_contain_text("Adónde mira la posición del centro")
+    expect(place.locator(".ficha")).to_contain_text("le llega toda la imagen")
+    place.get_by_role("radio", name="900").check(force=True)
+    expect(place.get_by_role("status")).to_contain_text("t = 900")
 
 
 @pytest.fixture(autouse=True)

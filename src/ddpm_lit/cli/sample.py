@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from ddpm_lit.files.images import Picture
     from ddpm_lit.machine.processes import Processes
     from ddpm_lit.models.trained import Trained
+    from ddpm_lit.recipes.recipe import SamplingConfig
     from ddpm_lit.sampling import Edit, SampleStep
 
 IMAGES, POINTS = 16, 2000
 FRAMES, FRAMES_PER_SECOND = 60, 20
 STRENGTH, JUMP, RESAMPLINGS = 0.6, 5, 5
+LABORATORY, MOST = ("openmoji-texto", "fashion-mnist"), 9
+"""Los modelos que están también en el laboratorio del sitio, y cuántas muestras caben en él."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Editing:
     resamplings: int | None
     from_image: str | None
     strength: float | None
+
+    @property
+    def given(self) -> bool:
+        """Si se edita alguna imagen."""
+        return self.inpaint is not None or self.from_image is not None
 
     def __post_init__(self) -> None:
         alone = {
@@ -258,6 +266,10 @@ def sample_command(
         f"{config.sampler} ({duration(elapsed)}, "
         f"{place(processes.device, processes.count)})."
     )
+    if model in LABORATORY and not editing.given and total <= MOST:
+        query = _query(model, wanted.texts, labels, total, amount.seed, config)
+        if query is not None:
+            click.echo(f"En el laboratorio del sitio: laboratorio.html?{query}")
     if output.animation is not None:
         _animate(frames, output.animation, titles, editing)
     if output.tensors is not None:
@@ -265,6 +277,30 @@ def sample_command(
         click.echo(
             f"{output.tensors}: tensor «samples» de forma {tuple(samples.shape)}."
         )
+
+
+def _query(
+    model: str,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    total: int,
+    seed: int,
+    config: "SamplingConfig",
+) -> str | None:
+    """Lo que pide, en la dirección del laboratorio, estas mismas muestras.
+
+    `None` si allí no se pueden pedir: son de varias frases o de varias clases.
+    """
+    from urllib.parse import urlencode
+
+    if len({*texts}) > 1 or len({*labels}) > 1:
+        return None
+    wanted = {"clase": labels[0]} if labels else {"texto": "".join(texts[:1])}
+    asked: dict[str, object] = {"modelo": model, **wanted}
+    asked |= {"semilla": seed, "muestras": total, "sampler": config.sampler}
+    asked |= {"pasos": config.steps, "eta": f"{config.eta or 0:g}"}
+    asked |= {"guia": f"{config.guidance:g}"}
+    return urlencode(asked | {"reescalada": f"{config.rescale:g}"})
 
 
 def _check_video(path: Path) -> None:

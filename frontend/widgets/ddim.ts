@@ -1,0 +1,221 @@
+/** DDIM: un mismo ruido con más o menos pasos y más o menos azar, y el paseo entre dos ruidos. */
+
+import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import "../drawing/pixels";
+import type { Picture } from "../drawing/pixels";
+import { type Network, type Settings, usual } from "../laboratory";
+import { comma } from "../numbers";
+import { ReplacedError, Runner } from "../runner";
+import { choice, slider, Widget } from "../widget";
+
+const NETWORK = "digits-class";
+const STEPS = [5, 10, 20, 50] as const;
+const ETAS = [0, 0.5, 1] as const;
+/** Cuántos pasos se dan mientras se pasea entre dos ruidos. */
+const WALK_STEPS = 20;
+
+@customElement("dl-ddim")
+export class DdimWidget extends Widget {
+  @state() private network: Network | null = null;
+  @state() private label_ = 3;
+  @state() private seed = 0;
+  @state() private other = 1;
+  @state() private fraction = 0.5;
+  @state() private cells: ReadonlyMap<string, Picture> = new Map();
+  @state() private between: Picture | null = null;
+  @state() private busy = false;
+  @state() private problem = "";
+  private runner: Runner | null = null;
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    css`
+      table {
+        border-collapse: separate;
+        border-spacing: 0.3rem;
+        margin: auto;
+        width: min(100%, 26rem);
+        table-layout: fixed;
+      }
+      th {
+        font-weight: 400;
+        width: 4.5rem;
+      }
+      thead th {
+        text-align: center;
+      }
+      tbody th {
+        text-align: left;
+      }
+      .paseo {
+        display: grid;
+        grid-template-columns: minmax(4rem, 7rem) minmax(0, 1fr);
+        gap: 1rem;
+        align-items: center;
+      }
+      dl-imagen {
+        min-height: 2rem;
+      }
+    `,
+  ];
+
+  override async firstUpdated(): Promise<void> {
+    try {
+      const answer = await fetch(this.data);
+      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
+      const networks = (await answer.json()) as Network[];
+      this.network = networks.find(({ name }) => name === NETWORK) ?? null;
+      this.runner = new Runner(new URL(this.data, document.baseURI).href);
+    } catch (error) {
+      this.tell(error);
+    }
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.runner?.stop();
+  }
+
+  private tell(error: unknown): void {
+    if (error instanceof ReplacedError) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.problem = `No se ha podido generar (${reason}). Podéis volver a intentarlo.`;
+  }
+
+  private picture(values: Float32Array): Picture {
+    const [channels, height, width] = this.network!.shape;
+    return { channels: channels as 1 | 3, height, width, values };
+  }
+
+  private settings(changes: Partial<Settings>): Settings {
+    const asked = { label: this.label_, seed: this.seed, count: 1, sampler: "ddim" };
+    return { ...usual(this.network!), ...asked, ...changes };
+  }
+
+  /** Rellena la tabla, casilla a casilla. */
+  private async fill(): Promise<void> {
+    const { network, runner } = this;
+    if (!network || !runner) return;
+    this.problem = "";
+    this.busy = true;
+    this.cells = new Map();
+    try {
+      for (const eta of ETAS) {
+        for (const steps of STEPS) {
+          const x = await runner.run(network, this.settings({ steps, eta }));
+          this.cells = new Map([...this.cells, [`${eta} ${steps}`, this.picture(x)]]);
+        }
+      }
+      await this.walk();
+    } catch (error) {
+      this.tell(error);
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /** La imagen que sale de entre los dos ruidos. */
+  private async walk(): Promise<void> {
+    const { network, runner, other, fraction } = this;
+    if (!network || !runner) return;
+    try {
+      const settings = this.settings({ steps: WALK_STEPS, eta: 0 });
+      const x = await runner.run(network, settings, { kind: "between", seed: other, fraction });
+      this.between = this.picture(x);
+    } catch (error) {
+      this.tell(error);
+    }
+  }
+
+  private number(name: string, value: number, set: (value: number) => void): TemplateResult {
+    return html`<label>
+      ${name}
+      <input
+        type="number"
+        min="0"
+        max="999999"
+        .value=${String(value)}
+        @change=${(event: Event) => {
+          const typed = Math.floor((event.target as HTMLInputElement).valueAsNumber);
+          set(typed >= 0 && typed <= 999_999 ? typed : 0);
+        }}
+      />
+    </label>`;
+  }
+
+  protected override view(): TemplateResult {
+    const { network } = this;
+    const problem = this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : "";
+    if (!network) return html`${problem || "Cargando…"}`;
+    const classes = network.classes.map((title, k) => [String(k), title] as const);
+    return html`
+      ${choice("Cifra:", classes, String(this.label_), (label) => {
+        this.label_ = Number(label);
+      })}
+      <div class="fila">
+        ${this.number("Semilla", this.seed, (seed) => {
+          this.seed = seed;
+        })}
+        <button class="boton" type="button" ?disabled=${this.busy} @click=${this.fill}>
+          Generar
+        </button>
+      </div>
+      ${problem}
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">pasos</th>
+            ${STEPS.map((steps) => html`<th scope="col">${steps}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${ETAS.map(
+            (eta) => html`<tr>
+              <th scope="row"><i>η</i> = ${comma(eta, 1)}</th>
+              ${STEPS.map(
+                (steps) => html`<td>
+                  <dl-imagen
+                    .picture=${this.cells.get(`${eta} ${steps}`) ?? null}
+                    label="La muestra con ${steps} pasos y η = ${comma(eta, 1)}"
+                  ></dl-imagen>
+                </td>`,
+              )}
+            </tr>`,
+          )}
+        </tbody>
+      </table>
+      <div class="paseo">
+        <dl-imagen
+          .picture=${this.between}
+          label="Lo que sale de entre los dos ruidos"
+        ></dl-imagen>
+        <div>
+          ${slider({
+            label: "de un ruido al otro",
+            text: comma(this.fraction),
+            value: this.fraction,
+            min: 0,
+            max: 1,
+            step: 0.02,
+            onInput: (fraction) => {
+              this.fraction = fraction;
+              if (!this.busy) void this.walk();
+            },
+          })}
+          ${this.number("Semilla del otro", this.other, (other) => {
+            this.other = other;
+            if (!this.busy) void this.walk();
+          })}
+        </div>
+      </div>
+    `;
+  }
+
+  protected override spoken(): string {
+    if (this.busy) return "Generando…";
+    return this.cells.size > 0
+      ? `Cifra ${this.label_} de la semilla ${this.seed}, en ${this.cells.size} maneras; el paseo va por ${comma(this.fraction)}.`
+      : "";
+  }
+}

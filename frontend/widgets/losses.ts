@@ -1,0 +1,177 @@
+/** Pérdidas: en qué t está el error de una red, y qué mira cada manera de pesarlo. */
+
+import { type CSSResultGroup, css, html, svg, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { curve, filled, plot, plotStyles } from "../drawing/plot";
+import { comma, reaching, significant } from "../numbers";
+import { choice, Widget } from "../widget";
+
+/** Lo que midió la construcción con un modelo y datos apartados, en unos cuantos t. */
+interface Measured {
+  t: number[];
+  /** Cuántos t representa cada uno. */
+  width: number[];
+  /** El error medio en ε. */
+  error: number[];
+  /** Los términos de la cota, en bits por dimensión, y el último, L_T. */
+  terms: number[];
+  prior: number;
+  /** El peso de cada t, por el nombre de la manera de pesar. */
+  weights: Record<string, number[]>;
+}
+
+const WEIGHTINGS = [
+  ["uniform", "L simple"],
+  ["vlb", "la cota"],
+  ["min_snr", "min-SNR"],
+] as const;
+
+@customElement("dl-losses")
+export class LossesWidget extends Widget {
+  @state() private measured: Measured | null = null;
+  @state() private weighting = "uniform";
+  @state() private pointed = 0;
+  @state() private problem = "";
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    plotStyles,
+    css`
+      .columna {
+        fill: var(--dl-eps);
+        opacity: 0.45;
+        cursor: pointer;
+      }
+      .columna.elegida {
+        opacity: 1;
+      }
+      .termino {
+        fill: var(--dl-mu);
+      }
+    `,
+  ];
+
+  override async firstUpdated(): Promise<void> {
+    try {
+      const answer = await fetch(this.data);
+      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
+      this.measured = (await answer.json()) as Measured;
+      this.pointed = Math.floor(this.measured.t.length / 2);
+    } catch (error) {
+      this.problem = `No han llegado las medidas (${error instanceof Error ? error.message : error}). Recargad la página.`;
+    }
+  }
+
+  /** Qué parte de la pérdida pone cada t: su peso por su error por cuántos t representa. */
+  private shares({ error, width, weights }: Measured): number[] {
+    const parts = error.map((value, k) => value * width[k]! * weights[this.weighting]![k]!);
+    const total = parts.reduce((sum, part) => sum + part, 0);
+    return parts.map((part) => part / total);
+  }
+
+  /** El t hasta el que se junta la mitad de la pérdida. */
+  private half(measured: Measured): number {
+    const at = reaching(this.shares(measured), 0.5);
+    return measured.t[at]!;
+  }
+
+  private key(event: KeyboardEvent): void {
+    const last = (this.measured?.t.length ?? 1) - 1;
+    const moves: Record<string, number> = {
+      ArrowLeft: this.pointed - 1,
+      ArrowRight: this.pointed + 1,
+      Home: 0,
+      End: last,
+    };
+    const moved = moves[event.key];
+    if (moved === undefined) return;
+    event.preventDefault();
+    this.pointed = Math.max(0, Math.min(last, moved));
+  }
+
+  protected override view(): TemplateResult {
+    const { measured } = this;
+    if (!measured) {
+      return html`${this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : "Cargando…"}`;
+    }
+    const k = this.pointed;
+    return html`
+      ${choice("Se pesa con:", WEIGHTINGS, this.weighting, (weighting) => {
+        this.weighting = weighting;
+      })}
+      <div
+        tabindex="0"
+        role="slider"
+        aria-label="El t que se mira"
+        aria-valuemin=${measured.t[0]!}
+        aria-valuemax=${measured.t.at(-1)!}
+        aria-valuenow=${measured.t[k]!}
+        aria-valuetext=${this.pointedText(measured)}
+        @keydown=${this.key}
+      >
+        ${this.parts(measured)}
+      </div>
+      <p class="cuentas">${this.pointedText(measured)}</p>
+      <p class="cuentas">
+        La mitad de la pérdida la ponen los <i>t</i> ≤ <b>${this.half(measured)}</b>.
+      </p>
+    `;
+  }
+
+  private pointedText(measured: Measured): string {
+    const k = this.pointed;
+    const share = this.shares(measured)[k]!;
+    const { t, error, weights, terms, width } = measured;
+    const weight = weights[this.weighting]![k]!;
+    return `t = ${t[k]}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${width[k]} instantes = ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
+  }
+
+  private parts(measured: Measured): TemplateResult {
+    const shares = this.shares(measured);
+    const count = shares.length;
+    const top = 1.1 * Math.max(...shares);
+    const errors = measured.error.map((error, k) => [k + 0.5, (error * top) / 1.05] as const);
+    const [width, height] = [640, 240];
+    return html`${plot(
+      {
+        width,
+        height,
+        x: [0, count],
+        y: [0, 100 * top],
+        yLabel: "% de la pérdida",
+        title: this.spoken(),
+        xTicks: measured.t.flatMap((t, k) =>
+          k % 4 === 0 || k === count - 1 ? [[k + 0.5, String(t)] as const] : [],
+        ),
+        xLabel: "t",
+      },
+      (scales) => [
+        filled(
+          scales,
+          errors.map(([x, y]) => [x, 100 * y] as const),
+          "xt",
+        ),
+        ...shares.map(
+          (share, k) => svg`<rect class="columna ${k === this.pointed ? "elegida" : ""}"
+            x=${scales.x(k) + 1} width=${scales.x(k + 1) - scales.x(k) - 2}
+            y=${scales.y(100 * share)} height=${scales.y(0) - scales.y(100 * share)}
+            @pointerdown=${() => {
+              this.pointed = k;
+            }}></rect>`,
+        ),
+        curve(
+          scales,
+          errors.map(([x, y]) => [x, 100 * y] as const),
+          "xt",
+        ),
+      ],
+    )}`;
+  }
+
+  protected override spoken(): string {
+    const { measured } = this;
+    if (!measured) return "";
+    const name = WEIGHTINGS.find(([weighting]) => weighting === this.weighting)![1];
+    return `Con ${name}, la mitad de la pérdida la ponen los t hasta ${this.half(measured)}. ${this.pointedText(measured)}`;
+  }
+}

@@ -1,0 +1,215 @@
+/** Tweedie: x̂_0 es la media de todo lo que podría haber sido, cada cosa con lo probable que es. */
+
+import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { idealWeights, idealXStart } from "../ddpm_lit/ideal";
+import { makeSchedule } from "../ddpm_lit/scheduler";
+import { comma, reaching } from "../numbers";
+import { DISTRIBUTIONS, dataOf } from "../plane";
+import { choice, slider, Widget } from "../widget";
+
+const TIMESTEPS = 200;
+const SCHEDULE = makeSchedule("linear", TIMESTEPS);
+const BANDWIDTH = 0.02;
+/** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
+const [EDGE, SIDE] = [1.9, 560];
+/** El radio del dato que más pesa y el del que no pesa, en píxeles. */
+const [LARGEST, SMALLEST] = [13, 1.5];
+
+@customElement("dl-tweedie")
+export class TweedieWidget extends Widget {
+  @state() private distribution = "lunas";
+  @state() private t = 60;
+  @state() private place: readonly [number, number] = [0.15, 0.55];
+  private held = false;
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    css`
+      .vistas {
+        display: grid;
+        grid-template-columns: minmax(0, 1fr) minmax(12rem, 0.6fr);
+        gap: 1rem;
+        align-items: center;
+      }
+      canvas {
+        width: 100%;
+        aspect-ratio: 1;
+        background: var(--dl-papel);
+        border: 1px solid var(--dl-linea);
+        border-radius: 0.3rem;
+        cursor: crosshair;
+        touch-action: none;
+      }
+      ul {
+        list-style: none;
+        margin: 0;
+        padding: 0;
+        display: grid;
+        gap: 0.5rem;
+      }
+      @media (max-width: 40em) {
+        .vistas {
+          grid-template-columns: 1fr;
+        }
+      }
+    `,
+  ];
+
+  private get points(): Float32Array {
+    return dataOf(this.distribution);
+  }
+
+  private get x(): Float32Array {
+    return Float32Array.from(this.place);
+  }
+
+  private get weights(): Float64Array {
+    return idealWeights(SCHEDULE, this.points, this.x, this.t - 1, 2, BANDWIDTH);
+  }
+
+  private get guess(): Float32Array {
+    return idealXStart(SCHEDULE, this.points, this.x, this.t - 1, 2, BANDWIDTH);
+  }
+
+  /** Cuántos datos, los más probables, suman nueve décimas partes. */
+  private get several(): number {
+    const sorted = [...this.weights].sort((a, b) => b - a);
+    return reaching(sorted, 0.9) + 1;
+  }
+
+  private point(event: PointerEvent): void {
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const inside = (value: number) => EDGE * Math.max(-1, Math.min(1, value));
+    this.place = [
+      inside((2 * (event.clientX - box.left)) / box.width - 1),
+      -inside((2 * (event.clientY - box.top)) / box.height - 1),
+    ];
+  }
+
+  private key(event: KeyboardEvent): void {
+    const moves: Record<string, readonly [number, number]> = {
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, 1],
+      ArrowDown: [0, -1],
+    };
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    const moved = (k: 0 | 1) => {
+      const value = Math.round((this.place[k] + 0.05 * move[k]) * 100) / 100;
+      return Math.max(-EDGE, Math.min(EDGE, value));
+    };
+    this.place = [moved(0), moved(1)];
+  }
+
+  protected override view(): TemplateResult {
+    const most = Math.max(...this.weights);
+    const [x, y] = this.guess;
+    return html`
+      ${choice("Datos:", DISTRIBUTIONS, this.distribution, (name) => {
+        this.distribution = name;
+      })}
+      ${slider({
+        label: html`<i>t</i>`,
+        name: "t",
+        text: `${this.t} de ${TIMESTEPS}`,
+        value: this.t,
+        min: 1,
+        max: TIMESTEPS,
+        onInput: (t) => {
+          this.t = t;
+        },
+      })}
+      <div class="vistas">
+        <canvas
+          width=${SIDE}
+          height=${SIDE}
+          tabindex="0"
+          role="application"
+          aria-label="El plano. Con las flechas se mueve x en t."
+          @pointerdown=${(event: PointerEvent) => {
+            this.held = true;
+            (event.currentTarget as Element).setPointerCapture(event.pointerId);
+            this.point(event);
+          }}
+          @pointermove=${(event: PointerEvent) => {
+            if (this.held) this.point(event);
+          }}
+          @pointerup=${() => {
+            this.held = false;
+          }}
+          @pointercancel=${() => {
+            this.held = false;
+          }}
+          @keydown=${this.key}
+        ></canvas>
+        <ul>
+          <li><span class="xt">✚ <i>x</i><sub>t</sub></span>, lo que la red ve</li>
+          <li>
+            <span class="x0">● los datos</span>, cada uno con lo probable que es que
+            <i>x</i><sub>t</sub> salga de él
+          </li>
+          <li>
+            <span class="mu">◆ <i>x̂</i><sub>0</sub></span>, su media: (${comma(x!)}, ${comma(y!)})
+          </li>
+          <li>El más probable pesa un <b>${comma(100 * most, most < 0.1 ? 1 : 0)} %</b>.</li>
+          <li>
+            Entre <b>${this.several}</b> ${this.several === 1 ? "dato suma" : "datos suman"} el 90 %.
+          </li>
+        </ul>
+      </div>
+    `;
+  }
+
+  protected override spoken(): string {
+    const [x, y] = this.guess;
+    return `t = ${this.t}. La estimación está en (${comma(x!)}, ${comma(y!)}); ${this.several} datos suman nueve décimas partes del peso.`;
+  }
+
+  protected override updated(): void {
+    super.updated();
+    const context = this.renderRoot.querySelector("canvas")?.getContext("2d");
+    if (!context) return;
+    const style = getComputedStyle(this);
+    const colour = (name: string) => style.getPropertyValue(`--dl-${name}`).trim();
+    const pixel = (value: number) => ((value / EDGE + 1) / 2) * SIDE;
+    const { points: data, weights, guess, place } = this;
+    const most = Math.max(...weights);
+    context.clearRect(0, 0, SIDE, SIDE);
+    context.fillStyle = colour("x0");
+    weights.forEach((weight, k) => {
+      const part = Math.sqrt(weight / most);
+      context.globalAlpha = 0.25 + 0.55 * part;
+      context.beginPath();
+      const radius = SMALLEST + (LARGEST - SMALLEST) * part;
+      context.arc(pixel(data[2 * k]!), pixel(-data[2 * k + 1]!), radius, 0, 2 * Math.PI);
+      context.fill();
+    });
+    context.globalAlpha = 1;
+    const [fromX, fromY] = [pixel(place[0]), pixel(-place[1])];
+    const [toX, toY] = [pixel(guess[0]!), pixel(-guess[1]!)];
+    context.strokeStyle = context.fillStyle = colour("mu");
+    context.lineWidth = 2;
+    context.setLineDash([5, 4]);
+    context.beginPath();
+    context.moveTo(fromX, fromY);
+    context.lineTo(toX, toY);
+    context.stroke();
+    context.setLineDash([]);
+    context.save();
+    context.translate(toX, toY);
+    context.rotate(Math.PI / 4);
+    context.fillRect(-8, -8, 16, 16);
+    context.restore();
+    context.strokeStyle = colour("xt");
+    context.lineWidth = 5;
+    context.beginPath();
+    context.moveTo(fromX - 10, fromY);
+    context.lineTo(fromX + 10, fromY);
+    context.moveTo(fromX, fromY - 10);
+    context.lineTo(fromX, fromY + 10);
+    context.stroke();
+  }
+}

@@ -1,0 +1,290 @@
+/** U-Net: se toca un bloque y se ve su forma, lo que pesa y lo que ha aprendido a mirar. */
+
+import {
+  type CSSResultGroup,
+  css,
+  html,
+  type SVGTemplateResult,
+  svg,
+  type TemplateResult,
+} from "lit";
+import { customElement, state } from "lit/decorators.js";
+import "../drawing/pixels";
+import type { Picture } from "../drawing/pixels";
+import { choice, Widget } from "../widget";
+
+/** Un bloque de la red. */
+interface Block {
+  name: string;
+  title: string;
+  kind: string;
+  side: string;
+  shape: [number, number, number];
+  parameters: number;
+  /** Cuántos píxeles de lado de la imagen llegan a una posición; `null`, todos. */
+  reach: number | null;
+}
+
+/** Lo que ve un bloque en un t: unos canales y, si es atención, adónde mira la posición del centro. */
+interface Seen {
+  channels: number[];
+  values: string;
+  looked?: string;
+}
+
+interface Anatomy {
+  shape: [number, number, number];
+  blocks: Block[];
+  seen: { t: number; image: { values: string }; blocks: Seen[] }[];
+}
+
+/** El dibujo: lo que mide una columna, la altura de un nivel y la del bloque más alto. */
+const [COLUMN, LEVEL, TALLEST] = [44, 74, 62];
+
+/** Los bytes que van en base64, como valores en [-1, 1]. */
+function decoded(text: string): Float32Array {
+  return Float32Array.from(atob(text), (each) => each.charCodeAt(0) / 127.5 - 1);
+}
+
+@customElement("dl-unet")
+export class UnetWidget extends Widget {
+  @state() private anatomy: Anatomy | null = null;
+  @state() private chosen = 0;
+  @state() private time = 1;
+  @state() private problem = "";
+
+  static override styles: CSSResultGroup = [
+    Widget.styles,
+    css`
+      .bloque {
+        cursor: pointer;
+        outline: none;
+      }
+      .bloque rect {
+        fill: var(--dl-papel);
+        stroke: currentColor;
+        stroke-width: 1.5;
+      }
+      .bloque[aria-pressed="true"] rect {
+        fill: currentColor;
+        fill-opacity: 0.35;
+        stroke-width: 3;
+      }
+      .bloque:focus-visible rect {
+        stroke: var(--md-accent-fg-color);
+        stroke-width: 4;
+      }
+      .atajo {
+        fill: none;
+        stroke: var(--dl-fig-rejilla);
+        stroke-width: 1.5;
+        stroke-dasharray: 4 4;
+      }
+      .conv {
+        color: var(--dl-fig-1);
+      }
+      .attentions {
+        color: var(--dl-fig-2);
+      }
+      .samplers {
+        color: var(--dl-fig-3);
+      }
+      .ficha {
+        display: grid;
+        grid-template-columns: minmax(5rem, 8rem) minmax(0, 1fr);
+        gap: 1rem;
+        align-items: start;
+      }
+      .canales {
+        display: grid;
+        grid-template-columns: repeat(6, minmax(0, 1fr));
+        gap: 0.3rem;
+      }
+      p {
+        margin: 0 0 0.5rem;
+      }
+      figure {
+        margin: 0;
+      }
+      figcaption {
+        margin-top: 0.3rem;
+        font-size: 0.66rem;
+      }
+      @media (max-width: 36em) {
+        .ficha {
+          grid-template-columns: 1fr;
+        }
+        .ficha > figure {
+          max-width: 8rem;
+        }
+      }
+    `,
+  ];
+
+  override async firstUpdated(): Promise<void> {
+    try {
+      const answer = await fetch(this.data);
+      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
+      this.anatomy = (await answer.json()) as Anatomy;
+    } catch (error) {
+      this.problem = `No ha llegado la red (${error instanceof Error ? error.message : error}). Recargad la página.`;
+    }
+  }
+
+  private choose(chosen: number): void {
+    const last = (this.anatomy?.blocks.length ?? 1) - 1;
+    this.chosen = Math.max(0, Math.min(last, chosen));
+  }
+
+  private key(event: KeyboardEvent): void {
+    const moves: Record<string, number> = {
+      ArrowLeft: this.chosen - 1,
+      ArrowRight: this.chosen + 1,
+      Home: 0,
+      End: (this.anatomy?.blocks.length ?? 1) - 1,
+    };
+    const moved = moves[event.key];
+    if (moved === undefined) return;
+    event.preventDefault();
+    this.choose(moved);
+    void this.updateComplete.then(() => {
+      this.renderRoot.querySelector<SVGElement>(".bloque[tabindex='0']")?.focus();
+    });
+  }
+
+  protected override view(): TemplateResult {
+    const { anatomy } = this;
+    if (!anatomy) {
+      return html`${this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : "Cargando…"}`;
+    }
+    const times = anatomy.seen.map(({ t }, k) => [String(k), String(t)] as const);
+    return html`
+      ${this.drawing(anatomy)}
+      ${choice("La prenda, en t:", times, String(this.time), (time) => {
+        this.time = Number(time);
+      })}
+      ${this.card(anatomy)}
+    `;
+  }
+
+  /** El lado de lo que sale de un bloque dice en qué nivel está. */
+  private levelOf(anatomy: Anatomy, block: Block): number {
+    const largest = anatomy.blocks[0]!.shape[1];
+    return Math.round(Math.log2(largest / block.shape[1]));
+  }
+
+  private drawing(anatomy: Anatomy): TemplateResult {
+    const { blocks } = anatomy;
+    const deepest = Math.max(...blocks.map((block) => this.levelOf(anatomy, block)));
+    const [width, height] = [COLUMN * blocks.length + 10, LEVEL * (deepest + 1) + 24];
+    const place = (k: number) => {
+      const level = this.levelOf(anatomy, blocks[k]!);
+      const tall = TALLEST / 2 ** (level / 2);
+      return { x: COLUMN * k + 10, y: LEVEL * level + (TALLEST - tall) / 2 + 6, tall, level };
+    };
+    const wide = COLUMN - 14;
+    const path = blocks.map((_, k) => {
+      const { x, y, tall } = place(k);
+      return `${k === 0 ? "M" : "L"}${x + wide / 2},${y + tall / 2}`;
+    });
+    return html`<svg viewBox="0 0 ${width} ${height}" role="group" aria-label="La red, bloque a bloque">
+      <path class="atajo" style="stroke-dasharray: none" d=${path.join("")}></path>
+      ${this.shortcuts(blocks).map(([from, to]) => {
+        const [a, b] = [place(from), place(to)];
+        const y = Math.min(a.y, b.y) - 3;
+        return svg`<path class="atajo" d="M${a.x + wide},${y} H${b.x}"></path>`;
+      })}
+      ${blocks.map((block, k) => {
+        const { x, y, tall } = place(k);
+        const kind = block.kind.includes("samplers") ? "samplers" : block.kind;
+        return svg`<g class="bloque ${kind.startsWith("conv") ? "conv" : kind}" role="button"
+          tabindex=${k === this.chosen ? 0 : -1} aria-pressed=${k === this.chosen}
+          aria-label="${block.title}, ${block.shape.join(" × ")}"
+          @click=${() => this.choose(k)} @keydown=${this.key}>
+          <rect x=${x} y=${y} width=${wide} height=${tall} rx="4"></rect>
+        </g>` as SVGTemplateResult;
+      })}
+    </svg>`;
+  }
+
+  /** Las conexiones de atajo: de quien guarda una activación a quien la gasta, la última primero. */
+  private shortcuts(blocks: readonly Block[]): [number, number][] {
+    const kept: number[] = [];
+    const found: [number, number][] = [];
+    blocks.forEach(({ name, kind }, k) => {
+      if (name.startsWith("up_blocks") && kind === "resnets") {
+        const from = kept.pop();
+        if (from !== undefined) found.push([from, k]);
+      } else if (name === "conv_in" || name.startsWith("down_blocks")) {
+        if (kind === "attentions") kept.pop();
+        kept.push(k);
+      }
+    });
+    return found;
+  }
+
+  private card(anatomy: Anatomy): TemplateResult {
+    const block = anatomy.blocks[this.chosen]!;
+    const { image, blocks } = anatomy.seen[this.time]!;
+    const seen = blocks[this.chosen]!;
+    const [channels, height, width] = anatomy.shape;
+    const [, high, wide] = block.shape;
+    const values = decoded(seen.values);
+    const plane = high * wide;
+    const map = (data: Float32Array): Picture => ({
+      channels: 1,
+      height: high,
+      width: wide,
+      values: data,
+    });
+    return html`<div class="ficha">
+      <figure>
+        <dl-imagen
+          .picture=${{ channels: channels as 1 | 3, height, width, values: decoded(image.values) }}
+          label="La prenda que entra en la red"
+        ></dl-imagen>
+        <figcaption class="xt">lo que entra, <i>x</i><sub>t</sub></figcaption>
+      </figure>
+      <div>
+        <p><b>${block.title}</b>${block.side ? html`, en la ${block.side}` : ""}</p>
+        <p>
+          Sale ${block.shape[0]} × ${high} × ${wide}; tiene
+          ${block.parameters.toLocaleString("es-ES")} parámetros, y a cada posición
+          ${
+            block.reach === null
+              ? "le llega toda la imagen"
+              : html`le llegan ${block.reach} × ${block.reach} píxeles de la imagen`
+          }.
+        </p>
+        <div class="canales">
+          ${seen.channels.map(
+            (channel, k) => html`<dl-imagen
+              .picture=${map(values.slice(k * plane, (k + 1) * plane))}
+              label="El canal ${channel}"
+            ></dl-imagen>`,
+          )}
+        </div>
+        <p>Sus canales que más cambian de un sitio a otro.</p>
+        ${
+          seen.looked
+            ? html`<div class="canales">
+                  <dl-imagen
+                    .picture=${map(decoded(seen.looked))}
+                    label="Adónde mira la posición del centro"
+                  ></dl-imagen>
+                </div>
+                <p>Adónde mira la posición del centro: cuanto más claro, más.</p>`
+            : ""
+        }
+      </div>
+    </div>`;
+  }
+
+  protected override spoken(): string {
+    const { anatomy } = this;
+    if (!anatomy) return "";
+    const block = anatomy.blocks[this.chosen]!;
+    const reach = block.reach === null ? "toda la imagen" : `${block.reach} píxeles de lado`;
+    return `${block.title}: ${block.shape.join(" por ")}, ${block.parameters.toLocaleString("es-ES")} parámetros, ve ${reach}. t = ${anatomy.seen[this.time]!.t}.`;
+  }
+}
