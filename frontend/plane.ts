@@ -114,11 +114,11 @@ export const DISTRIBUTIONS: readonly (readonly [string, string])[] = Object.entr
   ([name, { title }]) => [name, title] as const,
 );
 
-/** Los puntos de unos datos, (x, y) uno detrás de otro. */
-export function dataOf(name: string): Float32Array {
+/** Unos cuantos puntos de unos datos, (x, y) uno detrás de otro. */
+export function dataOf(name: string, count = POINTS): Float32Array {
   const shape = SHAPES[name];
   if (!shape) throw new RangeError(`No hay ningunos datos «${name}».`);
-  const values = new Float32Array(2 * POINTS);
-  for (let k = 0; k < POINTS; k++) values.set(shape.place((k + 0.5) / POINTS, k), 2 * k);
+  const values = new Float32Array(2 * count);
+  for (let k = 0; k < count; k++) values.set(shape.place((k + 0.5) / count, k), 2 * k);
   return values;
 }

@@ -96,6 +96,7 @@ export abstract class Widget extends LitElement {
     }
     section {
       display: grid;
+      grid-template-columns: minmax(0, 1fr);
       gap: 0.8rem;
     }
     .fila {
@@ -106,7 +107,7 @@ export abstract class Widget extends LitElement {
     }
     .mando {
       display: grid;
-      grid-template-columns: auto minmax(6rem, 1fr) minmax(4.5em, auto);
+      grid-template-columns: auto minmax(4rem, 1fr) minmax(3.2em, auto);
       gap: 0.7rem;
       align-items: center;
       flex: 1 1 14rem;
@@ -123,6 +124,7 @@ export abstract class Widget extends LitElement {
       cursor: pointer;
     }
     .eleccion {
+      min-width: 0;
       display: flex;
       flex-wrap: wrap;
       gap: 0.35rem;
@@ -187,6 +189,21 @@ export abstract class Widget extends LitElement {
     }
     .beta {
       color: var(--dl-beta);
+    }
+    .rotulos {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 0.2rem 1.2rem;
+      margin: 0;
+    }
+    .rotulos span::before {
+      content: "";
+      display: inline-block;
+      width: 1rem;
+      height: 0.2rem;
+      margin-right: 0.4rem;
+      vertical-align: middle;
+      background: currentColor;
     }
     .cuentas {
       font-size: 0.82rem;

@@ -34,13 +34,16 @@ export class DdimWidget extends Widget {
       table {
         border-collapse: separate;
         border-spacing: 0.3rem;
-        margin: auto;
-        width: min(100%, 26rem);
+        margin-inline: auto;
+        width: 100%;
+        max-width: 26rem;
         table-layout: fixed;
       }
       th {
         font-weight: 400;
-        width: 4.5rem;
+      }
+      th:first-child {
+        width: 3.6rem;
       }
       thead th {
         text-align: center;
@@ -56,6 +59,15 @@ export class DdimWidget extends Widget {
       }
       dl-imagen {
         min-height: 2rem;
+      }
+      @media (max-width: 36em) {
+        .paseo {
+          grid-template-columns: minmax(0, 1fr);
+        }
+        .paseo > dl-imagen {
+          width: 7rem;
+          margin: auto;
+        }
       }
     `,
   ];

@@ -111,6 +111,10 @@ export class LossesWidget extends Widget {
       >
         ${this.parts(measured)}
       </div>
+      <p class="rotulos">
+        <span class="eps">lo que pone cada <i>t</i></span>
+        <span class="xt">el error en ε, sin pesar</span>
+      </p>
       <p class="cuentas">${this.pointedText(measured)}</p>
       <p class="cuentas">
         La mitad de la pérdida la ponen los <i>t</i> ≤ <b>${this.half(measured)}</b>.

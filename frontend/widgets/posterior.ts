@@ -58,21 +58,6 @@ export class PosteriorWidget extends Widget {
         background: currentColor;
         min-width: 2px;
       }
-      .rotulos {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.2rem 1.2rem;
-        margin: 0;
-      }
-      .rotulos span::before {
-        content: "";
-        display: inline-block;
-        width: 1rem;
-        height: 0.2rem;
-        margin-right: 0.4rem;
-        vertical-align: middle;
-        background: currentColor;
-      }
     `,
   ];
 

@@ -11,15 +11,16 @@ import { choice, slider, Widget } from "../widget";
 const TIMESTEPS = 200;
 const SCHEDULE = makeSchedule("linear", TIMESTEPS);
 const BANDWIDTH = 0.02;
+const POINTS = 64;
 /** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
-const [EDGE, SIDE] = [1.9, 560];
+const [EDGE, SIDE] = [1.6, 560];
 /** El radio del dato que más pesa y el del que no pesa, en píxeles. */
 const [LARGEST, SMALLEST] = [13, 1.5];
 
 @customElement("dl-tweedie")
 export class TweedieWidget extends Widget {
   @state() private distribution = "lunas";
-  @state() private t = 60;
+  @state() private t = 30;
   @state() private place: readonly [number, number] = [0.15, 0.55];
   private held = false;
 
@@ -57,7 +58,7 @@ export class TweedieWidget extends Widget {
   ];
 
   private get points(): Float32Array {
-    return dataOf(this.distribution);
+    return dataOf(this.distribution, POINTS);
   }
 
   private get x(): Float32Array {

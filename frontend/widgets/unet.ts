@@ -160,6 +160,12 @@ export class UnetWidget extends Widget {
     const times = anatomy.seen.map(({ t }, k) => [String(k), String(t)] as const);
     return html`
       ${this.drawing(anatomy)}
+      <p class="rotulos">
+        <span class="conv">convolución</span>
+        <span>bloque residual</span>
+        <span class="attentions">atención</span>
+        <span class="samplers">cambio de tamaño</span>
+      </p>
       ${choice("La prenda, en t:", times, String(this.time), (time) => {
         this.time = Number(time);
       })}

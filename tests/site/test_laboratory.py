@@ -136,7 +136,11 @@ def test_what_is_painted_is_finished_as_the_terminal_does(
     monkeypatch.chdir(tmp_path)
     names = ["imagen.png", "hueco.png"] if mode == "rellenar un hueco" else ["imagen.png"]
     saved: list[Download] = []
-    page.on("download", saved.append)
+
+    def keep(download: Download) -> None:
+        saved.append(download)
+
+    page.on("download", keep)
     place.get_by_role("button", name="Guardar lo pintado").click()
     page.wait_for_timeout(1000)
     assert sorted(each.suggested_filename for each in saved) == sorted(names)

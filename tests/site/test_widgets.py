@@ -307,11 +307,11 @@ def test_the_schedules_are_compared(opened: Open) -> None:
 # --- El plano -------------------------------------------------------------------------------------
 
 
-def plane_data(browser: Browser, name: str) -> torch.Tensor:
+def plane_data(browser: Browser, name: str, count: int = 320) -> torch.Tensor:
     """Los puntos de unos datos del plano, preguntados a su módulo."""
     page = browser.new_page()
     page.add_script_tag(content=packed(extra=("plane",)))
-    values = page.evaluate("(name) => [...twin.plane.dataOf(name)]", name)
+    values = page.evaluate("(asked) => [...twin.plane.dataOf(...asked)]", [name, count])
     page.close()
     return torch.tensor(values).reshape(-1, 2)
 
@@ -411,7 +411,7 @@ def test_the_estimate_is_the_mean_of_all_that_could_have_been(
     page: Page, browser: Browser, opened: Open
 ) -> None:
     place = opened("tweedie")
-    data = plane_data(browser, "lunas")
+    data = plane_data(browser, "lunas", 64)
     schedule = make_schedule("linear", 200)
     canvas = place.locator("canvas")
     canvas.focus()
@@ -458,6 +458,7 @@ def test_each_weighting_looks_somewhere_else(page: Page, opened: Open) -> None:
         share = 100 * parts[0] / sum(parts)
         expect(place.locator("p.cuentas").last).to_contain_text(f"≤ {half}.")
         expect(chosen).to_have_attribute("aria-valuetext", re.compile(rf"{spanish(share, 1)} %"))
+    chosen.focus()
     page.keyboard.press("End")
     expect(chosen).to_have_attribute("aria-valuenow", str(stored["t"][-1]))
 
@@ -542,8 +543,9 @@ def test_every_block_says_what_it_is(page: Page, opened: Open) -> None:
         row = rows[block["name"]]
         blocks.nth(k).click()
         shape = " × ".join(map(str, row.shape))
-        told = f"Sale {shape}; tiene {row.parameters:,} parámetros".replace(",", ".")
-        expect(place.locator(".ficha")).to_contain_text(told)
+        # En español, un número de cuatro cifras no lleva punto.
+        many = f"{row.parameters:,}".replace(",", "." if row.parameters > 9999 else "")
+        expect(place.locator(".ficha")).to_contain_text(f"Sale {shape}; tiene {many} parámetros")
     page.keyboard.press("Home")
     expect(blocks.first).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("ArrowRight")
