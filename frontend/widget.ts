@@ -196,6 +196,10 @@ export abstract class Widget extends LitElement {
       gap: 0.2rem 1.2rem;
       margin: 0;
     }
+    .rotulos em {
+      font-style: normal;
+      color: var(--md-default-fg-color);
+    }
     .rotulos span::before {
       content: "";
       display: inline-block;

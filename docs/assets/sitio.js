@@ -74,7 +74,7 @@
       if (vigia) vigia.observe(video);
     });
     // Lo que se desplaza a lo ancho se alcanza también con el teclado.
-    document.querySelectorAll(".dl-eq__cuerpo, .dl-salida").forEach(function (caja) {
+    document.querySelectorAll(".dl-eq__cuerpo, .dl-salida, .md-typeset__scrollwrap").forEach(function (caja) {
       if (caja.scrollWidth > caja.clientWidth + 1) caja.tabIndex = 0;
     });
     // Un módulo no se carga desde el disco: se dice lo que hace falta, y queda la figura.
@@ -88,6 +88,13 @@
     var dialogo = document.querySelector(".md-search[role=dialog]");
     if (dialogo && !dialogo.hasAttribute("aria-label")) dialogo.setAttribute("aria-label", "Búsqueda");
   }
+
+  // El tema pone los botones de copiar en un menú sin nombre, cuando ya se ve el código.
+  new MutationObserver(function () {
+    document.querySelectorAll("nav.md-code__nav:not([role])").forEach(function (menu) {
+      menu.setAttribute("role", "none");
+    });
+  }).observe(document.documentElement, { childList: true, subtree: true });
 
   // Desde el disco, el tema no avisa de que la página está lista.
   if (window.document$ && location.protocol !== "file:") window.document$.subscribe(preparar);

@@ -53,8 +53,14 @@ export class SchedulerWidget extends Widget {
         gap: 0.25rem;
         align-items: center;
       }
-      .tira span {
-        font-weight: 600;
+      .muestra::before {
+        content: "";
+        display: inline-block;
+        width: 0.7rem;
+        height: 0.7rem;
+        margin-right: 0.4rem;
+        border-radius: 50%;
+        background: var(--muestra);
       }
     `,
   ];
@@ -97,7 +103,7 @@ export class SchedulerWidget extends Widget {
       <fieldset class="eleccion">
         <legend>Schedules:</legend>
         ${Object.keys(BETAS).map(
-          (name, k) => html`<label style="color: var(--dl-fig-${k + 1})">
+          (name, k) => html`<label class="muestra" style="--muestra: var(--dl-fig-${k + 1})">
             <input
               type="checkbox"
               .checked=${this.shown.has(name)}
@@ -205,7 +211,7 @@ export class SchedulerWidget extends Widget {
     if (!picture) return "";
     return html`${all.map(
       ({ name, colour, schedule }) => html`<div class="tira">
-        <span style="color: ${colour}">${TITLES[name]}</span>
+        <span class="muestra" style="--muestra: ${colour}">${TITLES[name]}</span>
         ${MOMENTS.map((moment) => {
           const t = Math.max(1, Math.round(moment * schedule.length));
           const values = qSample(schedule, picture.values, t - 1, this.noise);

@@ -161,10 +161,10 @@ export class UnetWidget extends Widget {
     return html`
       ${this.drawing(anatomy)}
       <p class="rotulos">
-        <span class="conv">convolución</span>
-        <span>bloque residual</span>
-        <span class="attentions">atención</span>
-        <span class="samplers">cambio de tamaño</span>
+        <span class="conv"><em>convolución</em></span>
+        <span><em>bloque residual</em></span>
+        <span class="attentions"><em>atención</em></span>
+        <span class="samplers"><em>cambio de tamaño</em></span>
       </p>
       ${choice("La prenda, en t:", times, String(this.time), (time) => {
         this.time = Number(time);

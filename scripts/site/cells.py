@@ -268,7 +268,7 @@ def output_html(output: dict[str, Any], alt: str, caption: str, raw: bool) -> st
         parts.append(
             text
             if raw
-            else '<div class="dl-salida" role="region" aria-label="Salida">'
+            else '<div class="dl-salida" role="group" aria-label="Salida">'
             f"<pre>{printed}</pre></div>"
         )
     for svg in output["figures"]:

@@ -325,6 +325,7 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
         path = "" if target == uri else posixpath.relpath(state.urls[target], here)
         return f'<a class="dl-ref" href="{path}#{anchor}">{text}</a>'
 
+    output = private.name_landmarks(output)
     output = katex.ARITHMATEX.sub(draw, katex.glue_punctuation(output))
     output = equations.link_references(output, resolve)
     if uri in state.chapters:

@@ -88,7 +88,7 @@ def alts(path: Path) -> list[str]:
     ]
 
 
-PRINTED = '<div class="dl-salida" role="region" aria-label="Salida"><pre>'
+PRINTED = '<div class="dl-salida" role="group" aria-label="Salida"><pre>'
 PRINTED_END = "</pre></div>"
 
 

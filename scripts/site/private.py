@@ -7,6 +7,7 @@ comprueba cada apoyo por separado, y falla también si `requirements.lock` pide 
 subir una, se ejecutan esos tests y, si pasan, se apunta aquí.
 """
 
+import html
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -197,3 +198,36 @@ TRANSLATION = "python/material/languages/es.html.jinja"
 Se apoya en que mkdocstrings-python, que no está traducido, busca sus rótulos en una plantilla con
 ese nombre y esas claves. No hay opción con la que dárselos.
 """
+
+
+# --- Lo que el tema dice a quien no ve la pantalla ---------------------------------------------
+
+_PROGRESS = '<div class="md-progress" data-md-component="progress" role="progressbar"></div>'
+_PATH = re.compile(r'(<nav class="md-path" aria-label=)"[^"]*"')
+_NESTED = re.compile(
+    r'aria-labelledby="__nav_\w+_label"([^>]*>\s*<label class="md-nav__title" for="__nav_\w+">'
+    r"\s*<span class=\"md-nav__icon md-icon\"></span>)(.*?)(</label>)",
+    re.S,
+)
+_EMPTY_HEADER = re.compile(r"<th(?: [^>]*)?>\s*</th>")
+
+
+def name_landmarks(page_html: str) -> str:
+    """Da nombre a lo que el tema deja sin él, o con el de otra cosa.
+
+    La barra de progreso no dice nada que haya que oír; la ruta y el menú se llaman los dos
+    «Navegación»; el menú de una sección con página propia se llama como una etiqueta vacía; y una
+    tabla puede empezar por una casilla vacía, que no es un encabezado.
+
+    Se apoya en las plantillas del tema, que no ofrecen dónde decirlo, y en que Markdown pone `th`
+    en toda la primera fila de una tabla.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        title = html.escape(" ".join(re.sub(r"<[^>]+>", "", match[2]).split()), quote=True)
+        return f'aria-label="{title}"{match[1]}{match[2]}{match[3]}'
+
+    page_html = page_html.replace(_PROGRESS, _PROGRESS.replace(' role="progressbar"', ""))
+    page_html = _PATH.sub(r'\1"Ruta"', page_html)
+    page_html = _NESTED.sub(named, page_html)
+    return _EMPTY_HEADER.sub("<td></td>", page_html)

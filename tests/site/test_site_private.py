@@ -408,3 +408,23 @@ def test_the_parts_of_a_notebook_have_the_expected_classes(tiny: Build) -> None:
     assert [heading["id"] for heading in headings] == ["titulo"]
     assert "hola\n7" in dressed and 'alt="Un dibujo"' in dressed
     assert "jp-" not in dressed and "In\xa0[" not in dressed
+
+
+def test_landmarks_are_named_as_the_theme_writes_them() -> None:
+    nested = (
+        '<nav class="md-nav" data-md-level="1" aria-labelledby="__nav_4_label" aria-expanded="f">'
+        '\n<label class="md-nav__title" for="__nav_4">\n<span class="md-nav__icon md-icon"></span>'
+        "\n  Componentes <b>principales</b>\n</label>"
+    )
+    assert 'aria-label="Componentes principales" aria-expanded' in private.name_landmarks(nested)
+    path = '<nav class="md-path" aria-label="Navegación" >'
+    assert private.name_landmarks(path) == '<nav class="md-path" aria-label="Ruta" >'
+    table = "<thead><tr><th></th><th>x</th></tr></thead>"
+    assert private.name_landmarks(table) == "<thead><tr><td></td><th>x</th></tr></thead>"
+    for place, text in (
+        ("partials/progress.html", 'class="md-progress" data-md-component="progress"'),
+        ("partials/path.html", '<nav class="md-path"'),
+        ("partials/nav-item.html", 'class="md-nav__icon md-icon"'),
+    ):
+        written = (MATERIAL / place).read_text(encoding="utf-8")
+        assert text in written, changed("mkdocs-material", f"escribe {text} en {place}")
