@@ -105,23 +105,25 @@ def draw_amplification(palette: Palette) -> Figure:
 
 def draw_mean(palette: Palette) -> Figure:
     r"""$\hat x_0$, media de los datos, cada uno con lo probable que es que $x_t$ salga de él."""
-    angle = torch.pi * (torch.arange(60) + 0.5) / 60
+    angle = torch.pi * (torch.arange(24) + 0.5) / 24
     moon = torch.stack([0.8 * angle.cos() + 0.35, 0.8 * angle.sin() - 0.25], 1)
     data = torch.cat([moon, -moon])
     schedule = make_schedule("linear", 200)
     x_t = torch.tensor([[0.15, 0.55]])
-    figure, axes = canvas(1, 3, height=2.8)
-    for panel, time in zip(axes, (20, 60, 120), strict=True):
+    figure, axes = canvas(1, 3, height=2.2)
+    for panel, time in zip(axes, (8, 30, 120), strict=True):
         bar = schedule.alphas_cumprod[time - 1]
         distance = (x_t - bar.sqrt() * data).square().sum(1)
         weights = torch.softmax(-distance / (2 * (1 - bar)), 0)
         x_start = ideal_x_start(schedule, data, x_t, torch.tensor([time - 1]))
-        sizes = 2 + 60 * weights / weights.max()
+        sizes = 3 + 55 * weights / weights.max()
         panel.scatter(data[:, 0], data[:, 1], s=sizes, color=palette.data, alpha=0.6, linewidths=0)
         panel.plot(*zip(x_t[0], x_start[0], strict=True), "--", color=palette.mean, linewidth=1.2)
         panel.plot(*x_start.T, "D", color=palette.mean, markersize=7)
         panel.plot(*x_t.T, "P", color=palette.noisy, markersize=9)
-        panel.set(xlim=(-1.5, 1.5), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
+        panel.set(xlim=(-1.4, 1.4), ylim=(-0.95, 0.95), aspect="equal", xticks=[], yticks=[])
+        for spine in panel.spines.values():
+            spine.set_visible(False)
         panel.set_title(f"$t={time}$", pad=4)
     return figure
 

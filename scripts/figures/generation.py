@@ -219,7 +219,7 @@ def draw_plane(palette: Palette) -> Figure:
     ticks = torch.linspace(-2.0, 2.0, 15)
     grid = torch.cartesian_prod(ticks, ticks)
     figure, axes = canvas(1, 3, height=2.8)
-    for panel, time in zip(axes, (150, 60, 10), strict=True):
+    for panel, time in zip(axes, (100, 20, 1), strict=True):
         t = torch.full((len(grid),), time - 1)
         score = to_score(whole.schedule, model(grid, t), t)
         arrows = score / score.norm(dim=1, keepdim=True)

@@ -275,11 +275,14 @@ def eight_bits(x: Tensor) -> str:
     return base64.b64encode(levels.contiguous().numpy().tobytes()).decode()
 
 
-def seen_by(module: nn.Module, x: Tensor, output: Tensor) -> dict[str, Any]:
-    """Los canales que más cambian de la salida de un bloque y, si es atención, adónde mira."""
-    channels = output[0]
-    chosen = channels.flatten(1).var(1).topk(min(CHANNELS, len(channels))).indices
-    shown = channels[chosen]
+def busiest(output: Tensor) -> Tensor:
+    """Los canales de la salida de un bloque, (1, C, H, W), que más cambian de un sitio a otro."""
+    return output[0].flatten(1).var(1).topk(min(CHANNELS, output.shape[1])).indices
+
+
+def seen_by(module: nn.Module, x: Tensor, output: Tensor, chosen: Tensor) -> dict[str, Any]:
+    """Unos canales de la salida de un bloque y, si es atención, adónde mira."""
+    shown = output[0, chosen]
     scale = 2 * shown.flatten(1).std(1)[:, None, None].clamp(min=1e-6)
     centred = (shown - shown.flatten(1).mean(1)[:, None, None]) / scale
     found: dict[str, Any] = {"channels": chosen.tolist(), "values": eight_bits(centred)}
@@ -316,14 +319,17 @@ def anatomy() -> dict[str, Any]:
     x_0 = load_file(samples_path(NETWORK))["x"][GARMENT : GARMENT + 1].clamp(-1, 1)
     noise = next(sampling_noise(0, [0], trained.shape))
     label = torch.tensor([GARMENT % len(trained.class_names)])
-    seen = []
+    seen: list[dict[str, Any]] = []
+    # Los mismos canales en todos los t: los que más cambian en el primero.
+    chosen: dict[str, Tensor] = {}
     for time in TIMES:
         t = torch.tensor([time - 1])
         x_t = q_sample(trained.schedule, x_0, t, noise)
         found: dict[str, dict[str, Any]] = {}
 
         def watch(module: nn.Module, given: Any, output: Tensor, name: str = "") -> None:
-            found[name] = seen_by(module, given[0], output)  # noqa: B023 se usa en esta vuelta
+            channels = chosen.setdefault(name, busiest(output))
+            found[name] = seen_by(module, given[0], output, channels)  # noqa: B023 de esta vuelta
 
         handles = [
             modules[row.block].register_forward_hook(partial(watch, name=row.block)) for row in rows
