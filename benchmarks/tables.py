@@ -63,17 +63,18 @@ def race_table(unit: str, results: Results) -> str:
     rows = []
     for name, record in runners.items():
         peak = runners["matmul-bf16" if "-bf16" in name else "matmul"]
+        alone = record is ours or record["job"]["who"] == "matmul"
         rows.append(
             [
                 NAMES[name],
                 range_(spread(record["seconds"])),
-                "—" if record["job"]["who"] == "matmul" else range_(ratio(record, ours)),
+                "—" if alone else range_(ratio(record, ours, per_flop=True)),
                 number(speed(record).median / 1e9, 0),
                 number(100 * share(record, peak).median, 0) + PERCENT,
                 number(record["memory"] / 2**30, 1),
             ]
         )
-    header = ["", "segundos", "respecto a ddpm_lit", "GFLOP/s", "del pico", "GiB"]
+    header = ["", "segundos", "por operación, respecto a ddpm_lit", "GFLOP/s", "del pico", "GiB"]
     return markdown(header, rows)
 
 
@@ -114,7 +115,7 @@ def freed_table(results: Results) -> str:
         ]
         for name, title in (("kept", "conservarla, lo normal"), ("returned", "devolverla"))
     ]
-    return markdown(["", "segundos", "respecto a conservarla", "páginas de 4 kB"], rows)
+    return markdown(["", "segundos", "respecto a conservarla", "páginas de 4 KiB"], rows)
 
 
 def memory_table(results: Results) -> str:
@@ -135,7 +136,7 @@ def memory_table(results: Results) -> str:
         size = number(runners[network]["parameters"] / 1e6, 1)
         cut = "sin parches" if patch == 1 else rf"parches de ${patch} \times {patch}$"
         cells = [megabytes(runners[f"{network}{way}"]["memory"]) for way in WAYS]
-        rows.append([f"entrenar {size} M, {cut}", str(job.batch), *cells])
+        rows.append([f"entrenar una red de {size} M, {cut}", str(job.batch), *cells])
     header = ["", "lote", "como viene", "devolviendo la memoria", "con `checkpoint_gradients`"]
     return markdown(header, rows)
 
@@ -156,7 +157,8 @@ def growth_table(field: str, results: Results) -> str:
                 number(ours["memory"] / 2**30, 1),
             ]
         )
-    return markdown([title, "segundos", "GFLOP/s", "respecto a diffusers", "GiB"], rows)
+    against = "respecto a diffusers en `channels_last`"
+    return markdown([title, "segundos", "GFLOP/s", against, "GiB"], rows)
 
 
 GROWTHS = {

@@ -14,6 +14,8 @@ import { makeSchedule, type Spacing } from "./ddpm_lit/scheduler";
 export interface Network {
   name: string;
   title: string;
+  /** Si viene en el paquete; si no, lo entrena quien lo quiera. */
+  shipped: boolean;
   /** El fichero ONNX, al lado de la lista, sus bytes y su SHA-256. */
   file: string;
   bytes: number;
@@ -151,7 +153,10 @@ export async function* generate(
     }
     return algorithm2(denoise, first, noises, sampler);
   };
-  for await (const step of path()) yield { ...step, t: diffusion.schedule.timesteps[step.t]! };
+  const { timesteps } = diffusion.schedule;
+  // El t al que se llega: el artículo lo cuenta desde 1, y los datos son el 0.
+  const reached = (index: number) => (index > 0 ? timesteps[index - 1]! + 1 : 0);
+  for await (const step of path()) yield { ...step, t: reached(step.t) };
 }
 
 /** Los ruidos de entre dos, muestra a muestra, por el arco que va de uno a otro. */
@@ -234,7 +239,7 @@ export function fromAddress(
     }
   }
   if (settings.label >= Math.max(1, network.classes.length)) {
-    problems.push(`no hay clase ${settings.label}`);
+    problems.push(`no hay ninguna clase ${settings.label}`);
     settings.label = 0;
   }
   settings.steps = Math.min(settings.steps, network.timesteps);
@@ -247,7 +252,9 @@ export const FILES = { picture: "imagen.png", hole: "hueco.png" } as const;
 /** La orden de la terminal que da las mismas muestras. */
 export function toCommand(settings: Settings, network: Network, edit: Edit): string {
   const quoted = (text: string) => `"${text.replace(/(["$`\\])/g, "\\$1")}"`;
-  const parts = ["ddpm-lit sample", settings.network];
+  // El de los dígitos no viene en el paquete: se entrena con `ddpm-lit train digits-class`.
+  const model = network.shipped ? settings.network : `runs/${settings.network}`;
+  const parts = ["ddpm-lit sample", model];
   if (network.vocabulary.length > 0 && settings.text.trim()) {
     parts.push("--text", quoted(settings.text));
   }

@@ -6,6 +6,8 @@
  * figura se queda y se dice qué ha pasado.
  */
 
+import { reasonOf } from "./problems";
+
 /** A cuánta distancia de la pantalla se empieza a traer. */
 const AHEAD = "600px";
 
@@ -53,8 +55,7 @@ class WidgetPlace extends HTMLElement {
     const note = document.createElement("p");
     note.className = "dl-widget__aviso";
     note.setAttribute("role", "status");
-    const reason = error instanceof Error ? error.message : String(error);
-    note.textContent = `Aquí va algo que se toca y no se ha podido cargar (${reason}). Queda su figura; recargad la página para volver a intentarlo.`;
+    note.textContent = `Aquí va un widget que no se ha podido cargar (${reasonOf(error)}). Queda su figura; recargad la página para volver a intentarlo.`;
     this.append(note);
   }
 }

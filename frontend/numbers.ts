@@ -14,10 +14,10 @@ export function comma(value: number, digits = 2): string {
     });
     formats.set(digits, format);
   }
-  return format.format(value).replace("-", "−");
+  return format.format(value).replace("-", "−").replaceAll(".", "\u202f");
 }
 
-/** Un número con tres cifras que digan algo: 0,0123 o 4.560; los muy grandes o muy pequeños, con su potencia. */
+/** Un número con tres cifras que digan algo: 0,0123 o 4560; los muy grandes o muy pequeños, con su potencia. */
 export function significant(value: number): string {
   if (!Number.isFinite(value) || value === 0) return comma(value, 0);
   const size = Math.floor(Math.log10(Math.abs(value)));

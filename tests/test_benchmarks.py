@@ -203,7 +203,9 @@ def test_the_memory_of_a_folder_is_measured_and_shown(tmp_path: Path) -> None:
     assert found["folder"]["job"]["folder"] == "100 imágenes", "y no dónde estaban"
     results = {"memory": {"values": found}}
     recipe = tables.megabytes(found["folder-recipe"]["memory"])
-    assert f"| entrenar 0,0 M, sin parches | 4 | {recipe} |" in tables.table("memory", results)
+    assert f"| entrenar una red de 0,0 M, sin parches | 4 | {recipe} |" in tables.table(
+        "memory", results
+    )
     assert tables.memory("memory/folder-recipe", results) == recipe
     assert tables.memory("memory/folder-recipe", {}) == tables.PENDING
 

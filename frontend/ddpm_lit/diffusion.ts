@@ -24,7 +24,7 @@ export function makeDiffusion(
   if (!rows.variance) throw new RangeError(`No hay ninguna varianza «${variance}».`);
   if (prediction === "epsilon" && schedule.zeroTerminalSnr) {
     throw new RangeError(
-      "Con señal terminal nula (ᾱ_T = 0) no se puede predecir «epsilon»: usa «v» o «x_start».",
+      "Con señal terminal nula (ᾱ_T = 0) no se puede predecir «epsilon»: usad «v» o «x_start».",
     );
   }
   return { schedule, prediction: rows.prediction, variance: rows.variance, clip };

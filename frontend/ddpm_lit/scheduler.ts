@@ -20,7 +20,7 @@ function rescaling(name: string, timesteps: number, largestBeta: number): number
   if (scale * largestBeta >= 1) {
     const least = Math.floor(1000 * largestBeta) + 1;
     throw new RangeError(
-      `El schedule ${name} reescalado no existe para T = ${timesteps}: usa T ≥ ${least}.`,
+      `El schedule ${name} reescalado no existe para T = ${timesteps}: usad T ≥ ${least}.`,
     );
   }
   return scale;
@@ -194,7 +194,7 @@ export function makeSchedule(
 /** Reescala un schedule para que no quede señal al final (Lin et al. 2023, algoritmo 1). */
 export function rescaleZeroTerminalSnr(schedule: Schedule): Schedule {
   if (schedule.length === 1)
-    throw new RangeError("Un schedule de un solo paso no se puede reescalar. Usa T ≥ 2.");
+    throw new RangeError("Un schedule de un solo paso no se puede reescalar. Usad T ≥ 2.");
   const roots = schedule.alphasCumprod.map(Math.sqrt);
   const [first, last] = [roots[0]!, roots[roots.length - 1]!];
   const rescaled = roots.map((root) => (((root - last) * first) / (first - last)) ** 2);
@@ -222,7 +222,7 @@ export function spacedIndices(
 ): number[] {
   if (!(Number.isInteger(steps) && steps >= 1 && steps <= timesteps)) {
     throw new RangeError(
-      `Se han pedido ${steps} pasos de un proceso que tiene ${timesteps}: pide entre 1 y ${timesteps}.`,
+      `Se han pedido ${steps} pasos de un proceso que tiene ${timesteps}: pedid entre 1 y ${timesteps}.`,
     );
   }
   const ks = Array.from({ length: steps }, (_, k) => k);

@@ -2,6 +2,7 @@
 
 import { css, html, LitElement, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
+import { fetchJson } from "../problems";
 
 /** Una imagen: sus valores en [-1, 1], por canales y por filas, como en el paquete. */
 export interface Picture {
@@ -65,9 +66,7 @@ export class PictureCanvas extends LitElement {
 export async function fetchPictures(
   address: string,
 ): Promise<{ name: string; title: string; picture: Picture }[]> {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
-  const images = (await answer.json()) as Record<string, Stored>;
+  const images = await fetchJson<Record<string, Stored>>(address);
   return Object.entries(images).map(([name, { title, values, ...size }]) => {
     return { name, title, picture: { ...size, values: decodeFloats(values) } };
   });

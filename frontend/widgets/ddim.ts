@@ -6,6 +6,7 @@ import "../drawing/pixels";
 import type { Picture } from "../drawing/pixels";
 import { type Network, type Settings, usual } from "../laboratory";
 import { comma } from "../numbers";
+import { fetchJson, reasonOf } from "../problems";
 import { ReplacedError, Runner } from "../runner";
 import { choice, slider, Widget } from "../widget";
 
@@ -74,9 +75,7 @@ export class DdimWidget extends Widget {
 
   override async firstUpdated(): Promise<void> {
     try {
-      const answer = await fetch(this.data);
-      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
-      const networks = (await answer.json()) as Network[];
+      const networks = await fetchJson<Network[]>(this.data);
       this.network = networks.find(({ name }) => name === NETWORK) ?? null;
       this.runner = new Runner(new URL(this.data, document.baseURI).href);
     } catch (error) {
@@ -91,8 +90,7 @@ export class DdimWidget extends Widget {
 
   private tell(error: unknown): void {
     if (error instanceof ReplacedError) return;
-    const reason = error instanceof Error ? error.message : String(error);
-    this.problem = `No se ha podido generar (${reason}). Podéis volver a intentarlo.`;
+    this.problem = `No se ha podido generar (${reasonOf(error)}). Podéis volver a intentarlo.`;
   }
 
   private picture(values: Float32Array): Picture {
@@ -215,7 +213,7 @@ export class DdimWidget extends Widget {
               if (!this.busy) void this.walk();
             },
           })}
-          ${this.number("Semilla del otro", this.other, (other) => {
+          ${this.number("Semilla del otro ruido", this.other, (other) => {
             this.other = other;
             if (!this.busy) void this.walk();
           })}
@@ -227,7 +225,7 @@ export class DdimWidget extends Widget {
   protected override spoken(): string {
     if (this.busy) return "Generando…";
     return this.cells.size > 0
-      ? `Cifra ${this.label_} de la semilla ${this.seed}, en ${this.cells.size} maneras; el paseo va por ${comma(this.fraction)}.`
+      ? `Cifra ${this.label_} de la semilla ${this.seed}, de ${this.cells.size} maneras; el paseo va por ${comma(this.fraction)}.`
       : "";
   }
 }

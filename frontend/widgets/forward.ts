@@ -8,6 +8,7 @@ import { makeSchedule } from "../ddpm_lit/scheduler";
 import { fetchPictures, type Picture, readPicture } from "../drawing/pixels";
 import { bars, curve, histogram, normalDensity, plot, plotStyles, steps } from "../drawing/plot";
 import { comma, significant } from "../numbers";
+import { reasonOf } from "../problems";
 import { choice, slider, Widget } from "../widget";
 
 const SCHEDULE = makeSchedule("linear", 1000);
@@ -54,7 +55,7 @@ export class ForwardWidget extends Widget {
       this.pictures = new Map(pictures.map(({ name, ...rest }) => [name, rest]));
       this.choose(pictures[0]!.name);
     } catch (error) {
-      this.problem = `No han llegado las imágenes (${error}). Podéis poner una vuestra.`;
+      this.problem = `No han llegado las imágenes (${reasonOf(error)}). Podéis poner una vuestra.`;
     }
   }
 
@@ -152,6 +153,6 @@ export class ForwardWidget extends Widget {
 
   protected override spoken(): string {
     const { bar } = this;
-    return `t = ${this.t}: ${comma(Math.sqrt(bar))} de la imagen y ${comma(Math.sqrt(1 - bar))} de ruido; razón de señal a ruido, ${significant(bar / (1 - bar))}.`;
+    return `t = ${this.t}: ${comma(Math.sqrt(bar))} de la imagen y ${comma(Math.sqrt(1 - bar))} de ruido; relación señal-ruido, ${significant(bar / (1 - bar))}.`;
   }
 }

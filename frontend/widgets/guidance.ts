@@ -51,6 +51,10 @@ export class GuidanceWidget extends Widget {
         text-align: left;
         font-weight: 400;
       }
+      caption {
+        caption-side: bottom;
+        padding-top: 0.4rem;
+      }
       .condicionada {
         color: var(--dl-fig-6);
       }
@@ -144,6 +148,9 @@ export class GuidanceWidget extends Widget {
           )}
           ${this.samples.length > 0 ? row("xt", "lo que sale", this.made.mean, this.made.deviation) : ""}
         </tbody>
+        <caption>
+          Media ± desviación típica.
+        </caption>
       </table>
     `;
   }

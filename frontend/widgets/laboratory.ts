@@ -20,6 +20,7 @@ import {
   usual,
 } from "../laboratory";
 import { comma } from "../numbers";
+import { fetchJson, reasonOf } from "../problems";
 import { choice, slider, Widget } from "../widget";
 import type { News, Order } from "../workers/laboratory";
 
@@ -176,16 +177,14 @@ export class LaboratoryWidget extends Widget {
 
   override async firstUpdated(): Promise<void> {
     try {
-      const answer = await fetch(this.data);
-      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
-      this.networks = (await answer.json()) as Network[];
+      this.networks = await fetchJson<Network[]>(this.data);
       const { settings, problems } = fromAddress(location.search, this.networks);
       this.settings = settings;
       if (problems.length > 0) {
         this.problem = `La dirección pide algo que no puede ser: ${problems.join("; ")}. Lo demás queda como pedía.`;
       }
     } catch (error) {
-      this.problem = `No ha llegado la lista de las redes (${error instanceof Error ? error.message : error}). Recargad la página.`;
+      this.problem = `No ha llegado la lista de las redes (${reasonOf(error)}). Recargad la página.`;
     }
   }
 
@@ -446,7 +445,7 @@ export class LaboratoryWidget extends Widget {
       }
       ${this.options(network, settings)}
       <details>
-        <summary>La orden que da lo mismo</summary>
+        <summary>La misma generación, en la terminal</summary>
         <div>
           <code>${toCommand(this.shown ?? settings, network, this.edit)}</code>
           ${
@@ -608,7 +607,7 @@ export class LaboratoryWidget extends Widget {
       if (unknown.length === 0) return "";
       const listed = unknown.map((word) => `«${word}»`).join(", ");
       return html`<p class="aviso" role="status">
-        No conoce ${listed}: lee solo las demás palabras. Conoce ${network.vocabulary.length}.
+        La red no conoce ${listed}: lee solo las demás. Conoce ${network.vocabulary.length} palabras.
       </p>`;
     } catch (error) {
       return html`<p class="aviso" role="status">${(error as Error).message}</p>`;
@@ -631,10 +630,12 @@ export class LaboratoryWidget extends Widget {
     const { progress, shown } = this;
     if (progress.kind === "running") {
       const total = shown ? lengthOf(this.edit, shown.steps) : 0;
-      return `Paso ${progress.done} de ${total}, t = ${progress.t + 1}${progress.paused ? " (parado)" : ""}.`;
+      return `Paso ${progress.done} de ${total}, t = ${progress.t}${progress.paused ? " (parado)" : ""}.`;
     }
     if (progress.kind === "finished") {
-      return `${shown?.count} muestras en ${shown?.steps} pasos: ${comma(progress.seconds, 1)} s en este navegador.`;
+      const many = plural(shown?.count ?? 0, "muestra", "muestras");
+      const long = plural(shown ? lengthOf(this.edit, shown.steps) : 0, "paso", "pasos");
+      return `${many} en ${long}: ${comma(progress.seconds, 1)} s en este navegador.`;
     }
     return progress.kind === "loading" ? "Trayendo la red…" : "";
   }
@@ -643,7 +644,7 @@ export class LaboratoryWidget extends Widget {
     const { shown, network } = this;
     if (!shown || !network) return `Aquí se verá ${what}`;
     const asked = network.classes[shown.label] ?? `«${shown.text}»`;
-    return `${what} de ${shown.count} muestras de ${asked}`;
+    return `${what} de ${plural(shown.count, "muestra", "muestras")} de ${asked}`;
   }
 
   private options(network: Network, settings: Settings): TemplateResult {
@@ -666,7 +667,7 @@ export class LaboratoryWidget extends Widget {
             text: String(settings.steps),
             value: settings.steps,
             min: 1,
-            max: Math.min(200, network.timesteps),
+            max: Math.min(Math.max(200, settings.steps), network.timesteps),
             onInput: (steps) => this.change({ steps }),
           })}
           ${slider({
@@ -719,6 +720,11 @@ export class LaboratoryWidget extends Widget {
     drawPicture(this.actual, tiled(seen.xT, network.shape, shown.count));
     drawPicture(this.guess, tiled(seen.xStart, network.shape, shown.count));
   }
+}
+
+/** Cuántas cosas son: 1 muestra, 4 muestras. */
+function plural(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 /** Una imagen ampliada, sin suavizar. */

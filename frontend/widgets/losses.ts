@@ -4,6 +4,7 @@ import { type CSSResultGroup, css, html, svg, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { curve, filled, plot, plotStyles } from "../drawing/plot";
 import { comma, reaching, significant } from "../numbers";
+import { fetchJson, reasonOf } from "../problems";
 import { choice, Widget } from "../widget";
 
 /** Lo que midió la construcción con un modelo y datos apartados, en unos cuantos t. */
@@ -53,12 +54,10 @@ export class LossesWidget extends Widget {
 
   override async firstUpdated(): Promise<void> {
     try {
-      const answer = await fetch(this.data);
-      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
-      this.measured = (await answer.json()) as Measured;
+      this.measured = await fetchJson<Measured>(this.data);
       this.pointed = Math.floor(this.measured.t.length / 2);
     } catch (error) {
-      this.problem = `No han llegado las medidas (${error instanceof Error ? error.message : error}). Recargad la página.`;
+      this.problem = `No han llegado las medidas (${reasonOf(error)}). Recargad la página.`;
     }
   }
 
@@ -112,7 +111,7 @@ export class LossesWidget extends Widget {
         ${this.parts(measured)}
       </div>
       <p class="rotulos">
-        <span class="eps">lo que pone cada <i>t</i></span>
+        <span class="eps">lo que pone cada tramo de <i>t</i></span>
         <span class="xt">el error en ε, sin pesar</span>
       </p>
       <p class="cuentas">${this.pointedText(measured)}</p>
@@ -127,7 +126,7 @@ export class LossesWidget extends Widget {
     const share = this.shares(measured)[k]!;
     const { t, error, weights, terms, width } = measured;
     const weight = weights[this.weighting]![k]!;
-    return `t = ${t[k]}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${width[k]} instantes = ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
+    return `t = ${t[k]}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${width[k]} instantes: el ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
   }
 
   private parts(measured: Measured): TemplateResult {

@@ -292,7 +292,7 @@ export class PlaneWidget extends Widget {
         <div class="mandos">
           <div class="fila">
             <button class="boton" type="button" ?disabled=${!this.travelled} @click=${this.play}>
-              ${this.playing ? "❚❚ Parar" : "▶ En marcha"}
+              ${this.playing ? "❚❚ Parar" : "▶ Reproducir"}
             </button>
             <button
               class="boton"
@@ -407,9 +407,11 @@ export class PlaneWidget extends Widget {
   }
 
   protected override spoken(): string {
-    if (!this.travelled) return "Dibujad unos datos en el plano.";
+    if (!this.travelled) {
+      return this.distribution === DRAWN ? "Dibujad unos datos en el plano." : "Calculando…";
+    }
     const own = this.own && this.launched ? this.own.states[Math.floor(this.position)] : null;
-    const mine = own ? ` La vuestra está en (${comma(own[0]!)}, ${comma(own[1]!)}).` : "";
+    const mine = own ? ` La vuestra está en (${comma(own[0]!)}; ${comma(own[1]!)}).` : "";
     return `t = ${this.t}, paso ${Math.floor(this.position)} de ${this.end}.${mine}`;
   }
 
@@ -456,7 +458,7 @@ export class PlaneWidget extends Widget {
       const guess = guesses[Math.min(Math.floor(this.position), guesses.length - 1)];
       if (this.guesses && guess) {
         context.globalAlpha = 0.5;
-        context.fillStyle = colour("eps");
+        context.fillStyle = colour("beta");
         dots(guess, 2.5);
       }
       if (this.own) this.follow(context, pixel, this.own, colour("beta"));

@@ -125,7 +125,7 @@ export class SchedulerWidget extends Widget {
               this.rescaled = (event.target as HTMLInputElement).checked;
             }}
           />
-          &nbsp;sin señal al final
+          &nbsp;sin señal en T
         </label>
       </div>
       <div class="fila">
@@ -153,8 +153,8 @@ export class SchedulerWidget extends Widget {
           },
         })}
         ${slider({
-          label: html`<i>β</i><sub>T</sub>, del lineal`,
-          name: "β T, del lineal",
+          label: html`<i>β</i><sub>T</sub>, del lineal y el cuadrático`,
+          name: "β T, del lineal y el cuadrático",
           text: comma(this.betaEnd, 3),
           value: this.betaEnd,
           min: 0.002,
@@ -229,6 +229,7 @@ export class SchedulerWidget extends Widget {
       const left = Math.sqrt(schedule.alphasCumprod[schedule.length - 1]!);
       return `${TITLES[name]}, ${comma(left, 3)}`;
     });
-    return `T = ${this.timesteps}. Señal que queda al final: ${last.join("; ") || "no se dibuja ninguno"}.`;
+    if (last.length === 0) return "No se dibuja ninguno.";
+    return `T = ${this.timesteps}. Señal que queda en t = T: ${last.join("; ")}.`;
   }
 }

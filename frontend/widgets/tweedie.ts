@@ -10,7 +10,6 @@ import { choice, slider, Widget } from "../widget";
 
 const TIMESTEPS = 200;
 const SCHEDULE = makeSchedule("linear", TIMESTEPS);
-const BANDWIDTH = 0.02;
 const POINTS = 64;
 /** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
 const [EDGE, SIDE] = [1.6, 560];
@@ -42,6 +41,9 @@ export class TweedieWidget extends Widget {
         cursor: crosshair;
         touch-action: none;
       }
+      .datos {
+        color: var(--dl-fig-6);
+      }
       ul {
         list-style: none;
         margin: 0;
@@ -66,17 +68,22 @@ export class TweedieWidget extends Widget {
   }
 
   private get weights(): Float64Array {
-    return idealWeights(SCHEDULE, this.points, this.x, this.t - 1, 2, BANDWIDTH);
+    return idealWeights(SCHEDULE, this.points, this.x, this.t - 1, 2);
   }
 
   private get guess(): Float32Array {
-    return idealXStart(SCHEDULE, this.points, this.x, this.t - 1, 2, BANDWIDTH);
+    return idealXStart(SCHEDULE, this.points, this.x, this.t - 1, 2);
   }
 
   /** Cuántos datos, los más probables, suman nueve décimas partes. */
   private get several(): number {
     const sorted = [...this.weights].sort((a, b) => b - a);
     return reaching(sorted, 0.9) + 1;
+  }
+
+  private get shared(): string {
+    const { several } = this;
+    return several === 1 ? "Uno solo pesa ya el 90 %." : `Entre ${several} datos suman el 90 %.`;
   }
 
   private point(event: PointerEvent): void {
@@ -149,16 +156,14 @@ export class TweedieWidget extends Widget {
         <ul>
           <li><span class="xt">✚ <i>x</i><sub>t</sub></span>, lo que la red ve</li>
           <li>
-            <span class="x0">● los datos</span>, cada uno con lo probable que es que
+            <span class="datos">● los datos</span>, cada uno con lo probable que es que
             <i>x</i><sub>t</sub> salga de él
           </li>
           <li>
-            <span class="mu">◆ <i>x̂</i><sub>0</sub></span>, su media: (${comma(x!)}, ${comma(y!)})
+            <span class="x0">◆ <i>x̂</i><sub>0</sub></span>, su media: (${comma(x!)}; ${comma(y!)})
           </li>
           <li>El más probable pesa un <b>${comma(100 * most, most < 0.1 ? 1 : 0)} %</b>.</li>
-          <li>
-            Entre <b>${this.several}</b> ${this.several === 1 ? "dato suma" : "datos suman"} el 90 %.
-          </li>
+          <li>${this.shared}</li>
         </ul>
       </div>
     `;
@@ -166,7 +171,7 @@ export class TweedieWidget extends Widget {
 
   protected override spoken(): string {
     const [x, y] = this.guess;
-    return `t = ${this.t}. La estimación está en (${comma(x!)}, ${comma(y!)}); ${this.several} datos suman nueve décimas partes del peso.`;
+    return `t = ${this.t}. La estimación está en (${comma(x!)}; ${comma(y!)}). ${this.shared}`;
   }
 
   protected override updated(): void {
@@ -179,7 +184,7 @@ export class TweedieWidget extends Widget {
     const { points: data, weights, guess, place } = this;
     const most = Math.max(...weights);
     context.clearRect(0, 0, SIDE, SIDE);
-    context.fillStyle = colour("x0");
+    context.fillStyle = colour("fig-6");
     weights.forEach((weight, k) => {
       const part = Math.sqrt(weight / most);
       context.globalAlpha = 0.25 + 0.55 * part;
@@ -191,7 +196,7 @@ export class TweedieWidget extends Widget {
     context.globalAlpha = 1;
     const [fromX, fromY] = [pixel(place[0]), pixel(-place[1])];
     const [toX, toY] = [pixel(guess[0]!), pixel(-guess[1]!)];
-    context.strokeStyle = context.fillStyle = colour("mu");
+    context.strokeStyle = context.fillStyle = colour("x0");
     context.lineWidth = 2;
     context.setLineDash([5, 4]);
     context.beginPath();

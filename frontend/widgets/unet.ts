@@ -11,6 +11,8 @@ import {
 import { customElement, state } from "lit/decorators.js";
 import "../drawing/pixels";
 import type { Picture } from "../drawing/pixels";
+import { comma } from "../numbers";
+import { fetchJson, reasonOf } from "../problems";
 import { choice, Widget } from "../widget";
 
 /** Un bloque de la red. */
@@ -123,11 +125,9 @@ export class UnetWidget extends Widget {
 
   override async firstUpdated(): Promise<void> {
     try {
-      const answer = await fetch(this.data);
-      if (!answer.ok) throw new Error(`el servidor ha contestado ${answer.status}`);
-      this.anatomy = (await answer.json()) as Anatomy;
+      this.anatomy = await fetchJson<Anatomy>(this.data);
     } catch (error) {
-      this.problem = `No ha llegado la red (${error instanceof Error ? error.message : error}). Recargad la página.`;
+      this.problem = `No ha llegado la red (${reasonOf(error)}). Recargad la página.`;
     }
   }
 
@@ -255,7 +255,7 @@ export class UnetWidget extends Widget {
         <p><b>${block.title}</b>${block.side ? html`, en la ${block.side}` : ""}</p>
         <p>
           Sale ${block.shape[0]} × ${high} × ${wide}; tiene
-          ${block.parameters.toLocaleString("es-ES")} parámetros, y a cada posición
+          ${comma(block.parameters, 0)} parámetros, y a cada posición
           ${
             block.reach === null
               ? "le llega toda la imagen"
@@ -291,6 +291,6 @@ export class UnetWidget extends Widget {
     if (!anatomy) return "";
     const block = anatomy.blocks[this.chosen]!;
     const reach = block.reach === null ? "toda la imagen" : `${block.reach} píxeles de lado`;
-    return `${block.title}: ${block.shape.join(" por ")}, ${block.parameters.toLocaleString("es-ES")} parámetros, ve ${reach}. t = ${anatomy.seen[this.time]!.t}.`;
+    return `${block.title}: ${block.shape.join(" por ")}, ${comma(block.parameters, 0)} parámetros, ve ${reach}. t = ${anatomy.seen[this.time]!.t}.`;
   }
 }

@@ -2,6 +2,7 @@
 
 import * as ort from "onnxruntime-web/wasm";
 import { type Edit, generate, type Inputs, type Network, type Settings } from "../laboratory";
+import { reasonOf } from "../problems";
 
 /** Lo que la página pide. */
 export type Order =
@@ -56,7 +57,8 @@ async function weights(network: Network, address: string, id: number): Promise<A
   let loaded = 0;
   const reader = answer.body.getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    if (loaded + part.value.length > bytes.length) throw new Error("los pesos son otros");
+    if (loaded + part.value.length > bytes.length)
+      throw new Error("los pesos no son los de esta red; recargad la página");
     bytes.set(part.value, loaded);
     loaded += part.value.length;
     scope.postMessage({ kind: "loading", id, loaded, total: network.bytes });
@@ -138,8 +140,7 @@ async function run(order: Order & { kind: "generate" }): Promise<void> {
     }
     scope.postMessage({ kind: "finished", id, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    scope.postMessage({ kind: "problem", id, text });
+    scope.postMessage({ kind: "problem", id, text: reasonOf(error) });
   }
 }
 

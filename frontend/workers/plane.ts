@@ -1,6 +1,7 @@
 /** El camino de las partículas del plano, fuera del hilo que dibuja. */
 
 import { type Journey, type Travelled, travel } from "../plane";
+import { reasonOf } from "../problems";
 
 /** Una petición con su número: quien la hace solo atiende la respuesta de la última. */
 export interface Request {
@@ -22,6 +23,6 @@ scope.onmessage = async ({ data: { id, journey } }) => {
   try {
     scope.postMessage({ id, travelled: await travel(journey) });
   } catch (error) {
-    scope.postMessage({ id, problem: error instanceof Error ? error.message : String(error) });
+    scope.postMessage({ id, problem: reasonOf(error) });
   }
 };

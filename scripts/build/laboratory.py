@@ -60,6 +60,7 @@ def described(name: str, title: str, trained: Trained) -> dict[str, Any]:
     return {
         "name": name,
         "title": title,
+        "shipped": name in SHIPPED,
         "shape": trained.shape,
         "schedule": diffusion.schedule,
         "timesteps": diffusion.timesteps,

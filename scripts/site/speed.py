@@ -63,7 +63,7 @@ def plane(browser: Browser, url: str) -> dict[str, float]:
     page.goto(url + PLANE)
     place = page.locator("dl-widget[name=plane]")
     place.scroll_into_view_if_needed()
-    place.get_by_role("button", name="En marcha").click()
+    place.get_by_role("button", name="Reproducir").click()
     gaps: list[float] = page.evaluate(FRAMES)
     page.close()
     gaps.sort()

@@ -72,7 +72,7 @@ def test_the_command_gives_what_the_page_shows(
     found = generated(place)
     program, order, model, *words = command_of(place)
     assert (program, order) == ("ddpm-lit", "sample")
-    if model == "digits-class":
+    if model == "runs/digits-class":
         from scripts.build import models
 
         model = str(models.model_path("digits-class"))
@@ -108,7 +108,7 @@ def test_the_terminal_says_where_to_see_what_it_makes(
 
 def command_of(place: Locator) -> list[str]:
     """La orden que enseña la página, ya partida."""
-    place.get_by_text("La orden que da lo mismo").click()
+    place.get_by_text("La misma generación, en la terminal").click()
     return shlex.split(place.locator("code").inner_text())
 
 
@@ -223,7 +223,7 @@ def test_what_is_asked_travels_in_the_address(laboratory: Open, page: Page) -> N
     ("query", "said"),
     [
         ("?modelo=inventado", "no hay ningún modelo «inventado»"),
-        ("?modelo=fashion-mnist&clase=99", "no hay clase 99"),
+        ("?modelo=fashion-mnist&clase=99", "no hay ninguna clase 99"),
         ("?pasos=-3&eta=mucho&sampler=euler", "«pasos» vale «-3»"),
         ("?sampler=euler", "no hay ningún sampler «euler»"),
         ("?semilla=1.5", "«semilla» vale «1.5»"),
@@ -240,9 +240,9 @@ def test_an_impossible_address_is_told_and_the_rest_is_kept(
 def test_unknown_words_are_told(laboratory: Open) -> None:
     place = laboratory("?modelo=openmoji-texto")
     place.get_by_role("combobox", name="Frase").fill("abracadabra verde")
-    expect(place.get_by_text("No conoce «abracadabra»")).to_be_visible()
+    expect(place.get_by_text("no conoce «abracadabra»")).to_be_visible()
     place.get_by_role("combobox", name="Frase").fill("corazón verde")
-    expect(place.get_by_text("No conoce")).to_have_count(0)
+    expect(place.get_by_text("no conoce")).to_have_count(0)
     place.get_by_role("combobox", name="Frase").fill("coraz")
     offered = place.locator("datalist option").evaluate_all("(all) => all.map((o) => o.value)")
     assert "corazon" in offered

@@ -289,14 +289,14 @@ def test_the_schedules_are_compared(opened: Open) -> None:
     }
     slide(place, "T", 0)
     expect(status).to_contain_text(
-        f"T = 25. Señal que queda al final: lineal, {spanish(left['linear'], 3)}; coseno, "
+        f"T = 25. Señal que queda en t = T: lineal, {spanish(left['linear'], 3)}; coseno, "
         f"{spanish(left['cosine'], 3)}"
     )
     place.get_by_role("checkbox", name="sigmoide").check(force=True)
     expect(place.locator("svg .curva")).to_have_count(3)
     place.get_by_role("checkbox", name="coseno").uncheck(force=True)
     expect(place.locator("svg .curva")).to_have_count(2)
-    place.get_by_role("checkbox", name="sin señal al final").check()
+    place.get_by_role("checkbox", name="sin señal en T").check()
     expect(status).to_contain_text("lineal, 0,000; sigmoide, 0,000")
     for quantity in ("β", "log₁₀ SNR", "ᾱ"):
         place.get_by_role("radio", name=quantity).check(force=True)
@@ -333,7 +333,7 @@ def test_a_particle_ends_where_the_package_says(
     slide(place, "t", 20)
     expect(place.get_by_role("status")).to_contain_text("paso 20 de 20")
     told = place.get_by_role("status").inner_text()
-    found = re.search(r"La vuestra está en \((−?[\d,]+), (−?[\d,]+)\)", told)
+    found = re.search(r"La vuestra está en \((−?[\d,]+); (−?[\d,]+)\)", told)
     assert found, told
     where = [float(text.replace("−", "-").replace(",", ".")) for text in found.groups()]
 
@@ -358,7 +358,7 @@ def test_the_particles_go_and_come_back(page: Page, opened: Open) -> None:
     expect(status).to_contain_text("t = 200, paso 0 de 50", timeout=20_000)
     place.get_by_role("button", name="Un paso").click()
     expect(status).to_contain_text("paso 1 de 50")
-    place.get_by_role("button", name="En marcha").click()
+    place.get_by_role("button", name="Reproducir").click()
     expect(place.get_by_role("button", name="Parar")).to_be_visible()
     expect(status).to_contain_text("t = 0, paso 50 de 50", timeout=20_000)
     place.get_by_role("radio", name="de los datos al ruido").check(force=True)
@@ -420,16 +420,16 @@ def test_the_estimate_is_the_mean_of_all_that_could_have_been(
     x_t = torch.tensor([[0.2, 0.5]])
     for t in (10, 60, 200):
         slide(place, "t", t)
-        x, y = ideal_x_start(schedule, data, x_t, torch.tensor([t - 1]), bandwidth=0.02)[0].tolist()
-        expect(place.locator("li .mu + *, li:has(.mu)").first).to_contain_text(
-            f"({spanish(x, 2)}, {spanish(y, 2)})"
+        x, y = ideal_x_start(schedule, data, x_t, torch.tensor([t - 1]))[0].tolist()
+        expect(place.locator("li:has(.x0)").first).to_contain_text(
+            f"({spanish(x, 2)}; {spanish(y, 2)})"
         )
     expect(place.get_by_role("status")).to_contain_text("t = 200")
     box = canvas.bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     slide(place, "t", 1)
-    expect(place.get_by_role("status")).to_contain_text("datos suman")
+    expect(place.get_by_role("status")).to_contain_text("el 90 %")
 
 
 # --- Pérdidas -------------------------------------------------------------------------------------
@@ -501,7 +501,7 @@ def test_the_same_noise_with_other_steps_and_the_walk_between_two(opened: Open) 
     place.get_by_role("radio", name="7").check(force=True)
     place.get_by_label("Semilla", exact=True).fill("5")
     place.get_by_role("button", name="Generar").click()
-    expect(place.get_by_role("status")).to_contain_text("en 12 maneras", timeout=60_000)
+    expect(place.get_by_role("status")).to_contain_text("de 12 maneras", timeout=60_000)
     trained = models.load("digits-class")
     guidance = trained.sampling().guidance
     widget = place.locator("dl-ddim")
@@ -544,7 +544,7 @@ def test_every_block_says_what_it_is(page: Page, opened: Open) -> None:
         blocks.nth(k).click()
         shape = " × ".join(map(str, row.shape))
         # En español, un número de cuatro cifras no lleva punto.
-        many = f"{row.parameters:,}".replace(",", "." if row.parameters > 9999 else "")
+        many = f"{row.parameters:,}".replace(",", "\u202f" if row.parameters > 9999 else "")
         expect(place.locator(".ficha")).to_contain_text(f"Sale {shape}; tiene {many} parámetros")
     page.keyboard.press("Home")
     expect(blocks.first).to_have_attribute("aria-pressed", "true")

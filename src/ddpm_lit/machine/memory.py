@@ -30,7 +30,7 @@ def keep_freed_memory() -> bool:
     """Pide a la biblioteca de C que no devuelva al sistema la memoria que se suelta.
 
     Cada paso de entrenamiento pide y suelta los mismos tensores. Si se devuelven, el sistema los
-    entrega en el paso siguiente página a página y puestas a 0, y eso cuesta varias centésimas de
+    entrega en el paso siguiente página a página y puestas a 0, y eso puede costar unas décimas de
     segundo; si no, el proceso conserva lo que más llegó a ocupar, que es más de lo que piden los
     tensores: un hueco pocas veces sirve para otro de su mismo tamaño.
 
