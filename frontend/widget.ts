@@ -72,6 +72,25 @@ export function choice(
   </fieldset>`;
 }
 
+/** Un botón, que apagado sigue en su sitio para quien va con el teclado. */
+export function button(
+  text: string,
+  enabled: boolean,
+  onPress: () => void,
+  kind = "",
+): TemplateResult {
+  return html`<button
+    class="boton ${kind}"
+    type="button"
+    aria-disabled=${!enabled}
+    @click=${() => {
+      if (enabled) onPress();
+    }}
+  >
+    ${text}
+  </button>`;
+}
+
 /** La base de todos los widgets. */
 export abstract class Widget extends LitElement {
   /** Dónde están los datos que le deja la construcción, si los necesita. */
@@ -162,9 +181,17 @@ export abstract class Widget extends LitElement {
     }
     .eleccion label:has(:focus-visible),
     .boton:focus-visible,
-    input:focus-visible {
+    input:focus-visible,
+    select:focus-visible,
+    canvas:focus-visible,
+    summary:focus-visible,
+    [tabindex="0"]:focus-visible {
       outline: 2px solid var(--md-accent-fg-color);
       outline-offset: 2px;
+    }
+    .boton[aria-disabled="true"] {
+      opacity: 0.5;
+      cursor: default;
     }
     .oculto {
       position: absolute;
@@ -240,14 +267,14 @@ export abstract class Widget extends LitElement {
   override render(): TemplateResult {
     return html`<section aria-label=${this.label || nothing}>
       ${this.view()}
-      <p class="oculto" role="status"></p>
+      <p class="oculto voz" role="status"></p>
     </section>`;
   }
 
   protected override updated(): void {
     window.clearTimeout(this.waiting);
     this.waiting = window.setTimeout(() => {
-      const place = this.renderRoot.querySelector("[role=status]");
+      const place = this.renderRoot.querySelector(".voz");
       const text = this.spoken();
       if (place && place.textContent !== text) place.textContent = text;
     }, STILL);

@@ -47,6 +47,10 @@ export class Board extends LitElement {
       cursor: crosshair;
       touch-action: none;
     }
+    canvas:focus-visible {
+      outline: 2px solid var(--md-accent-fg-color);
+      outline-offset: 2px;
+    }
   `;
 
   protected override willUpdate(changed: Map<string, unknown>): void {
@@ -169,7 +173,9 @@ export class Board extends LitElement {
     }
     if (this.shadowRoot?.activeElement === canvas) {
       context.fillStyle = "#a3233a";
-      context.fillRect(this.cursor[0], this.cursor[1], 1, 1);
+      const [x, y] = this.cursor;
+      context.fillRect(x - 1, y, 3, 1);
+      context.fillRect(x, y - 1, 1, 3);
     }
   }
 }

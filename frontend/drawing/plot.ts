@@ -147,7 +147,7 @@ export function histogram(values: Float32Array, [low, high]: Point, bins: number
   const width = (high - low) / bins;
   return Array.from(
     counts,
-    (count, k) => [low + k * width, count / (values.length * width)] as const,
+    (count, k) => [low + k * width, count / (Math.max(1, values.length) * width)] as const,
   );
 }
 

@@ -37,6 +37,9 @@ export class ForwardWidget extends Widget {
         gap: 1rem;
         align-items: center;
       }
+      .junto {
+        white-space: nowrap;
+      }
       @media (max-width: 30em) {
         .vistas {
           grid-template-columns: 1fr;
@@ -146,8 +149,8 @@ export class ForwardWidget extends Widget {
     return html`<p class="cuentas">
       <span class="xt"><i>x</i><sub>t</sub></span> =
       <b>${comma(Math.sqrt(bar), 3)}</b> · <span class="x0"><i>x</i><sub>0</sub></span> +
-      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp; SNR =
-      ${comma(bar, 3)} / ${comma(1 - bar, 3)} = <b>${significant(bar / (1 - bar))}</b>
+      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp;<span class="junto">SNR =
+      ${comma(bar, 3)} / ${comma(1 - bar, 3)} = <b>${significant(bar / (1 - bar))}</b></span>
     </p>`;
   }
 

@@ -51,6 +51,9 @@ export class GuidanceWidget extends Widget {
         text-align: left;
         font-weight: 400;
       }
+      td {
+        white-space: nowrap;
+      }
       caption {
         caption-side: bottom;
         padding-top: 0.4rem;

@@ -21,7 +21,7 @@ import {
 } from "../laboratory";
 import { comma } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
-import { choice, slider, Widget } from "../widget";
+import { button, choice, slider, Widget } from "../widget";
 import type { News, Order } from "../workers/laboratory";
 
 const SAMPLER_TITLES: Readonly<Record<string, string>> = {
@@ -44,6 +44,9 @@ const MODES = [
 const [JUMP, RESAMPLINGS] = [5, 5];
 /** Lo que dura cada paso de un GIF, y el último, en milisegundos. */
 const [FRAME, LAST] = [60, 1500];
+
+/** Un emoji u otro símbolo, que la red no sabe leer. */
+const SYMBOL = /[\p{So}\p{Me}]/u;
 
 /** Un paso que se ha dado. */
 type Seen = Extract<News, { kind: "step" }>;
@@ -134,10 +137,6 @@ export class LaboratoryWidget extends Widget {
         border-color: var(--md-accent-fg-color);
         font-weight: 600;
       }
-      .boton[disabled] {
-        opacity: 0.5;
-        cursor: default;
-      }
       progress {
         width: 100%;
         accent-color: var(--md-accent-fg-color);
@@ -163,6 +162,11 @@ export class LaboratoryWidget extends Widget {
         display: grid;
         gap: 0.7rem;
         align-content: start;
+      }
+      @media (max-width: 36em) {
+        .pintar {
+          grid-template-columns: 1fr;
+        }
       }
       .consejo {
         margin: 0;
@@ -214,6 +218,11 @@ export class LaboratoryWidget extends Widget {
         event.preventDefault();
         this.lose(event.message || "el hilo de cálculo se ha parado");
       };
+    }
+    const [symbol] = network.vocabulary.length > 0 ? (settings.text.match(SYMBOL) ?? []) : [];
+    if (symbol !== undefined) {
+      this.problem = `La red lee palabras, y la frase lleva «${symbol}»: escribid cómo se llama.`;
+      return;
     }
     const edit = this.asEdit(settings);
     if (!edit) return;
@@ -269,10 +278,18 @@ export class LaboratoryWidget extends Widget {
     }
   }
 
-  private pause(paused: boolean): void {
+  private pause(): void {
     if (this.progress.kind !== "running") return;
-    this.order({ kind: paused ? "pause" : "resume" });
-    this.progress = { ...this.progress, paused };
+    this.order({ kind: "pause" });
+    this.progress = { ...this.progress, paused: true };
+  }
+
+  /** Sigue desde el último paso, que es el que se vuelve a mirar. */
+  private goOn(kind: "resume" | "step"): void {
+    if (this.progress.kind !== "running") return;
+    this.viewed = this.path.length;
+    this.order({ kind });
+    this.progress = { ...this.progress, paused: kind === "step" };
   }
 
   private stop(): void {
@@ -346,6 +363,8 @@ export class LaboratoryWidget extends Widget {
     this.path = [];
     this.shown = this.base = null;
     this.mode = "whole";
+    this.problem = this.note = "";
+    for (const canvas of [this.actual, this.guess]) canvas.width = canvas.height = 1;
   }
 
   // --- Lo que se ve -------------------------------------------------------------------------------
@@ -373,8 +392,15 @@ export class LaboratoryWidget extends Widget {
             max=${Number.MAX_SAFE_INTEGER}
             .value=${String(settings.seed)}
             @change=${(event: Event) => {
-              const seed = Math.floor((event.target as HTMLInputElement).valueAsNumber);
-              this.change({ seed: Number.isSafeInteger(seed) && seed >= 0 ? seed : 0 });
+              const box = event.target as HTMLInputElement;
+              const seed = box.valueAsNumber;
+              if (Number.isSafeInteger(seed) && seed >= 0) {
+                this.change({ seed });
+                this.problem = "";
+              } else {
+                this.problem = `«${box.value}» no es una semilla: un entero de 0 a ${Number.MAX_SAFE_INTEGER}. Queda la ${settings.seed}.`;
+                box.value = String(settings.seed);
+              }
             }}
           />
         </label>
@@ -383,48 +409,25 @@ export class LaboratoryWidget extends Widget {
       ${choice("Se genera:", MODES, this.mode, (mode) => this.chooseMode(mode as Edit["kind"]))}
       ${this.mode === "whole" ? "" : this.drawing(network)}
       <div class="fila">
-        <button class="boton principal" type="button" ?disabled=${busy} @click=${this.generate}>
-          Generar
-        </button>
-        <button
-          class="boton"
-          type="button"
-          ?disabled=${!running}
-          @click=${() => this.pause(!running?.paused)}
-        >
-          ${running?.paused ? "Seguir" : "Parar"}
-        </button>
-        <button
-          class="boton"
-          type="button"
-          ?disabled=${!running?.paused}
-          @click=${() => this.order({ kind: "step" })}
-        >
-          Un paso
-        </button>
-        <button class="boton" type="button" ?disabled=${!busy} @click=${this.stop}>Dejarlo</button>
-        <button class="boton" type="button" ?disabled=${!this.seen} @click=${this.savePng}>
-          Guardar PNG
-        </button>
-        <button
-          class="boton"
-          type="button"
-          ?disabled=${this.progress.kind !== "finished"}
-          @click=${this.saveGif}
-        >
-          Guardar GIF
-        </button>
+        ${button("Generar", !busy, () => this.generate(), "principal")}
+        ${button(running?.paused ? "Seguir" : "Parar", running !== null, () =>
+          running?.paused ? this.goOn("resume") : this.pause(),
+        )}
+        ${button("Un paso", running?.paused === true, () => this.goOn("step"))}
+        ${button("Dejarlo", busy, () => this.stop())}
+        ${button("Guardar PNG", this.seen !== undefined, () => this.savePng())}
+        ${button("Guardar GIF", this.progress.kind === "finished", () => this.saveGif())}
       </div>
       ${problem}
       ${this.note ? html`<p class="aviso">${this.note}</p>` : ""}
       ${this.status()}
       <div class="obras">
         <figure>
-          <canvas class="actual" role="img" aria-label=${this.described("x en t")}></canvas>
+          <canvas class="actual" width="1" height="1" role="img" aria-label=${this.described("x en t")}></canvas>
           <figcaption class="xt"><i>x</i><sub>t</sub></figcaption>
         </figure>
         <figure>
-          <canvas class="estimada" role="img" aria-label=${this.described("la estimación")}></canvas>
+          <canvas class="estimada" width="1" height="1" role="img" aria-label=${this.described("la estimación")}></canvas>
           <figcaption class="x0"><i>x̂</i><sub>0</sub></figcaption>
         </figure>
       </div>
@@ -437,7 +440,7 @@ export class LaboratoryWidget extends Widget {
               min: 1,
               max: this.path.length,
               onInput: (viewed) => {
-                this.pause(true);
+                this.pause();
                 this.viewed = viewed;
               },
             })
@@ -463,19 +466,33 @@ export class LaboratoryWidget extends Widget {
   private chooseMode(mode: Edit["kind"]): void {
     const { network, shown } = this;
     this.mode = mode;
+    this.problem = "";
     if (mode === "whole" || !network) return;
+    // Se parte de la primera muestra: la que haya acabado o, si no, la que se veía venir.
     const [channels, height, width] = network.shape;
-    const size = channels * height * width;
-    // Se parte de la primera muestra que haya y, si no hay ninguna, de un papel en blanco.
-    const last = shown && this.path.at(-1)?.xT.slice(0, size);
-    const blank = new Float32Array(size).fill(network.vocabulary.length > 0 ? 1 : -1);
-    this.base = { channels: channels as 1 | 3, height, width, values: last ?? blank };
+    const last = this.path.at(-1);
+    const whole = this.progress.kind === "finished" ? last?.xT : last?.xStart;
+    if (!shown || !whole) this.blank();
+    else {
+      const values = whole.slice(0, channels * height * width);
+      this.base = { channels: channels as 1 | 3, height, width, values };
+    }
+  }
+
+  /** Pone en el tablero un papel en blanco; en negro, si la red dibuja en claro. */
+  private blank(): void {
+    const { network } = this;
+    if (!network) return;
+    const [channels, height, width] = network.shape;
+    const paper = network.vocabulary.length > 0 ? 1 : -1;
+    const values = new Float32Array(channels * height * width).fill(paper);
+    this.base = { channels: channels as 1 | 3, height, width, values };
   }
 
   /** El tablero y lo que hace falta para pintar en él. */
   private drawing(network: Network): TemplateResult {
     const hole = this.mode === "inpaint";
-    return html`<div class="obras">
+    return html`<div class="obras pintar">
       <dl-tablero
         .picture=${this.base}
         .mode=${hole ? "mask" : "brush"}
@@ -484,7 +501,11 @@ export class LaboratoryWidget extends Widget {
       ></dl-tablero>
       <div class="mandos">
         <p class="consejo">
-          ${hole ? "Pintad encima de lo que la red deba inventar." : "Pintad un boceto: la red lo termina."}
+          ${
+            hole
+              ? "Pintad encima de lo que la red deba inventar. Cada tramo se repite cinco veces, para que case: tarda más."
+              : "Pintad un boceto: la red lo termina."
+          }
         </p>
         ${slider({
           label: "pincel",
@@ -526,6 +547,7 @@ export class LaboratoryWidget extends Widget {
               })}`
         }
         <div class="fila">
+          ${hole ? "" : button("En blanco", true, () => this.blank())}
           <button class="boton" type="button" @click=${() => this.board?.clear()}>Empezar otra vez</button>
           <label class="boton">
             Poner una imagen
@@ -602,39 +624,41 @@ export class LaboratoryWidget extends Widget {
 
   private unknown(network: Network, settings: Settings): TemplateResult | string {
     if (network.vocabulary.length === 0) return "";
+    if (settings.text.trim() === "") {
+      return html`<p class="consejo">Sin frase, la red dibuja lo que le parezca.</p>`;
+    }
     try {
       const { unknown } = tokenize(settings.text, network.vocabulary, network.textLength);
       if (unknown.length === 0) return "";
       const listed = unknown.map((word) => `«${word}»`).join(", ");
-      return html`<p class="aviso" role="status">
+      return html`<p class="aviso">
         La red no conoce ${listed}: lee solo las demás. Conoce ${network.vocabulary.length} palabras.
       </p>`;
     } catch (error) {
-      return html`<p class="aviso" role="status">${(error as Error).message}</p>`;
+      return html`<p class="aviso">${(error as Error).message}</p>`;
     }
   }
 
   private status(): TemplateResult {
     const { progress } = this;
     if (progress.kind === "loading") {
-      return html`<progress
-        aria-label="Trayendo la red"
-        max="1"
-        value=${progress.part}
-      ></progress>`;
+      return html`<p class="estado">
+        ${this.told()}
+        <progress aria-label="Lo que ha llegado" max="1" value=${progress.part}></progress>
+      </p>`;
     }
     return html`<p class="estado">${this.told()}</p>`;
   }
 
   private told(): string {
     const { progress, shown } = this;
-    if (progress.kind === "running") {
-      const total = shown ? lengthOf(this.edit, shown.steps) : 0;
-      return `Paso ${progress.done} de ${total}, t = ${progress.t}${progress.paused ? " (parado)" : ""}.`;
-    }
+    const total = shown ? lengthOf(this.edit, shown.steps) : 0;
+    const looked = `Paso ${this.viewed} de ${total}, t = ${this.seen?.t ?? ""}`;
+    if (progress.kind === "running") return `${looked}${progress.paused ? " (parado)" : ""}.`;
+    if (progress.kind === "finished" && this.viewed < this.path.length) return `${looked}.`;
     if (progress.kind === "finished") {
       const many = plural(shown?.count ?? 0, "muestra", "muestras");
-      const long = plural(shown ? lengthOf(this.edit, shown.steps) : 0, "paso", "pasos");
+      const long = plural(total, "paso", "pasos");
       return `${many} en ${long}: ${comma(progress.seconds, 1)} s en este navegador.`;
     }
     return progress.kind === "loading" ? "Trayendo la red…" : "";

@@ -6,7 +6,7 @@ import { idealXStart } from "../ddpm_lit/ideal";
 import { makeSchedule } from "../ddpm_lit/scheduler";
 import { comma } from "../numbers";
 import { DISTRIBUTIONS, dataOf, type Journey, type Travelled } from "../plane";
-import { choice, slider, Widget } from "../widget";
+import { button, choice, slider, Widget } from "../widget";
 import type { Reply, Request } from "../workers/plane";
 
 const SAMPLERS = [
@@ -44,6 +44,8 @@ export class PlaneWidget extends Widget {
   @state() private guesses = false;
   @state() private travelled: Travelled | null = null;
   @state() private problem = "";
+  /** Con datos propios, si el dedo suelta partículas en vez de dibujar. */
+  @state() private drops = false;
   /** La partícula que alguien ha soltado, y su camino. */
   @state() private launched: Float32Array | null = null;
   private own: Travelled | null = null;
@@ -164,12 +166,16 @@ export class PlaneWidget extends Widget {
       this.playing = false;
       return;
     }
+    if (this.end === 0) return;
     if (this.position >= this.end) this.position = 0;
     this.playing = true;
     this.last = performance.now();
     const advance = (now: number) => {
       if (!this.playing) return;
-      this.position = Math.min(this.end, this.position + ((now - this.last) / DURATION) * this.end);
+      this.position = Math.min(
+        this.end,
+        this.position + (Math.max(0, now - this.last) / DURATION) * this.end,
+      );
       this.last = now;
       if (this.position >= this.end) this.playing = false;
       else this.frame = requestAnimationFrame(advance);
@@ -178,6 +184,11 @@ export class PlaneWidget extends Widget {
   }
 
   // --- Lo que se toca -----------------------------------------------------------------------------
+
+  /** Si lo que se toca en el plano es para dibujar los datos. */
+  private get draws(): boolean {
+    return this.distribution === DRAWN && !this.drops;
+  }
 
   private placeOf(event: PointerEvent): [number, number] {
     const box = (event.currentTarget as Element).getBoundingClientRect();
@@ -189,7 +200,7 @@ export class PlaneWidget extends Widget {
   private press(event: PointerEvent): void {
     (event.currentTarget as Element).setPointerCapture(event.pointerId);
     const place = this.placeOf(event);
-    if (this.distribution === DRAWN) {
+    if (this.draws) {
       this.drawing = true;
       this.dot(place);
     } else {
@@ -198,7 +209,7 @@ export class PlaneWidget extends Widget {
   }
 
   private stroke(event: PointerEvent): void {
-    if (this.drawing) this.dot(this.placeOf(event));
+    if (this.drawing) this.dot(this.placeOf(event), true);
   }
 
   private lift(): void {
@@ -207,12 +218,19 @@ export class PlaneWidget extends Widget {
     this.change();
   }
 
-  private dot([x, y]: readonly [number, number]): void {
+  /** Pone un dato, y los que hagan falta desde el anterior si el trazo sigue. */
+  private dot([x, y]: readonly [number, number], joined = false): void {
     const { points } = this;
-    const near =
-      Math.hypot(x - (points.at(-2) ?? Infinity), y - (points.at(-1) ?? Infinity)) < APART;
-    if (near || points.length >= 2 * MOST) return;
-    this.points = Float32Array.of(...points, x, y);
+    const [fromX, fromY] = [points.at(-2) ?? x, points.at(-1) ?? y];
+    const far = Math.hypot(x - fromX, y - fromY);
+    if (points.length > 0 && far < APART) return;
+    const count = joined ? Math.max(1, Math.round(far / APART)) : 1;
+    const added: number[] = [];
+    for (let k = 1; k <= count && points.length + added.length < 2 * MOST; k++) {
+      const part = k / count;
+      added.push(fromX + part * (x - fromX), fromY + part * (y - fromY));
+    }
+    this.points = Float32Array.of(...points, ...added);
   }
 
   /** Suelta una partícula en un sitio y sigue su camino. */
@@ -236,7 +254,7 @@ export class PlaneWidget extends Widget {
       this.cursor = [inside(this.cursor[0] + move[0]), inside(this.cursor[1] + move[1])];
       this.requestUpdate();
     } else if (event.key === "Enter" || event.key === " ") {
-      if (this.distribution === DRAWN) {
+      if (this.draws) {
         this.dot(this.cursor);
         this.change();
       } else {
@@ -254,6 +272,10 @@ export class PlaneWidget extends Widget {
     this.launched = null;
     this.own = null;
     this.playing = false;
+    this.position = 0;
+    this.drops = false;
+    // Lo que esté de camino ya no se espera.
+    this.asked += 2;
     if (name === DRAWN) this.travelled = null;
     else this.change();
   }
@@ -307,9 +329,10 @@ export class PlaneWidget extends Widget {
             </button>
             ${
               this.distribution === DRAWN
-                ? html`<button class="boton" type="button" @click=${() => this.choose(DRAWN)}>
-                    Borrar
-                  </button>`
+                ? html`${button("Borrar", true, () => this.choose(DRAWN))}
+                  ${this.toggle("soltar partículas", this.drops, (on) => {
+                    this.drops = on;
+                  })}`
                 : ""
             }
           </div>
@@ -442,6 +465,13 @@ export class PlaneWidget extends Widget {
     context.globalAlpha = 0.55;
     context.fillStyle = colour("x0");
     dots(this.points, 4);
+    if (this.points.length === 0) {
+      context.globalAlpha = 1;
+      context.fillStyle = style.color;
+      context.font = `22px ${style.fontFamily}`;
+      context.textAlign = "center";
+      context.fillText("Dibujad aquí los datos", SIDE / 2, SIDE / 2);
+    }
     if (this.travelled) {
       if (this.field) this.arrows(context, pixel, colour("mu"));
       const { states, guesses } = this.travelled;
@@ -541,8 +571,8 @@ export class PlaneWidget extends Widget {
 
 /** El estado entre dos pasos, en línea recta, para que el movimiento sea suave. */
 function between(states: readonly Float32Array[], position: number): Float32Array {
-  const before = states[Math.min(Math.floor(position), states.length - 1)]!;
-  const after = states[Math.min(Math.ceil(position), states.length - 1)]!;
+  const at = (k: number) => states[Math.max(0, Math.min(k, states.length - 1))]!;
+  const [before, after] = [at(Math.floor(position)), at(Math.ceil(position))];
   const part = position - Math.floor(position);
   return part === 0 ? before : before.map((x, k) => x + part * (after[k]! - x));
 }

@@ -129,16 +129,18 @@ async function run(order: Order & { kind: "generate" }): Promise<void> {
   const { id, network, address, settings, edit } = order;
   try {
     const runner = await session(network, address, id);
-    const started = performance.now();
-    let done = 0;
+    let [done, spent, started] = [0, 0, performance.now()];
     const answer = (inputs: Inputs) => evaluate(runner, inputs);
     for await (const step of generate(network, settings, edit, answer)) {
       if (current.id !== id) return;
       done += 1;
+      spent += performance.now() - started;
       scope.postMessage({ kind: "step", id, done, t: step.t, xT: step.xT, xStart: step.xStart });
       if (!(await turn(id))) return;
+      // Lo que se está parado no cuenta.
+      started = performance.now();
     }
-    scope.postMessage({ kind: "finished", id, seconds: (performance.now() - started) / 1000 });
+    scope.postMessage({ kind: "finished", id, seconds: spent / 1000 });
   } catch (error) {
     scope.postMessage({ kind: "problem", id, text: reasonOf(error) });
   }

@@ -248,6 +248,50 @@ def test_unknown_words_are_told(laboratory: Open) -> None:
     assert "corazon" in offered
 
 
+def test_a_phrase_half_known_is_generated_twice(laboratory: Open, page: Page) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    place = laboratory("?modelo=openmoji-texto&pasos=2&muestras=1")
+    for phrase in ("perro xyzzy", "perro kkkk"):
+        place.get_by_role("combobox", name="Frase").fill(phrase)
+        generated(place)
+        expect(place.get_by_text(f"no conoce «{phrase.split()[1]}»")).to_be_visible()
+    assert problems == []
+
+
+def test_what_cannot_be_read_or_used_is_told(laboratory: Open) -> None:
+    place = laboratory("?modelo=openmoji-texto&pasos=2&muestras=1&semilla=42")
+    phrase = place.get_by_role("combobox", name="Frase")
+    phrase.fill("perro 🐶")
+    place.get_by_role("button", name="Generar").click()
+    expect(place.get_by_role("alert")).to_contain_text("la frase lleva «🐶»")
+    phrase.fill("")
+    expect(place.get_by_text("Sin frase, la red dibuja lo que le parezca")).to_be_visible()
+    seed = place.get_by_label("Semilla")
+    for wrong in ("-5", "1.5", "1e30"):
+        seed.fill(wrong)
+        seed.blur()
+        expect(place.get_by_role("alert")).to_contain_text("no es una semilla")
+        expect(seed).to_have_value("42")
+
+
+def test_after_looking_back_it_goes_on_from_the_last_step(laboratory: Open, page: Page) -> None:
+    place = laboratory("?modelo=digits-class&pasos=200&sampler=ddim&muestras=4")
+    state = place.locator(".estado")
+    place.get_by_role("button", name="Generar").click()
+    expect(state).to_contain_text("Paso", timeout=SLOW)
+    place.get_by_role("button", name="Parar").click()
+    page.wait_for_timeout(500)
+    last = step_of(state)
+    walk = place.get_by_role("slider", name="el camino")
+    walk.focus()
+    page.keyboard.press("Home")
+    expect(state).to_contain_text("Paso 1 de 200")
+    place.get_by_role("button", name="Un paso").click()
+    expect(state).to_contain_text(f"Paso {last + 1} de 200")
+    place.get_by_role("button", name="Dejarlo").click()
+
+
 @pytest.mark.parametrize("fault", ["missing", "corrupt", "short", "worker"])
 def test_what_does_not_arrive_is_told_and_can_be_tried_again(
     page: Page, laboratory: Open, fault: str

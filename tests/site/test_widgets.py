@@ -389,6 +389,37 @@ def test_data_are_drawn_by_hand(page: Page, opened: Open) -> None:
     expect(place.get_by_role("status")).to_contain_text("Dibujad unos datos")
 
 
+def test_particles_are_dropped_one_after_another_also_on_own_data(page: Page, opened: Open) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    place = opened("plane")
+    status = place.get_by_role("status")
+    canvas = place.locator("canvas")
+    expect(status).to_contain_text("paso 0 de 50", timeout=20_000)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    page.mouse.click(*at(0.7, 0.3))
+    page.wait_for_timeout(700)
+    place.get_by_role("button", name="Parar").click()
+    page.mouse.click(*at(0.3, 0.6))
+    expect(status).to_contain_text("La vuestra está en", timeout=20_000)
+    place.get_by_role("radio", name="los que dibujéis").check(force=True)
+    page.mouse.move(*at(0.3, 0.5))
+    page.mouse.down()
+    page.mouse.move(*at(0.7, 0.5))  # De una vez: los puntos de en medio los pone el trazo.
+    page.mouse.up()
+    assert place.locator("dl-plane").evaluate("(plano) => plano.points.length / 2") > 30
+    place.get_by_role("checkbox", name="soltar partículas").check(force=True)
+    page.mouse.click(*at(0.5, 0.2))
+    expect(status).to_contain_text("La vuestra está en", timeout=20_000)
+    assert problems == []
+
+
 def test_a_worker_that_fails_says_so_and_the_page_goes_on(page: Page, address: str) -> None:
     def broken(route: Route) -> None:
         route.fulfill(content_type="text/javascript", body="throw new Error('roto')")
