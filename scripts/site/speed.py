@@ -73,20 +73,27 @@ def plane(browser: Browser, url: str) -> dict[str, float]:
     }
 
 
-def weight(page: Page, address: str) -> float:
-    """Lo que pesa lo que una página pide, comprimido con gzip, en KB, sin las imágenes."""
-    total = 0
+def weight(page: Page, address: str, known: set[str]) -> float:
+    """Lo que pesa lo que una página pide y no se conocía, comprimido con gzip, en KB.
 
-    def add(response: Response) -> None:
-        nonlocal total
-        kind = response.request.resource_type
-        if kind not in ("image", "media") and "search_index" not in response.url:
-            total += len(gzip.compress(response.body()))
+    Sin las imágenes ni el índice de búsqueda.
+    """
+    responses: list[Response] = []
 
-    page.on("response", add)
+    def keep(response: Response) -> None:
+        responses.append(response)
+
+    page.on("response", keep)
     page.goto(address)
     page.wait_for_load_state("networkidle")
-    page.remove_listener("response", add)
+    page.remove_listener("response", keep)
+    total = 0
+    for response in responses:
+        left_out = response.request.resource_type in ("image", "media")
+        if left_out or "search_index" in response.url or response.url in known:
+            continue
+        known.add(response.url)
+        total += len(gzip.compress(response.body()))
     return total / 1000
 
 
@@ -94,8 +101,9 @@ def pages(browser: Browser, url: str) -> dict[str, float]:
     """Lo que pesan la primera página que se abre y la siguiente."""
     context = browser.new_context()
     page = context.new_page()
+    known: set[str] = set()
     found = {
-        f"{'primera' if k == 0 else 'siguiente'} página (KB)": weight(page, url + address)
+        f"{'primera' if k == 0 else 'siguiente'} página (KB)": weight(page, url + address, known)
         for k, address in enumerate(TEXT)
     }
     context.close()
