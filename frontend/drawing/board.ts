@@ -3,6 +3,7 @@
 import { css, html, LitElement, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { drawPicture, type Picture } from "./pixels";
+import { ARROWS, within } from "./pointing";
 
 /** Lo que hay en el tablero: la imagen, y la máscara, 1 en lo conocido y 0 en el hueco. */
 export interface Painted {
@@ -111,18 +112,12 @@ export class Board extends LitElement {
   private key(event: KeyboardEvent): void {
     const { picture } = this;
     if (!picture) return;
-    const moves: Record<string, readonly [number, number]> = {
-      ArrowLeft: [-1, 0],
-      ArrowRight: [1, 0],
-      ArrowUp: [0, -1],
-      ArrowDown: [0, 1],
-    };
-    const move = moves[event.key];
+    const move = ARROWS[event.key];
     if (move) {
-      const inside = (value: number, side: number) => Math.max(0, Math.min(side - 1, value));
+      const [x, y] = this.cursor;
       this.cursor = [
-        inside(this.cursor[0] + move[0], picture.width),
-        inside(this.cursor[1] + move[1], picture.height),
+        within(x + move[0], 0, picture.width - 1),
+        within(y - move[1], 0, picture.height - 1),
       ];
     } else if (event.key === " " || event.key === "Enter") {
       this.paint(...this.cursor);

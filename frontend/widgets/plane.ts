@@ -4,6 +4,7 @@ import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { idealXStart } from "../ddpm_lit/ideal";
 import { makeSchedule } from "../ddpm_lit/scheduler";
+import { ARROWS, placeIn, planeStyles, toPixel, within } from "../drawing/pointing";
 import { comma } from "../numbers";
 import { DISTRIBUTIONS, dataOf, type Journey, type Travelled } from "../plane";
 import { button, choice, slider, Widget } from "../widget";
@@ -58,21 +59,13 @@ export class PlaneWidget extends Widget {
 
   static override styles: CSSResultGroup = [
     Widget.styles,
+    planeStyles,
     css`
       .plano {
         display: grid;
         grid-template-columns: minmax(0, 1fr) minmax(13rem, 0.7fr);
         gap: 1rem;
         align-items: start;
-      }
-      canvas {
-        width: 100%;
-        aspect-ratio: 1;
-        background: var(--dl-papel);
-        border: 1px solid var(--dl-linea);
-        border-radius: 0.3rem;
-        cursor: crosshair;
-        touch-action: none;
       }
       .mandos {
         display: grid;
@@ -190,16 +183,9 @@ export class PlaneWidget extends Widget {
     return this.distribution === DRAWN && !this.drops;
   }
 
-  private placeOf(event: PointerEvent): [number, number] {
-    const box = (event.currentTarget as Element).getBoundingClientRect();
-    const across = (2 * (event.clientX - box.left)) / box.width - 1;
-    const down = (2 * (event.clientY - box.top)) / box.height - 1;
-    return [EDGE * across, -EDGE * down];
-  }
-
   private press(event: PointerEvent): void {
     (event.currentTarget as Element).setPointerCapture(event.pointerId);
-    const place = this.placeOf(event);
+    const place = placeIn(event, EDGE);
     if (this.draws) {
       this.drawing = true;
       this.dot(place);
@@ -209,7 +195,7 @@ export class PlaneWidget extends Widget {
   }
 
   private stroke(event: PointerEvent): void {
-    if (this.drawing) this.dot(this.placeOf(event), true);
+    if (this.drawing) this.dot(placeIn(event, EDGE), true);
   }
 
   private lift(): void {
@@ -242,16 +228,10 @@ export class PlaneWidget extends Widget {
   }
 
   private press_key(event: KeyboardEvent): void {
-    const moves: Record<string, [number, number]> = {
-      ArrowLeft: [-0.1, 0],
-      ArrowRight: [0.1, 0],
-      ArrowUp: [0, 0.1],
-      ArrowDown: [0, -0.1],
-    };
-    const move = moves[event.key];
+    const move = ARROWS[event.key];
     if (move) {
-      const inside = (value: number) => Math.max(-EDGE, Math.min(EDGE, value));
-      this.cursor = [inside(this.cursor[0] + move[0]), inside(this.cursor[1] + move[1])];
+      const moved = (k: 0 | 1) => within(this.cursor[k] + 0.1 * move[k], -EDGE, EDGE);
+      this.cursor = [moved(0), moved(1)];
       this.requestUpdate();
     } else if (event.key === "Enter" || event.key === " ") {
       if (this.draws) {
@@ -450,7 +430,7 @@ export class PlaneWidget extends Widget {
     if (!canvas || !context) return;
     const style = getComputedStyle(this);
     const colour = (name: string) => style.getPropertyValue(`--dl-${name}`).trim();
-    const pixel = (value: number) => ((value / EDGE + 1) / 2) * SIDE;
+    const pixel = (value: number) => toPixel(value, EDGE, SIDE);
     const dots = (values: Float32Array, size: number) => {
       for (let k = 0; k < values.length; k += 2) {
         context.fillRect(

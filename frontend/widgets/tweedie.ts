@@ -4,6 +4,7 @@ import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { idealWeights, idealXStart } from "../ddpm_lit/ideal";
 import { makeSchedule } from "../ddpm_lit/scheduler";
+import { ARROWS, placeIn, planeStyles, toPixel, within } from "../drawing/pointing";
 import { comma, reaching } from "../numbers";
 import { DISTRIBUTIONS, dataOf } from "../plane";
 import { choice, slider, Widget } from "../widget";
@@ -25,21 +26,13 @@ export class TweedieWidget extends Widget {
 
   static override styles: CSSResultGroup = [
     Widget.styles,
+    planeStyles,
     css`
       .vistas {
         display: grid;
         grid-template-columns: minmax(0, 1fr) minmax(12rem, 0.6fr);
         gap: 1rem;
         align-items: center;
-      }
-      canvas {
-        width: 100%;
-        aspect-ratio: 1;
-        background: var(--dl-papel);
-        border: 1px solid var(--dl-linea);
-        border-radius: 0.3rem;
-        cursor: crosshair;
-        touch-action: none;
       }
       .datos {
         color: var(--dl-fig-6);
@@ -86,28 +79,13 @@ export class TweedieWidget extends Widget {
     return several === 1 ? "Uno solo pesa ya el 90 %." : `Entre ${several} datos suman el 90 %.`;
   }
 
-  private point(event: PointerEvent): void {
-    const box = (event.currentTarget as Element).getBoundingClientRect();
-    const inside = (value: number) => EDGE * Math.max(-1, Math.min(1, value));
-    this.place = [
-      inside((2 * (event.clientX - box.left)) / box.width - 1),
-      -inside((2 * (event.clientY - box.top)) / box.height - 1),
-    ];
-  }
-
   private key(event: KeyboardEvent): void {
-    const moves: Record<string, readonly [number, number]> = {
-      ArrowLeft: [-1, 0],
-      ArrowRight: [1, 0],
-      ArrowUp: [0, 1],
-      ArrowDown: [0, -1],
-    };
-    const move = moves[event.key];
+    const move = ARROWS[event.key];
     if (!move) return;
     event.preventDefault();
     const moved = (k: 0 | 1) => {
       const value = Math.round((this.place[k] + 0.05 * move[k]) * 100) / 100;
-      return Math.max(-EDGE, Math.min(EDGE, value));
+      return within(value, -EDGE, EDGE);
     };
     this.place = [moved(0), moved(1)];
   }
@@ -140,10 +118,10 @@ export class TweedieWidget extends Widget {
           @pointerdown=${(event: PointerEvent) => {
             this.held = true;
             (event.currentTarget as Element).setPointerCapture(event.pointerId);
-            this.point(event);
+            this.place = placeIn(event, EDGE);
           }}
           @pointermove=${(event: PointerEvent) => {
-            if (this.held) this.point(event);
+            if (this.held) this.place = placeIn(event, EDGE);
           }}
           @pointerup=${() => {
             this.held = false;
@@ -180,7 +158,7 @@ export class TweedieWidget extends Widget {
     if (!context) return;
     const style = getComputedStyle(this);
     const colour = (name: string) => style.getPropertyValue(`--dl-${name}`).trim();
-    const pixel = (value: number) => ((value / EDGE + 1) / 2) * SIDE;
+    const pixel = (value: number) => toPixel(value, EDGE, SIDE);
     const { points: data, weights, guess, place } = this;
     const most = Math.max(...weights);
     context.clearRect(0, 0, SIDE, SIDE);
