@@ -26,7 +26,7 @@ export function significant(value: number): string {
 }
 
 /** 10 elevado a un entero: 10⁻³. */
-export function powerOfTen(power: number): string {
+function powerOfTen(power: number): string {
   return `10${String(power).replace(/./g, (each) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(each)] ?? "⁻")}`;
 }
 

@@ -91,6 +91,18 @@ export function button(
   </button>`;
 }
 
+/** Algo que se enciende y se apaga. */
+export function toggle(text: string, on: boolean, set: (on: boolean) => void): TemplateResult {
+  return html`<label class="boton">
+    <input
+      type="checkbox"
+      .checked=${on}
+      @change=${(event: Event) => set((event.target as HTMLInputElement).checked)}
+    />
+    &nbsp;${text}
+  </label>`;
+}
+
 /** La base de todos los widgets. */
 export abstract class Widget extends LitElement {
   /** Dónde están los datos que le deja la construcción, si los necesita. */

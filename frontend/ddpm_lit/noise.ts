@@ -7,7 +7,7 @@
  */
 
 /** Para qué se usa el azar: cada uso tiene su secuencia, aunque la semilla coincida. */
-export const Stream = { TRAINING: 0, SAMPLING: 1, TIMES: 5 } as const;
+export const Stream = { SAMPLING: 1 } as const;
 
 export type Words = [number, number, number, number];
 

@@ -1,9 +1,9 @@
 /** Gráficas de una página: unas escalas, sus ejes y lo que se dibuje encima. */
 
-import { scaleLinear, scaleLog } from "d3-scale";
+import { scaleLinear } from "d3-scale";
 import { area, line } from "d3-shape";
 import { css, type SVGTemplateResult, svg } from "lit";
-import { comma, powerOfTen } from "../numbers";
+import { comma } from "../numbers";
 
 /** Una gráfica: su tamaño, en las unidades del dibujo, y qué intervalos enseña. */
 export interface Plot {
@@ -15,8 +15,6 @@ export interface Plot {
   /** Las marcas del eje horizontal, si no son números redondos: dónde y qué pone. */
   xTicks?: readonly (readonly [number, string])[];
   yLabel?: string;
-  /** Si el eje vertical es logarítmico. */
-  logarithmic?: boolean;
   /** Lo que se lee de ella sin verla. */
   title: string;
 }
@@ -62,44 +60,31 @@ export const plotStyles = css`
     fill: currentColor;
     opacity: 0.5;
   }
-  .grafica .marca {
-    stroke: currentColor;
-    stroke-width: 1.5;
-    stroke-dasharray: 4 3;
-  }
-  .grafica .punto {
-    fill: currentColor;
-    stroke: var(--dl-papel);
-    stroke-width: 2;
-  }
 `;
 
 /** Dibuja unos ejes y, dentro, lo que devuelva `draw`. */
 export function plot(
-  { width, height, x, y, xLabel = "", yLabel = "", xTicks, logarithmic = false, title }: Plot,
+  { width, height, x, y, xLabel = "", yLabel = "", xTicks, title }: Plot,
   draw: (scales: Scales) => readonly SVGTemplateResult[],
 ): SVGTemplateResult {
   const left = MARGIN.left + (yLabel ? 14 : 0);
   const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
   const across = scaleLinear().domain(x).range([left, right]);
-  const upwards = (logarithmic ? scaleLog() : scaleLinear()).domain(y).range([bottom, MARGIN.top]);
+  const upwards = scaleLinear().domain(y).range([bottom, MARGIN.top]);
   const digits = (ticks: readonly number[]) =>
     Math.max(0, ...ticks.map((tick) => (String(+tick.toPrecision(6)).split(".")[1] ?? "").length));
   const round = across.ticks(Math.max(2, width / 90));
   const marks = xTicks ?? round.map((tick) => [tick, comma(tick, digits(round))] as const);
-  const yTicks = upwards.ticks(logarithmic ? 4 : Math.max(2, height / 50));
-  const yText = (tick: number) =>
-    logarithmic ? powerOfTen(Math.round(Math.log10(tick))) : comma(tick, digits(yTicks));
-  const whole = yTicks.filter((tick) => !logarithmic || Number.isInteger(Math.log10(tick)));
+  const yTicks = upwards.ticks(Math.max(2, height / 50));
   return svg`<svg class="grafica" viewBox="0 0 ${width} ${height}" role="img" aria-label=${title}>
     <path class="eje" d="M${left},${MARGIN.top}V${bottom}H${right}"></path>
     ${marks.map(
       ([tick, text]) =>
         svg`<text x=${across(tick)} y=${bottom + 15} text-anchor="middle">${text}</text>`,
     )}
-    ${whole.map(
+    ${yTicks.map(
       (tick) =>
-        svg`<text x=${left - 6} y=${upwards(tick) + 4} text-anchor="end">${yText(tick)}</text>`,
+        svg`<text x=${left - 6} y=${upwards(tick) + 4} text-anchor="end">${comma(tick, digits(yTicks))}</text>`,
     )}
     <text x=${right} y=${bottom + 28} text-anchor="end">${xLabel}</text>
     <text x="12" y=${(bottom + MARGIN.top) / 2} text-anchor="middle"
@@ -125,16 +110,6 @@ export function filled({ x, y }: Scales, points: Iterable<Point>, kind = ""): SV
     (p) => y(p[1]),
   )([...points]);
   return svg`<path class="relleno ${kind}" d=${path ?? ""}></path>`;
-}
-
-/** Una raya vertical, de arriba abajo. */
-export function marker(
-  { x, y }: Scales,
-  at: number,
-  [low, high]: Point,
-  kind = "",
-): SVGTemplateResult {
-  return svg`<line class="marca ${kind}" x1=${x(at)} x2=${x(at)} y1=${y(low)} y2=${y(high)}></line>`;
 }
 
 /** Un histograma de densidad: cada barra, la parte de los valores que le toca entre su ancho. */

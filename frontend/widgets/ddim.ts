@@ -8,7 +8,7 @@ import { type Network, type Settings, usual } from "../laboratory";
 import { comma } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
 import { ReplacedError, Runner } from "../runner";
-import { choice, slider, Widget } from "../widget";
+import { button, choice, slider, Widget } from "../widget";
 
 const NETWORK = "digits-class";
 const STEPS = [5, 10, 20, 50] as const;
@@ -167,9 +167,7 @@ export class DdimWidget extends Widget {
         ${this.number("Semilla", this.seed, (seed) => {
           this.seed = seed;
         })}
-        <button class="boton" type="button" ?disabled=${this.busy} @click=${this.fill}>
-          Generar
-        </button>
+        ${button("Generar", !this.busy, () => void this.fill())}
       </div>
       ${problem}
       <table>

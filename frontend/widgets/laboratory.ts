@@ -54,7 +54,7 @@ type Seen = Extract<News, { kind: "step" }>;
 type Progress =
   | { kind: "idle" }
   | { kind: "loading"; part: number }
-  | { kind: "running"; paused: boolean; done: number; t: number }
+  | { kind: "running"; paused: boolean }
   | { kind: "finished"; seconds: number };
 
 @customElement("dl-laboratory")
@@ -271,7 +271,7 @@ export class LaboratoryWidget extends Widget {
       this.progress = { kind: "finished", seconds: news.seconds };
     } else {
       const paused = this.progress.kind === "running" && this.progress.paused;
-      this.progress = { kind: "running", paused, done: news.done, t: news.t };
+      this.progress = { kind: "running", paused };
       const following = this.viewed === this.path.length;
       this.path = [...this.path, news];
       if (following || this.path.length === 1) this.viewed = this.path.length;
@@ -454,9 +454,7 @@ export class LaboratoryWidget extends Widget {
           ${
             this.edit.kind === "whole"
               ? ""
-              : html`<button class="boton" type="button" @click=${this.savePainted}>
-                  Guardar lo pintado
-                </button>`
+              : button("Guardar lo pintado", true, () => this.savePainted())
           }
         </div>
       </details>
@@ -548,7 +546,7 @@ export class LaboratoryWidget extends Widget {
         }
         <div class="fila">
           ${hole ? "" : button("En blanco", true, () => this.blank())}
-          <button class="boton" type="button" @click=${() => this.board?.clear()}>Empezar otra vez</button>
+          ${button("Empezar otra vez", true, () => this.board?.clear())}
           <label class="boton">
             Poner una imagen
             <input class="oculto" type="file" accept="image/*" @change=${this.ownPicture} />

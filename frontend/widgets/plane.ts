@@ -7,7 +7,7 @@ import { makeSchedule } from "../ddpm_lit/scheduler";
 import { ARROWS, placeIn, planeStyles, toPixel, within } from "../drawing/pointing";
 import { comma } from "../numbers";
 import { DISTRIBUTIONS, dataOf, type Journey, type Travelled } from "../plane";
-import { button, choice, slider, Widget } from "../widget";
+import { button, choice, slider, toggle, Widget } from "../widget";
 import type { Reply, Request } from "../workers/plane";
 
 const SAMPLERS = [
@@ -227,7 +227,7 @@ export class PlaneWidget extends Widget {
     if (!this.playing) this.play();
   }
 
-  private press_key(event: KeyboardEvent): void {
+  private pressKey(event: KeyboardEvent): void {
     const move = ARROWS[event.key];
     if (move) {
       const moved = (k: 0 | 1) => within(this.cursor[k] + 0.1 * move[k], -EDGE, EDGE);
@@ -287,30 +287,23 @@ export class PlaneWidget extends Widget {
           @pointermove=${this.stroke}
           @pointerup=${this.lift}
           @pointercancel=${this.lift}
-          @keydown=${this.press_key}
+          @keydown=${this.pressKey}
           @focus=${() => this.requestUpdate()}
           @blur=${() => this.requestUpdate()}
         ></canvas>
         <div class="mandos">
           <div class="fila">
-            <button class="boton" type="button" ?disabled=${!this.travelled} @click=${this.play}>
-              ${this.playing ? "❚❚ Parar" : "▶ Reproducir"}
-            </button>
-            <button
-              class="boton"
-              type="button"
-              ?disabled=${!this.travelled || this.position >= this.end}
-              @click=${() => {
-                this.playing = false;
-                this.position = Math.min(this.end, Math.floor(this.position) + 1);
-              }}
-            >
-              Un paso
-            </button>
+            ${button(this.playing ? "❚❚ Parar" : "▶ Reproducir", this.travelled !== null, () =>
+              this.play(),
+            )}
+            ${button("Un paso", this.travelled !== null && this.position < this.end, () => {
+              this.playing = false;
+              this.position = Math.min(this.end, Math.floor(this.position) + 1);
+            })}
             ${
               this.distribution === DRAWN
                 ? html`${button("Borrar", true, () => this.choose(DRAWN))}
-                  ${this.toggle("soltar partículas", this.drops, (on) => {
+                  ${toggle("soltar partículas", this.drops, (on) => {
                     this.drops = on;
                   })}`
                 : ""
@@ -378,15 +371,15 @@ export class PlaneWidget extends Widget {
               : ""
           }
           <div class="fila">
-            ${this.toggle("estelas", this.trails, (on) => {
+            ${toggle("estelas", this.trails, (on) => {
               this.trails = on;
             })}
-            ${this.toggle("el score", this.field, (on) => {
+            ${toggle("el score", this.field, (on) => {
               this.field = on;
             })}
             ${
               reverse
-                ? this.toggle("x̂₀", this.guesses, (on) => {
+                ? toggle("x̂₀", this.guesses, (on) => {
                     this.guesses = on;
                   })
                 : ""
@@ -396,17 +389,6 @@ export class PlaneWidget extends Widget {
         </div>
       </div>
     `;
-  }
-
-  private toggle(text: string, on: boolean, set: (on: boolean) => void): TemplateResult {
-    return html`<label class="boton">
-      <input
-        type="checkbox"
-        .checked=${on}
-        @change=${(event: Event) => set((event.target as HTMLInputElement).checked)}
-      />
-      &nbsp;${text}
-    </label>`;
   }
 
   protected override spoken(): string {

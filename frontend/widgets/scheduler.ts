@@ -8,7 +8,7 @@ import { BETAS, makeSchedule, type Schedule } from "../ddpm_lit/scheduler";
 import { fetchPictures, type Picture } from "../drawing/pixels";
 import { curve, plot, plotStyles } from "../drawing/plot";
 import { comma } from "../numbers";
-import { choice, slider, Widget } from "../widget";
+import { choice, slider, toggle, Widget } from "../widget";
 
 const TITLES: Readonly<Record<string, string>> = {
   linear: "lineal",
@@ -117,16 +117,9 @@ export class SchedulerWidget extends Widget {
         ${choice("Se dibuja:", quantities, this.quantity, (quantity) => {
           this.quantity = quantity;
         })}
-        <label class="boton">
-          <input
-            type="checkbox"
-            .checked=${this.rescaled}
-            @change=${(event: Event) => {
-              this.rescaled = (event.target as HTMLInputElement).checked;
-            }}
-          />
-          &nbsp;sin señal en T
-        </label>
+        ${toggle("sin señal en T", this.rescaled, (rescaled) => {
+          this.rescaled = rescaled;
+        })}
       </div>
       <div class="fila">
         ${slider({
