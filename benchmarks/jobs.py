@@ -68,8 +68,10 @@ class Job:
             siempre.
         precision: `"float32"`, o `"bfloat16"` para la precisión mixta de `torch.autocast`.
         compiled: si la red pasa por `torch.compile`.
+        graph: si al generar en CUDA la red se graba y se repite.
         switches: los valores de `[training]` que se le cambian a la receta de ddpm_lit.
         folder: la carpeta de imágenes con que entrena; vacía, unas cuantas de ruido.
+        group: cuántos pasos seguidos se piden de una vez: en CUDA la CPU los encarga por delante.
         returned: si en la CPU la memoria que se suelta se devuelve al sistema.
         device: `"cpu"` o `"cuda"`.
     """
@@ -84,9 +86,11 @@ class Job:
     channels_last: bool = False
     precision: str = "float32"
     compiled: bool = False
+    graph: bool = False
     switches: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
     returned: bool = False
+    group: int = 1
     device: str = "cpu"
 
     @property

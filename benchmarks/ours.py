@@ -120,6 +120,7 @@ def generations(job: Job, pause: Callable[[], None]) -> None:
             sampler="ddpm",
             steps=job.calls,
             precision=job.precision,
+            cuda_graph=job.graph,
             batch_size=job.batch,
             device=job.device,
         )

@@ -12,11 +12,12 @@ from benchmarks.jobs import Job
 from benchmarks.worker import FinishedError, mixed
 
 KINDS = {
-    "convoluciones": ("conv", "cudnn"),
+    "atención": ("attention", "flash", "softmax", "sdpa"),
+    "operaciones fundidas": ("triton",),
+    "convoluciones": ("conv", "cudnn", "fprop", "dgrad", "wgrad"),
     "GroupNorm": ("group_norm", "groupnorm", "moments"),
     "SiLU": ("silu",),
-    "atención": ("attention", "flash", "softmax"),
-    "capas lineales": ("addmm", "mm", "linear", "gemm"),
+    "capas lineales": ("addmm", "mm", "linear", "gemm", "nvjet"),
     "AdamW": ("adam",),
     "EMA y recorte del gradiente": ("lerp", "foreach", "norm", "clip"),
     "ampliación": ("upsample",),
@@ -65,7 +66,11 @@ def profiled(job: Job, warmup: int = 2, steps: int = 3) -> dict[str, Any]:
     with suppress(FinishedError), mixed(job):
         run(job, pause)
     attribute = "self_device_time_total" if job.device == "cuda" else "self_cpu_time_total"
-    rows = [(row.key, getattr(row, attribute) / 1e6, row.count) for row in watch.key_averages()]
+    averages = watch.key_averages()
+    if job.device == "cuda":
+        # Cada operación y los núcleos que lanza salen por separado: basta con los núcleos.
+        averages = [row for row in averages if row.device_type.name == "CUDA"] or averages
+    rows = [(row.key, getattr(row, attribute) / 1e6, row.count) for row in averages]
     total = sum(seconds for _, seconds, _ in rows)
     kinds: defaultdict[str, float] = defaultdict(float)
     for name, seconds, _ in rows:

@@ -99,37 +99,38 @@ def race(
         De cada corredor, lo que hacía, los segundos y los fallos de página de cada vuelta, los
         parámetros, los FLOP de un paso y los bytes de memoria.
     """
-    if together:
-        return _run(jobs, rounds, warmup)
-    parts = (_run({name: job}, rounds, warmup) for name, job in jobs.items())
-    return {name: record for part in parts for name, record in part.items()}
-
-
-def _run(jobs: Mapping[str, Job], rounds: int, warmup: int) -> dict[str, Record]:
+    # Todos arrancan a la vez: hasta que se les pide un paso, no tocan la tarjeta.
     runners = {name: Runner(job) for name, job in jobs.items()}
     try:
         for runner in runners.values():
             runner.ready()
-        for _ in range(warmup):
-            for runner in runners.values():
-                runner.step()
-        laps: dict[str, list[Record]] = {name: [] for name in runners}
-        for _ in range(rounds):
-            for name, runner in runners.items():
-                laps[name].append(runner.step())
-        return {
-            name: {
-                "job": asdict(runner.job),
-                "seconds": [round(lap["seconds"], 6) for lap in laps[name]],
-                "faults": [lap["faults"] for lap in laps[name]],
-                "memory": runner.finish(),
-                **runner.facts,
-            }
-            for name, runner in runners.items()
-        }
+        turns = [runners] if together else [{name: each} for name, each in runners.items()]
+        parts = [_laps(each, rounds, warmup) for each in turns]
     finally:
         for runner in runners.values():
             runner.stop()
+    return {name: record for part in parts for name, record in part.items()}
+
+
+def _laps(runners: Mapping[str, Runner], rounds: int, warmup: int) -> dict[str, Record]:
+    """Las vueltas de unos corredores, que al acabar dejan su sitio."""
+    for _ in range(warmup):
+        for runner in runners.values():
+            runner.step()
+    laps: dict[str, list[Record]] = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, runner in runners.items():
+            laps[name].append(runner.step())
+    return {
+        name: {
+            "job": asdict(runner.job),
+            "seconds": [round(lap["seconds"], 6) for lap in laps[name]],
+            "faults": [lap["faults"] for lap in laps[name]],
+            "memory": runner.finish(),
+            **runner.facts,
+        }
+        for name, runner in runners.items()
+    }
 
 
 # --- Las cuentas ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from scripts.site.project import ROOT, commit
 from ddpm_lit.files.weights import write_atomically
 
 FOLDER = ROOT / "benchmarks" / "results"
+GPU = FOLDER / "gpu"
 BUILD = ROOT / "build" / "benchmarks"
 PEERS = BUILD / "rivales"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")

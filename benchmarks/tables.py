@@ -11,7 +11,7 @@ from benchmarks.race import Record, Spread, ratio, share, speed, spread
 from benchmarks.units import BATCHES, SIDES, WIDTHS
 
 PENDING = "*pendiente*"
-SWITCHES, FREED, MEMORY = "switches", "freed", "memory"
+SWITCHES, FREED, MEMORY, CHECKS = "switches", "freed", "memory", "checks"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 PERCENT = f"{THIN}%"
 NAMES = {
@@ -24,6 +24,7 @@ NAMES = {
     "diffusers-channels-last-bf16": "diffusers, en `channels_last`, bfloat16",
     "matmul-bf16": "un producto de matrices, bfloat16",
     "ddpm_lit-bf16-compiled": "ddpm_lit, bfloat16 y compilado",
+    "ddpm_lit-bf16-graph": "ddpm_lit, bfloat16, grabado y repetido",
 }
 
 Results = Mapping[str, Record]
@@ -56,25 +57,31 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def race_table(unit: str, results: Results) -> str:
-    """Una fila por corredor: segundos, proporción, velocidad, parte del pico y memoria."""
-    runners = results[unit]["values"]
+def race_table(race: str, results: Results) -> str:
+    """Una fila por corredor: tiempo, proporción, velocidad, parte del pico y memoria."""
+    runners = results[race]["values"]
     ours = runners["ddpm_lit"]
+    quick = all(median(record["seconds"]) < 1 for record in runners.values())
+    unit, scale = ("milisegundos", 1000.0) if quick else ("segundos", 1.0)
     rows = []
     for name, record in runners.items():
-        peak = runners["matmul-bf16" if "-bf16" in name else "matmul"]
+        rough = "-bf16" in name
+        peak = runners["matmul-bf16" if rough else "matmul"]
         alone = record is ours or record["job"]["who"] == "matmul"
+        # En CUDA, las convoluciones de float32 son de TF32, y el producto de matrices, no.
+        other = record["job"]["device"] == "cuda" and not rough
+        reached = number(100 * share(record, peak).median, 0) + PERCENT
         rows.append(
             [
                 NAMES[name],
-                range_(spread(record["seconds"])),
+                range_(spread(record["seconds"]), 1 if quick else 2, scale),
                 "—" if alone else range_(ratio(record, ours, per_flop=True)),
-                number(speed(record).median / 1e9, 0),
-                number(100 * share(record, peak).median, 0) + PERCENT,
+                thousands(speed(record).median / 1e9),
+                "—" if other else reached,
                 number(record["memory"] / 2**30, 1),
             ]
         )
-    header = ["", "segundos", "por operación, respecto a ddpm_lit", "GFLOP/s", "del pico", "GiB"]
+    header = ["", unit, "por operación, respecto a ddpm_lit", "GFLOP/s", "del pico", "GiB"]
     return markdown(header, rows)
 
 
@@ -259,12 +266,47 @@ def profile_table(unit: str, results: Results) -> str:
     return markdown(["", "parte del tiempo"], rows)
 
 
+def power(x: float) -> str:
+    """Un error, con una cifra y su potencia de diez."""
+    if x == 0:
+        return "0"
+    mantissa, exponent = f"{x:.0e}".split("e")
+    return rf"${mantissa} \cdot 10^{{{int(exponent)}}}$"
+
+
+def checks_table(results: Results) -> str:
+    """Lo que se ha comprobado en la tarjeta, y cuánto se aparta."""
+    if CHECKS not in results:
+        return f"{PENDING}\n"
+    found = results[CHECKS]["values"]
+    images = "las imágenes de una semilla, respecto a las de la CPU, de media"
+    recorded = found["graphs"]["recorded"] / found["graphs"]["seconds"]
+    rows = [
+        ["el ruido, respecto al de la CPU, como mucho", power(found["noise"]["error"])],
+        [images, power(found["sampling"]["mean"])],
+        [f"{images}, en bfloat16", power(found["sampling"]["bfloat16"])],
+        [
+            "el gradiente en bfloat16, `channels_last` y compilado, respecto al de float32",
+            number(100 * found["gradients"]["whole"], 1) + PERCENT,
+        ],
+        ["la red compilada, respecto a la misma sin compilar", power(found["compiled"]["error"])],
+        [
+            "los pesos tras cortar y reanudar, respecto a no cortar, como mucho",
+            power(found["resuming"]["error"]),
+        ],
+        ["generar con `cuda_graph`, respecto a sin él: el tiempo", number(recorded)],
+        ["y las imágenes, como mucho", power(found["graphs"]["largest"])],
+    ]
+    return markdown(["qué", "cuánto se aparta"], rows)
+
+
 TABLES: dict[str, Callable[[Results], str]] = {
     "targets": targets_table,
     "quality": quality_table,
     SWITCHES: switches_table,
     FREED: freed_table,
     MEMORY: memory_table,
+    CHECKS: checks_table,
 }
 
 

@@ -15,6 +15,8 @@ SIDES = (16, 32, 64)
 WIDTHS = (32, 64, 128)
 BATCHES = (1, 4, 16)
 ROUNDS = 12
+GROUP = 4
+"""Cuántos pasos seguidos se cronometran en CUDA."""
 PARTS = 4
 """En cuántos trozos hace cada lote el interruptor `accumulate`."""
 
@@ -50,6 +52,8 @@ def everyone(job: Job) -> dict[str, Job]:
         runners |= {f"{name}-bf16": each for name, each in rough.items()}
     if job.device == "cuda":
         runners["ddpm_lit-bf16-compiled"] = replace(runners["ddpm_lit-bf16"], compiled=True)
+        if job.task == "sample":
+            runners["ddpm_lit-bf16-graph"] = replace(runners["ddpm_lit-bf16"], graph=True)
     return runners
 
 
@@ -91,6 +95,7 @@ def table(device: str, *, dry: bool, alone: bool) -> Iterator[Unit]:
     """
     cuda = device == "cuda"
     rounds = 2 if dry else ROUNDS
+    laps = ROUNDS // 2 if cuda else ROUNDS
 
     def raced(name: str, what: str, jobs: Mapping[str, Job], most: int = ROUNDS) -> Unit:
         chosen = {
@@ -101,23 +106,30 @@ def table(device: str, *, dry: bool, alone: bool) -> Iterator[Unit]:
         # Con una tarjeta para uno solo no hay quien estorbe, y juntos no cabrían.
         return Unit(name, what, lambda: race(chosen, min(rounds, most), together=not cuda))
 
+    if cuda:
+        few = Job("", "sample", "small", 16, calls=20, device=device)
+        what = "generación de pocas imágenes, la red pequeña"
+        yield raced("sample-few", what, everyone(few), laps)
     for network, batch, title in (
         ("cifar10", 512 if cuda else 8, "la red de CIFAR-10 (35,7 M)"),
         ("small", 512 if cuda else 64, "la red pequeña (1,2 M, 28×28)"),
     ):
         for task, verb in (("train", "paso de entrenamiento"), ("sample", "generación")):
-            job = Job("", task, network, batch, calls=20 if cuda else 5, device=device)
+            several = GROUP if cuda and task == "train" else 1
+            job = Job("", task, network, batch, group=several, device=device)
             what = f"{verb}, {title}"
-            yield raced(f"{task}-{network}", what, everyone(job))
+            yield raced(f"{task}-{network}", what, everyone(job), laps)
             precision = "bfloat16" if cuda else "float32"
             watched = replace(rehearsed(job) if dry else job, who="ddpm_lit", precision=precision)
+            watched = replace(watched, group=1, compiled=cuda)
             yield Unit(
                 f"profile-{task}-{network}",
                 f"en qué se va el tiempo: {what}",
                 partial(profiled, watched),
             )
-    job = Job("", "train", "cifar10", 512 if cuda else 8, device=device)
-    yield raced("switches", "lo que gana cada interruptor de la receta", switched(job))
+    group, batch = (GROUP, 512) if cuda else (1, 8)
+    job = Job("", "train", "cifar10", batch, group=group, device=device)
+    yield raced("switches", "lo que gana cada interruptor de la receta", switched(job), laps)
     if not cuda:
         small = Job("ddpm_lit", "train", "small", 64)
         both = {"kept": small, "returned": replace(small, returned=True)}

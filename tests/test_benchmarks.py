@@ -2,11 +2,12 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -163,17 +164,54 @@ def test_a_runner_that_dies_is_named() -> None:
 
 
 def test_one_by_one_the_runners_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """En una GPU corren de uno en uno: cada carrera lleva un solo corredor."""
-    seen: list[list[str]] = []
+    """En una GPU arrancan todos a la vez y corren de uno en uno, dejando sitio al siguiente."""
+    told: list[str] = []
 
-    def fake(jobs: dict[str, Job], rounds: int, warmup: int) -> dict[str, Any]:
-        seen.append(list(jobs))
-        return {name: {} for name in jobs}
+    class Fake:
+        facts: ClassVar[dict[str, int]] = {"flops": 1}
 
-    monkeypatch.setattr(race, "_run", fake)
+        def __init__(self, job: Job) -> None:
+            self.job = job
+            told.append(f"arranca {job.who}")
+
+        def ready(self) -> None: ...
+
+        def stop(self) -> None: ...
+
+        def step(self) -> dict[str, float]:
+            told.append(self.job.who)
+            return {"seconds": 1.0, "faults": 0}
+
+        def finish(self) -> int:
+            told.append(f"acaba {self.job.who}")
+            return 0
+
+    monkeypatch.setattr(race, "Runner", Fake)
     jobs = {"a": Job("ddpm_lit"), "b": Job("matmul")}
-    assert race.race(jobs, 1, together=False).keys() == race.race(jobs, 1).keys() == jobs.keys()
-    assert seen == [["a"], ["b"], ["a", "b"]]
+    starts = ["arranca ddpm_lit", "arranca matmul"]
+    alone = race.race(jobs, 2, warmup=1, together=False)
+    first, second = ([who] * 3 + [f"acaba {who}"] for who in ("ddpm_lit", "matmul"))
+    assert told == [*starts, *first, *second]
+    told.clear()
+    turns = race.race(jobs, 2, warmup=1)
+    assert told == [*starts, *["ddpm_lit", "matmul"] * 3, "acaba ddpm_lit", "acaba matmul"]
+    assert alone == turns and alone["a"]["seconds"] == [1.0, 1.0]
+
+
+def test_steps_asked_in_groups_are_timed_one_by_one() -> None:
+    """Varios pasos de una vez: se contesta una sola, con lo que toca a cada uno."""
+    runner = Runner(Job("ddpm_lit", network="tiny", batch=2, group=3))
+    alone = Runner(Job("ddpm_lit", network="tiny", batch=2))
+    for each in (runner, alone):
+        each.ready()
+        each.step()
+    started = time.perf_counter()
+    several = [runner.step()["seconds"] for _ in range(4)]
+    taken = time.perf_counter() - started
+    assert runner.facts == alone.facts
+    assert 3 * sum(several) <= taken
+    for each in (runner, alone):
+        each.finish()
 
 
 def test_the_memory_of_a_runner_does_not_start_with_that_of_who_launched_it() -> None:
@@ -229,6 +267,9 @@ def test_on_a_card_there_are_bfloat16_and_compiled_runners() -> None:
     assert runners["ddpm_lit-bf16-compiled"].compiled
     assert runners["ddpm_lit-bf16-compiled"].precision == "bfloat16"
     assert runners["diffusers-channels-last-bf16"].channels_last
+    assert not any(job.graph for job in runners.values())
+    recorded = units.everyone(Job("", "sample", device="cuda"))["ddpm_lit-bf16-graph"]
+    assert recorded.graph and recorded.precision == "bfloat16"
 
 
 def test_each_switch_is_turned_on_alone_and_reaches_the_recipe() -> None:

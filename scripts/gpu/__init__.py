@@ -12,10 +12,12 @@ Fashion-MNIST se llevan también, en la carpeta que diga la variable `FASHION_MN
 
 Cada fase es un proceso con su límite de tiempo, no depende de las demás y va guardando lo suyo:
 
-- `checks`: las comprobaciones que solo tienen sentido en CUDA, en `checks.json`;
+- `checks`: las comprobaciones que solo tienen sentido en CUDA, en `results/checks.json`;
 - `table`: la tabla de los benchmarks en la tarjeta y el perfil de un paso, en `results/`;
-- `train`: entrena unas recetas lo que den los minutos, y deja sus pesos, en float16, con su ficha
-  y una rejilla de muestras.
+- `train`: entrena unas recetas a la vez lo que den los minutos, y deja en `weights/` sus pesos, en
+  float16, con su ficha, su curva y una rejilla de muestras.
+
+Lo de `results/` se copia a `benchmarks/results/gpu/`, y sale en la página «Rendimiento».
 
 Ningún fichero pasa de 16 MB. Con `--dry` todo corre en la CPU, en segundos y con redes diminutas.
 """

@@ -16,14 +16,14 @@ from scripts.site.project import ROOT
 
 def run_checks(out: Path, seconds: float, dry: bool) -> int:
     """Las comprobaciones."""
-    return checks.main(out / "checks.json", "cpu" if dry else "cuda", dry=dry)
+    return checks.main(out / "results", "cpu" if dry else "cuda", dry=dry)
 
 
 def run_table(out: Path, seconds: float, dry: bool) -> int:
     """La tabla de los benchmarks y el perfil de un paso."""
     names = ["train-cifar10", "profile-train-cifar10"]
     # En este orden: primero lo que más falta hace, por si se acaba el tiempo.
-    names += [] if dry else ["sample-cifar10", "*-small", "switches"]
+    names += [] if dry else ["sample-cifar10", "switches", "sample-few", "*-small"]
     options = ["--dry"] if dry else ["--device", "cuda"]
     options += [] if PEERS.is_dir() else ["--alone"]
     parts = [[name, *options, "--out", str(out / "results")] for name in names]

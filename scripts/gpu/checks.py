@@ -5,12 +5,12 @@ esperaba. Las cotas son las de la precisión con que calcula cada una: en CUDA l
 float32 usan TF32, con diez bits de mantisa.
 """
 
-import json
 import math
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,12 +20,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from benchmarks.jobs import NETWORKS
-from benchmarks.records import machine, versions
+from benchmarks.records import save
 from torch import Tensor, nn
 
 from ddpm_lit.data import load_dataset
 from ddpm_lit.diffusion import Diffusion
-from ddpm_lit.files.weights import write_atomically
 from ddpm_lit.machine.devices import in_bfloat16
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.noise import TrainingDraws
@@ -169,6 +168,35 @@ def waits(place: Where) -> Measured:
     return {"losses": values}
 
 
+def unattended(place: Where) -> Measured:
+    """Un entrenamiento entero no espera a la tarjeta entre dos líneas del registro."""
+    recipe = load_recipe("digits-class", profile="smoke", overrides={"training.steps": 12})
+    data, watch = load_dataset("digits").subset(range(64)), ExitStack()
+    seen: list[str] = []
+
+    def look(done: int, state: Any, ema: Any) -> None:
+        nonlocal seen
+        if done == 4:
+            seen = watch.enter_context(_watching_waits(place.device))
+        if done == 10:
+            watch.close()
+
+    with TemporaryDirectory() as folder, watch:
+        every = Every(log=10**9, checkpoint=10**9)
+        train(
+            recipe,
+            folder,
+            dataset=data,
+            device=place.device,
+            every=every,
+            progress=False,
+            consumers=[look],
+        )
+    told = sorted(set(seen))[:5]
+    expect(not seen, f"en seis pasos se espera a la tarjeta {len(seen)} veces: {told}")
+    return {}
+
+
 def noise(place: Where) -> Measured:
     """El ruido de la tarjeta es el de la CPU: los t iguales y las normales, hasta el redondeo."""
     x = torch.zeros(64, 3, 8, 8)
@@ -215,20 +243,54 @@ def sampling(place: Where) -> Measured:
     error = (model.sample(8, device=place.device, **options) - expected).abs()
     largest, mean = float(error.max()), float(error.mean())
     expect(mean < 1e-2, f"las imágenes se apartan de las de la CPU {mean:.1e} de media")
-    return {"largest": largest, "mean": mean}
+    rough = model.sample(8, device=place.device, precision="bfloat16", **options)
+    return {
+        "largest": largest,
+        "mean": mean,
+        "bfloat16": float((rough - expected).abs().mean()),
+    }
+
+
+def graphs(place: Where) -> Measured:
+    """Grabada y repetida, la red da las mismas imágenes; con texto, guía y un lote incompleto."""
+    model = load_pretrained("openmoji-texto")
+    steps = 2 if place.device == "cpu" else 50
+    options: dict[str, Any] = {"text": "corazón verde", "steps": steps, "batch_size": 4}
+    found, seconds = [], []
+    for recorded in (False, True):
+        # La primera vez se preparan los algoritmos.
+        for _ in range(2):
+            started = time.perf_counter()
+            images = model.sample(6, device=place.device, cuda_graph=recorded, **options)
+            taken = time.perf_counter() - started
+        found.append(images)
+        seconds.append(taken)
+    error = float((found[1] - found[0]).abs().max())
+    expect(error < 1e-3, f"repetida, la red da otras imágenes: se apartan hasta {error:.1e}")
+    return {"largest": error, "seconds": seconds[0], "recorded": seconds[1]}
 
 
 CHECKS: dict[str, Callable[[Where], Measured]] = {
     check.__name__: check
-    for check in (strides, gradients, compiled, waits, noise, resuming, sampling)
+    for check in (
+        strides,
+        gradients,
+        compiled,
+        waits,
+        unattended,
+        noise,
+        resuming,
+        sampling,
+        graphs,
+    )
 }
 """Las comprobaciones, por su nombre."""
 
 
-def main(path: Path, device: str, *, dry: bool = False) -> int:
-    """Hace todas; una que falla no detiene a las demás, y el código de salida lo dice."""
+def main(folder: Path, device: str, *, dry: bool = False) -> int:
+    """Hace todas y las deja en `checks.json`; una que falla no detiene a las demás."""
     place = where(device, dry=dry)
-    done: dict[str, Any] = {"machine": machine(), "versions": versions()}
+    done: dict[str, Any] = {}
     failed = 0
     for name, check in CHECKS.items():
         try:
@@ -238,8 +300,7 @@ def main(path: Path, device: str, *, dry: bool = False) -> int:
             told = traceback.format_exc(limit=-3)
             done[name] = {"passed": False, "error": str(error), "traceback": told}
         print(f"{name}: {done[name]}", flush=True)
-        text = json.dumps(done, ensure_ascii=False, indent=1)
-        write_atomically(path, f"{text}\n".encode())
+        save("checks", done, folder)
     return 1 if failed else 0
 
 

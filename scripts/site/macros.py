@@ -406,11 +406,12 @@ def medida(context: PageContext, what: str, name: str = "") -> str:
         context: Página.
         what: `tabla`, con su `name`; `razon`, y entonces `name` es `unidad/quién/con quién`;
             `memoria`, y es `unidad/quién`; o `donde`, sin él.
-        name: Qué tabla o qué proporción.
+        name: Qué tabla o qué proporción. Si empieza por `gpu`, es de las que se midieron en una.
     """
     from benchmarks import records, tables
 
-    found = records.load()
+    found = records.load(records.GPU if name.startswith("gpu") else records.FOLDER)
+    name = name.removeprefix("gpu").removeprefix("/")
     return _told(
         context,
         "los benchmarks",

@@ -42,6 +42,7 @@ from ddpm_lit.networks.embeddings import (
     sinusoidal_embedding,
     tracing,
 )
+from ddpm_lit.networks.normalisation import GroupNorm
 
 # --- La configuración -------------------------------------------------------------------
 
@@ -432,7 +433,7 @@ def cross_attentions(
 
 def group_norm(channels: int, config: UNetConfig) -> nn.GroupNorm:
     """GroupNorm con los grupos y el épsilon de la configuración."""
-    return nn.GroupNorm(config.norm_num_groups, channels, eps=config.norm_eps)
+    return GroupNorm(config.norm_num_groups, channels, eps=config.norm_eps)
 
 
 # --- Los niveles ------------------------------------------------------------------------

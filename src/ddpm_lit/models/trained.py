@@ -26,6 +26,7 @@ from ddpm_lit.machine.devices import (
     choose_device,
     in_bfloat16,
 )
+from ddpm_lit.machine.graphs import replayed
 from ddpm_lit.machine.processes import Processes
 from ddpm_lit.models.prompts import check_prompts, known_words
 from ddpm_lit.models.together import sample_together
@@ -165,8 +166,8 @@ class Trained:
             callback: función que recibe cada `SampleStep` de cada lote de este proceso.
             progress: si se enseña una barra de progreso.
             **options: los demás campos de `SamplingConfig`: `steps`, `spacing`, `eta`,
-                `guidance`, `rescale`, `interval` y `precision`; por defecto, los que lleva el
-                modelo.
+                `guidance`, `rescale`, `interval`, `precision` y `cuda_graph`; por defecto, los que
+                lleva el modelo.
 
         Returns:
             Las muestras, (N, *shape), en la CPU.
@@ -216,6 +217,7 @@ class Trained:
             interval=config.interval,
             device=processes.device,
             precision=config.precision,
+            cuda_graph=config.cuda_graph,
         )
         return sample_together(
             processes,
@@ -273,6 +275,7 @@ class Trained:
         *,
         device: torch.device | str = "cpu",
         precision: str = FLOAT32,
+        cuda_graph: bool = False,
         **options: Any,
     ) -> Model:
         """La red, guiada sin clasificador con peso `w`; con 0, la red tal cual.
@@ -282,6 +285,7 @@ class Trained:
             device: dónde se deja la red.
             precision: con qué precisión calcula, `"float32"` o `"bfloat16"`; la guía se aplica
                 siempre en float32.
+            cuda_graph: si en CUDA se graba y se repite (véase `machine.graphs.replayed`).
             **options: `rescale` e `interval`, como en `ddpm_lit.guidance.classifier_free`.
 
         Returns:
@@ -292,6 +296,7 @@ class Trained:
         """
         network: Model = self.model.to(device)
         model = in_bfloat16(network, precision == BFLOAT16)
+        model = replayed(model, cuda_graph)
         if w == 0:
             return model
         if self.recipe.training.condition_dropout == 0:
