@@ -9,6 +9,7 @@ import { classifierFree } from "./ddpm_lit/guidance";
 import { samplingNoise } from "./ddpm_lit/noise";
 import { algorithm2, SAMPLERS, type SampleStep } from "./ddpm_lit/sampling";
 import { makeSchedule, type Spacing } from "./ddpm_lit/scheduler";
+import { comma } from "./numbers";
 
 /** Una red, como la describe la construcción. */
 export interface Network {
@@ -244,6 +245,22 @@ export function fromAddress(
   }
   settings.steps = Math.min(settings.steps, network.timesteps);
   return { settings, problems };
+}
+
+/** Lo que se pidió, en una línea, para ponerlo al pie. */
+export function summaryOf(settings: Settings, network: Network, sampler: string): string {
+  const asked = network.classes[settings.label] ?? (settings.text.trim() && `«${settings.text}»`);
+  const eta =
+    settings.sampler === "ddim" && settings.eta > 0 ? `η = ${comma(settings.eta, 1)}` : "";
+  const parts = [
+    asked,
+    `semilla ${settings.seed}`,
+    `${sampler}, ${settings.steps} pasos`,
+    eta,
+    `w = ${comma(settings.guidance, 1)}`,
+    settings.rescale > 0 ? `φ = ${comma(settings.rescale, 1)}` : "",
+  ];
+  return parts.filter(Boolean).join("; ");
 }
 
 /** Los ficheros con que la orden recibe lo que se ha pintado. */

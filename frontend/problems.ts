@@ -1,9 +1,13 @@
 /** Lo que ha fallado, dicho para quien lee. */
 
-/** La razón de un fallo, en español: `fetch` dice la suya en inglés. */
+/** Lo que dicen los navegadores y ONNX Runtime cuando no cabe algo. */
+const MEMORY = /allocat|out of memory|bad_alloc/i;
+
+/** La razón de un fallo, en español: `fetch` y la memoria dicen la suya en inglés. */
 export function reasonOf(error: unknown): string {
-  if (error instanceof TypeError) return "no hay conexión con el servidor";
-  return error instanceof Error ? error.message : String(error);
+  const text = error instanceof Error ? error.message : String(error);
+  if (MEMORY.test(text)) return "no hay memoria suficiente: cerrad otras pestañas o pedid menos";
+  return error instanceof TypeError ? "no hay conexión con el servidor" : text;
 }
 
 /** Trae un JSON; si el servidor no lo da, lo dice. */

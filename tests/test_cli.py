@@ -422,6 +422,18 @@ def test_the_precision_is_asked_and_written_in_the_card(
     assert "cifras son las mismas" in again.out
 
 
+def test_the_recorded_network_is_asked_and_written_in_the_card(
+    run: Callable[..., Result], quick: None
+) -> None:
+    """En la CPU no hay nada que grabar: las muestras son las mismas, bit a bit."""
+    model = saved(tiny.digits())
+    words = (model, "-n", "4", "--steps", "3")
+    assert torch.equal(tensors(run, *words), tensors(run, *words, "--cuda-graph"))
+    done = run("evaluate", *words, "--cuda-graph", "--out", "m.json")
+    assert done.code == 0, done.err
+    assert read_card("m.json").protocol.sampling.cuda_graph is True
+
+
 def test_guidance_is_the_w_of_the_paper(run: Callable[..., Result]) -> None:
     model = saved(tiny.conditional(num_classes=10))
     words = (model, "-n", "3", "--class", "4", "--steps", "5", "--sampler", "ddim")

@@ -7,7 +7,7 @@
  */
 
 /** Para qué se usa el azar: cada uso tiene su secuencia, aunque la semilla coincida. */
-export const Stream = { SAMPLING: 1 } as const;
+export const Stream = { TRAINING: 0, SAMPLING: 1, ORDER: 2, LAYERS: 3, TIMES: 5 } as const;
 
 export type Words = [number, number, number, number];
 
@@ -88,6 +88,16 @@ export function normals(
     }
   });
   return values;
+}
+
+/** La primera palabra del bloque 0 de un ejemplo; como `normals`. */
+export function firstWord(
+  seed: number | bigint,
+  stream: number,
+  number: number,
+  index: number,
+): number {
+  return philox([0, number, index, stream], seedKey(seed))[0];
 }
 
 /** El ruido de la generación: primero x_T y después, cada vez que se pide, otro z. */

@@ -16,7 +16,7 @@ export function within(value: number, low: number, high: number): number {
 }
 
 /** Dónde se señala, en un plano cuadrado que va de -edge a edge. */
-export function placeIn(event: PointerEvent, edge: number): [number, number] {
+export function placeIn(event: MouseEvent, edge: number): [number, number] {
   const box = (event.currentTarget as Element).getBoundingClientRect();
   const across = (2 * (event.clientX - box.left)) / box.width - 1;
   const down = (2 * (event.clientY - box.top)) / box.height - 1;

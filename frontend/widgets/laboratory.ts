@@ -15,6 +15,7 @@ import {
   lengthOf,
   type Network,
   type Settings,
+  summaryOf,
   toAddress,
   toCommand,
   usual,
@@ -39,6 +40,7 @@ const MODES = [
   ["whole", "desde el ruido"],
   ["inpaint", "rellenar un hueco"],
   ["redraw", "rehacer un dibujo"],
+  ["between", "entre dos semillas"],
 ] as const;
 /** Cuántos niveles se desandan al rellenar, y cuántas veces se da cada tramo. */
 const [JUMP, RESAMPLINGS] = [5, 5];
@@ -69,6 +71,11 @@ export class LaboratoryWidget extends Widget {
   @state() private colour = "#d22f27";
   @state() private brush = 4;
   @state() private base: Picture | null = null;
+  /** La otra semilla, y cuánto se anda hacia ella. */
+  @state() private other = 1;
+  @state() private fraction = 0.5;
+  /** Lo que se ha dejado al lado para comparar. */
+  @state() private pinned: { picture: Picture; told: string } | null = null;
   /** Los pasos que se han dado, y cuál de ellos se mira. */
   @state() private path: readonly Seen[] = [];
   @state() private viewed = 0;
@@ -239,6 +246,9 @@ export class LaboratoryWidget extends Widget {
 
   /** Lo que hay en el tablero, como se le pide a la red; si falta algo, se dice. */
   private asEdit({ steps }: Settings): Edit | null {
+    if (this.mode === "between") {
+      return { kind: "between", seed: this.other, fraction: this.fraction };
+    }
     if (this.mode === "whole" || !this.board) return { kind: "whole" };
     const { values, mask } = this.board.painted;
     if (this.mode === "redraw") return { kind: "redraw", initial: values, strength: this.strength };
@@ -407,7 +417,8 @@ export class LaboratoryWidget extends Widget {
       </div>
       ${this.unknown(network, settings)}
       ${choice("Se genera:", MODES, this.mode, (mode) => this.chooseMode(mode as Edit["kind"]))}
-      ${this.mode === "whole" ? "" : this.drawing(network)}
+      ${this.mode === "inpaint" || this.mode === "redraw" ? this.drawing(network) : ""}
+      ${this.mode === "between" ? this.walk() : ""}
       <div class="fila">
         ${button("Generar", !busy, () => this.generate(), "principal")}
         ${button(running?.paused ? "Seguir" : "Parar", running !== null, () =>
@@ -417,6 +428,7 @@ export class LaboratoryWidget extends Widget {
         ${button("Dejarlo", busy, () => this.stop())}
         ${button("Guardar PNG", this.seen !== undefined, () => this.savePng())}
         ${button("Guardar GIF", this.progress.kind === "finished", () => this.saveGif())}
+        ${button("Dejar al lado", this.progress.kind === "finished", () => this.pin())}
       </div>
       ${problem}
       ${this.note ? html`<p class="aviso">${this.note}</p>` : ""}
@@ -430,6 +442,22 @@ export class LaboratoryWidget extends Widget {
           <canvas class="estimada" width="1" height="1" role="img" aria-label=${this.described("la estimación")}></canvas>
           <figcaption class="x0"><i>x̂</i><sub>0</sub></figcaption>
         </figure>
+        ${
+          this.pinned
+            ? html`<figure>
+                  <canvas class="dejada" width="1" height="1" role="img" aria-label="Al lado: ${this.pinned.told}"></canvas>
+                  <figcaption>${this.pinned.told}</figcaption>
+                </figure>
+                <div class="mandos">
+                  <p class="consejo">Cambiad algo y generad otra vez, para comparar.</p>
+                  <div class="fila">
+                    ${button("Quitar la de al lado", true, () => {
+                      this.pinned = null;
+                    })}
+                  </div>
+                </div>`
+            : ""
+        }
       </div>
       ${
         this.path.length > 1
@@ -450,11 +478,15 @@ export class LaboratoryWidget extends Widget {
       <details>
         <summary>La misma generación, en la terminal</summary>
         <div>
-          <code>${toCommand(this.shown ?? settings, network, this.edit)}</code>
           ${
-            this.edit.kind === "whole"
-              ? ""
-              : button("Guardar lo pintado", true, () => this.savePainted())
+            this.edit.kind === "between"
+              ? html`<p class="consejo">La terminal parte siempre de una sola semilla. En el capítulo de DDIM está cómo dar el paseo en Python.</p>`
+              : html`<code>${toCommand(this.shown ?? settings, network, this.edit)}</code>`
+          }
+          ${
+            this.edit.kind === "inpaint" || this.edit.kind === "redraw"
+              ? button("Guardar lo pintado", true, () => this.savePainted())
+              : ""
           }
         </div>
       </details>
@@ -465,7 +497,7 @@ export class LaboratoryWidget extends Widget {
     const { network, shown } = this;
     this.mode = mode;
     this.problem = "";
-    if (mode === "whole" || !network) return;
+    if (mode === "whole" || mode === "between" || !network) return;
     // Se parte de la primera muestra: la que haya acabado o, si no, la que se veía venir.
     const [channels, height, width] = network.shape;
     const last = this.path.at(-1);
@@ -475,6 +507,46 @@ export class LaboratoryWidget extends Widget {
       const values = whole.slice(0, channels * height * width);
       this.base = { channels: channels as 1 | 3, height, width, values };
     }
+  }
+
+  /** Deja al lado lo que se ve, con lo que se pidió. */
+  private pin(): void {
+    const { network, shown } = this;
+    const last = this.path.at(-1);
+    if (!network || !shown || !last) return;
+    const told = summaryOf(shown, network, SAMPLER_TITLES[shown.sampler]!);
+    this.pinned = { picture: tiled(last.xT, network.shape, shown.count), told };
+  }
+
+  /** Hacia qué otra semilla se anda, y cuánto. */
+  private walk(): TemplateResult {
+    return html`<div class="fila">
+      <label class="semilla">
+        Otra semilla
+        <input
+          type="number"
+          min="0"
+          step="1"
+          .value=${String(this.other)}
+          @change=${(event: Event) => {
+            const box = event.target as HTMLInputElement;
+            if (box.validity.valid && box.value) this.other = box.valueAsNumber;
+            else box.value = String(this.other);
+          }}
+        />
+      </label>
+      ${slider({
+        label: "cuánto se anda hacia ella",
+        text: comma(this.fraction),
+        value: this.fraction,
+        min: 0,
+        max: 1,
+        step: 0.05,
+        onInput: (fraction) => {
+          this.fraction = fraction;
+        },
+      })}
+    </div>`;
   }
 
   /** Pone en el tablero un papel en blanco; en negro, si la red dibuja en claro. */
@@ -741,6 +813,8 @@ export class LaboratoryWidget extends Widget {
     if (!network || !shown || !seen) return;
     drawPicture(this.actual, tiled(seen.xT, network.shape, shown.count));
     drawPicture(this.guess, tiled(seen.xStart, network.shape, shown.count));
+    const beside = this.renderRoot.querySelector<HTMLCanvasElement>("canvas.dejada");
+    if (beside && this.pinned) drawPicture(beside, this.pinned.picture);
   }
 }
 

@@ -2,12 +2,27 @@
 
 import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import { idealXStart } from "../ddpm_lit/ideal";
-import { makeSchedule } from "../ddpm_lit/scheduler";
+import type { Values } from "../ddpm_lit/forward";
+import type { Weights } from "../ddpm_lit/networks/mlp";
 import { ARROWS, placeIn, planeStyles, toPixel, within } from "../drawing/pointing";
+import { networkConfig, newWeights, type Progress } from "../learning";
 import { comma } from "../numbers";
-import { DISTRIBUTIONS, dataOf, type Journey, type Travelled } from "../plane";
+import {
+  DISTRIBUTIONS,
+  DRAWN,
+  dataOf,
+  EDGE,
+  fromAddress,
+  type Journey,
+  MOST,
+  modelOf,
+  processOf,
+  type Travelled,
+  toAddress,
+  USUAL,
+} from "../plane";
 import { button, choice, slider, toggle, Widget } from "../widget";
+import type { Request as Learn, Reply as Lesson } from "../workers/learning";
 import type { Reply, Request } from "../workers/plane";
 
 const SAMPLERS = [
@@ -16,27 +31,30 @@ const SAMPLERS = [
   ["heun", "Heun"],
   ["dpm++2m", "DPM-Solver++"],
 ] as const;
-const TIMESTEPS = 200;
-const SCHEDULE = makeSchedule("linear", TIMESTEPS);
-const DRAWN = "dibujo";
+const [SCHEDULE, TIMESTEPS] = ["linear", 200] as const;
+const PROCESS = processOf({ schedule: SCHEDULE, timesteps: TIMESTEPS });
 const BANDWIDTH = 0.04;
 const PARTICLES = 2000;
-/** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
-const [EDGE, SIDE] = [2.2, 640];
+/** Cuántas se ven mientras la red aprende, y cuántos segundos tiene. */
+const [FEWER, SECONDS] = [600, 8];
+/** El lienzo tiene SIDE píxeles de lado. */
+const SIDE = 640;
 /** Cuánto dura el camino entero, en milisegundos. */
 const DURATION = 5000;
-/** A qué distancia queda cada punto dibujado del anterior, y cuántos caben. */
-const [APART, MOST] = [0.035, 600];
+/** A qué distancia queda cada punto dibujado del anterior. */
+const APART = 0.035;
+/** Cuántos caminos se piden de una vez, como mucho. */
+const REQUESTS = 4;
 const FIELD = 19;
 const TRAIL = 12;
 
 @customElement("dl-plane")
 export class PlaneWidget extends Widget {
-  @state() private distribution = "espiral";
-  @state() private points: Float32Array = dataOf("espiral");
-  @state() private sampler = "ddpm";
-  @state() private steps = 50;
-  @state() private eta = 0;
+  @state() private distribution = USUAL.distribution;
+  @state() private points: Float32Array = dataOf(USUAL.distribution);
+  @state() private sampler = USUAL.sampler;
+  @state() private steps = USUAL.steps;
+  @state() private eta = USUAL.eta;
   @state() private direction: Journey["direction"] = "reverse";
   @state() private position = 0;
   @state() private playing = false;
@@ -45,13 +63,24 @@ export class PlaneWidget extends Widget {
   @state() private guesses = false;
   @state() private travelled: Travelled | null = null;
   @state() private problem = "";
+  /** Lo que la dirección pide y no puede ser, hasta que se cambia algo. */
+  @state() private wrong = "";
   /** Con datos propios, si el dedo suelta partículas en vez de dibujar. */
   @state() private drops = false;
   /** La partícula que alguien ha soltado, y su camino. */
   @state() private launched: Float32Array | null = null;
   private own: Travelled | null = null;
+  /** El sampler que corre al lado con el mismo ruido, si se quiere, y sus caminos. */
+  @state() private rival = USUAL.rival;
+  private other: Travelled | null = null;
+  private otherOwn: Travelled | null = null;
   private worker: Worker | null = null;
+  /** Los pesos de la red que aprende aquí, si es la que guía, y cómo va. */
+  @state() private weights: Weights | null = null;
+  @state() private progress: Progress | null = null;
+  @state() private school: Worker | null = null;
   private asked = 0;
+  private answered = 0;
   private last = 0;
   private frame = 0;
   private drawing = false;
@@ -67,6 +96,20 @@ export class PlaneWidget extends Widget {
         gap: 1rem;
         align-items: start;
       }
+      .cuadros {
+        display: grid;
+        grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr));
+        gap: 0.6rem;
+      }
+      canvas {
+        touch-action: pan-y;
+      }
+      canvas.dibuja {
+        touch-action: none;
+      }
+      .plano.doble {
+        grid-template-columns: 1fr;
+      }
       .mandos {
         display: grid;
         gap: 0.8rem;
@@ -81,6 +124,12 @@ export class PlaneWidget extends Widget {
 
   override connectedCallback(): void {
     super.connectedCallback();
+    const { shown, problems } = fromAddress(location.search, TIMESTEPS);
+    Object.assign(this, shown);
+    this.wrong =
+      problems.length > 0
+        ? `La dirección pide algo que no puede ser: ${problems.join("; ")}. Lo demás queda como pedía.`
+        : "";
     this.travel();
   }
 
@@ -90,17 +139,19 @@ export class PlaneWidget extends Widget {
     this.playing = false;
     this.worker?.terminate();
     this.worker = null;
+    this.dismiss();
   }
 
   // --- El camino ----------------------------------------------------------------------------------
 
-  private journey(particles: number | Float32Array): Journey {
+  private journey(particles: number | Float32Array, sampler: string): Journey {
     return {
       data: this.points,
       bandwidth: BANDWIDTH,
-      schedule: "linear",
+      weights: this.weights,
+      schedule: SCHEDULE,
       timesteps: TIMESTEPS,
-      sampler: this.sampler,
+      sampler,
       steps: this.steps,
       eta: this.eta,
       seed: 0,
@@ -109,7 +160,7 @@ export class PlaneWidget extends Widget {
     };
   }
 
-  /** Pide al hilo de cálculo el camino de todas, y el de la que se haya soltado. */
+  /** Pide al hilo de cálculo el camino de todas y el de la que se haya soltado, con cada sampler. */
   private travel(): void {
     if (this.points.length < 2) return;
     if (!this.worker) {
@@ -121,33 +172,117 @@ export class PlaneWidget extends Widget {
         this.worker = null;
       };
     }
-    this.asked += 2;
-    this.ask(this.asked, PARTICLES);
-    if (this.launched) this.ask(this.asked + 1, this.launched);
+    this.asked += REQUESTS;
+    const particles = this.school ? FEWER : PARTICLES;
+    this.ask(this.asked, particles, this.sampler);
+    if (this.launched) this.ask(this.asked + 1, this.launched, this.sampler);
+    if (!this.compares) return;
+    this.ask(this.asked + 2, particles, this.rival);
+    if (this.launched) this.ask(this.asked + 3, this.launched, this.rival);
   }
 
-  private ask(id: number, particles: number | Float32Array): void {
-    this.worker?.postMessage({ id, journey: this.journey(particles) } satisfies Request);
+  private ask(id: number, particles: number | Float32Array, sampler: string): void {
+    this.worker?.postMessage({ id, journey: this.journey(particles, sampler) } satisfies Request);
   }
 
   private receive(reply: Reply): void {
-    if (reply.id !== this.asked && reply.id !== this.asked + 1) return;
+    const part = reply.id - this.asked;
+    if (part < 0 || part >= REQUESTS) return;
     if ("problem" in reply) {
       this.problem = reply.problem;
-    } else if (reply.id === this.asked) {
+    } else if (part === 0) {
       this.problem = "";
+      this.answered = reply.id;
       this.travelled = reply.travelled;
-      this.position = Math.min(this.position, reply.travelled.states.length - 1);
-      if (!this.launched) this.own = null;
+      // Mientras aprende se mira adónde llegan.
+      this.position = this.school ? this.end : Math.min(this.position, this.end);
+      if (!this.launched) this.own = this.otherOwn = null;
     } else {
-      this.own = reply.travelled;
+      if (part === 1) this.own = reply.travelled;
+      else if (part === 2) this.other = reply.travelled;
+      else this.otherOwn = reply.travelled;
       this.requestUpdate();
     }
   }
 
+  /** Si hay otro sampler al lado. */
+  private get compares(): boolean {
+    return this.rival !== "" && this.direction === "reverse";
+  }
+
+  /** Algo se ha cambiado: hay otro camino que dar, y otra dirección que lo dice. */
   private change(): void {
     this.position = 0;
+    this.wrong = "";
+    const { distribution, points, sampler, rival, steps, eta, direction } = this;
+    const shown = { distribution, points, sampler, rival, steps, eta, direction };
+    const address = toAddress(shown) || location.pathname;
+    history.replaceState(history.state, "", address + location.hash);
     this.travel();
+  }
+
+  // --- La red que aprende -------------------------------------------------------------------------
+
+  /** Cambia quién guía: la red ideal, o una sin entrenar todavía. */
+  private hire(kind: string): void {
+    this.dismiss();
+    this.progress = null;
+    this.weights = kind === "ideal" ? null : newWeights(networkConfig(TIMESTEPS), 0);
+    this.change();
+  }
+
+  /** Entrena la red desde cero con los datos que se ven. */
+  private teach(): void {
+    this.dismiss();
+    this.playing = false;
+    this.progress = null;
+    this.problem = "";
+    const school = new Worker(new URL("./learning.js", import.meta.url), { type: "module" });
+    school.onmessage = ({ data }: MessageEvent<Lesson>) => {
+      if (this.school === school) this.learnt(data);
+    };
+    school.onerror = () => {
+      this.problem = "El entrenamiento se ha parado. Pulsad «Entrenar» para empezarlo otra vez.";
+      this.dismiss();
+    };
+    this.school = school;
+    school.postMessage({
+      lesson: {
+        data: this.points,
+        bandwidth: BANDWIDTH,
+        schedule: SCHEDULE,
+        timesteps: TIMESTEPS,
+        seconds: SECONDS,
+        seed: 0,
+      },
+    } satisfies Learn);
+  }
+
+  private learnt(reply: Lesson): void {
+    if ("problem" in reply) {
+      this.problem = reply.problem;
+      this.dismiss();
+      return;
+    }
+    this.progress = reply.progress;
+    this.weights = reply.weights;
+    if (reply.progress.left === 0) this.dismiss();
+    // Si aún se está calculando el camino de antes, este espera al siguiente.
+    if (!this.school || this.answered === this.asked) this.travel();
+  }
+
+  /** Deja de entrenar. */
+  private dismiss(): void {
+    this.school?.terminate();
+    this.school = null;
+  }
+
+  /** Cómo va la red que aprende. */
+  private get lesson(): string {
+    if (!this.progress) return this.school ? "Empezando…" : "Aún no sabe nada.";
+    const { step, loss, left } = this.progress;
+    const rest = this.school ? `; quedan ${Math.ceil(left)} s` : "";
+    return `${step} pasos, pérdida ${comma(loss, 3)}${rest}.`;
   }
 
   private get end(): number {
@@ -185,13 +320,14 @@ export class PlaneWidget extends Widget {
 
   private press(event: PointerEvent): void {
     (event.currentTarget as Element).setPointerCapture(event.pointerId);
-    const place = placeIn(event, EDGE);
-    if (this.draws) {
-      this.drawing = true;
-      this.dot(place);
-    } else {
-      this.launch(place);
-    }
+    if (!this.draws) return;
+    this.drawing = true;
+    this.dot(placeIn(event, EDGE));
+  }
+
+  /** Sin dibujar, un toque suelta una partícula; arrastrar el dedo mueve la página. */
+  private tap(event: MouseEvent): void {
+    if (!this.draws) this.launch(placeIn(event, EDGE));
   }
 
   private stroke(event: PointerEvent): void {
@@ -222,7 +358,7 @@ export class PlaneWidget extends Widget {
   /** Suelta una partícula en un sitio y sigue su camino. */
   private launch([x, y]: readonly [number, number]): void {
     this.launched = Float32Array.of(x, y);
-    this.own = null;
+    this.own = this.otherOwn = null;
     this.change();
     if (!this.playing) this.play();
   }
@@ -250,12 +386,15 @@ export class PlaneWidget extends Widget {
     this.distribution = name;
     this.points = name === DRAWN ? new Float32Array() : dataOf(name);
     this.launched = null;
-    this.own = null;
+    this.own = this.otherOwn = this.other = null;
     this.playing = false;
     this.position = 0;
     this.drops = false;
+    if (this.weights) this.weights = newWeights(networkConfig(TIMESTEPS), 0);
+    this.progress = null;
+    this.dismiss();
     // Lo que esté de camino ya no se espera.
-    this.asked += 2;
+    this.asked += REQUESTS;
     if (name === DRAWN) this.travelled = null;
     else this.change();
   }
@@ -276,14 +415,17 @@ export class PlaneWidget extends Widget {
         this.distribution,
         (name) => this.choose(name),
       )}
-      <div class="plano">
+      <div class="plano ${this.compares ? "doble" : ""}">
+        <div class="cuadros">
         <canvas
+          class="mio ${this.draws ? "dibuja" : ""}"
           width=${SIDE}
           height=${SIDE}
           tabindex="0"
           role="application"
           aria-label="El plano. Con las flechas se mueve la cruz; con Intro se pone un punto o se suelta una partícula."
           @pointerdown=${this.press}
+          @click=${this.tap}
           @pointermove=${this.stroke}
           @pointerup=${this.lift}
           @pointercancel=${this.lift}
@@ -291,6 +433,18 @@ export class PlaneWidget extends Widget {
           @focus=${() => this.requestUpdate()}
           @blur=${() => this.requestUpdate()}
         ></canvas>
+        ${
+          this.compares
+            ? html`<canvas
+                class="otro"
+                width=${SIDE}
+                height=${SIDE}
+                role="img"
+                aria-label="El mismo ruido de partida, con ${titleOf(this.rival)}"
+              ></canvas>`
+            : ""
+        }
+        </div>
         <div class="mandos">
           <div class="fila">
             ${button(this.playing ? "❚❚ Parar" : "▶ Reproducir", this.travelled !== null, () =>
@@ -323,6 +477,30 @@ export class PlaneWidget extends Widget {
             },
           })}
           ${choice(
+            "Red:",
+            [
+              ["ideal", "la ideal"],
+              ["aprende", "una que aprende aquí"],
+            ],
+            this.weights ? "aprende" : "ideal",
+            (kind) => this.hire(kind),
+          )}
+          ${
+            this.weights
+              ? html`<div class="fila">
+                  ${
+                    this.school
+                      ? button("Dejarlo", true, () => {
+                          this.dismiss();
+                          this.travel();
+                        })
+                      : button("Entrenar", this.points.length >= 2, () => this.teach())
+                  }
+                  <span class="leccion">${this.lesson}</span>
+                </div>`
+              : ""
+          }
+          ${choice(
             "Camino:",
             [
               ["reverse", "del ruido a los datos"],
@@ -340,6 +518,11 @@ export class PlaneWidget extends Widget {
                   this.sampler = sampler;
                   this.change();
                 })}
+                ${choice("Al lado:", [["", "nada"], ...SAMPLERS], this.rival, (rival) => {
+                  this.rival = rival;
+                  this.other = this.otherOwn = null;
+                  this.change();
+                })}
                 ${slider({
                   label: "pasos",
                   text: String(this.steps),
@@ -352,7 +535,7 @@ export class PlaneWidget extends Widget {
                   },
                 })}
                 ${
-                  this.sampler === "ddim"
+                  [this.sampler, this.rival].includes("ddim")
                     ? slider({
                         label: html`<i>η</i>`,
                         name: "η",
@@ -385,7 +568,11 @@ export class PlaneWidget extends Widget {
                 : ""
             }
           </div>
-          ${this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : ""}
+          ${
+            this.problem || this.wrong
+              ? html`<p class="aviso" role="alert">${this.problem || this.wrong}</p>`
+              : ""
+          }
         </div>
       </div>
     `;
@@ -395,6 +582,7 @@ export class PlaneWidget extends Widget {
     if (!this.travelled) {
       return this.distribution === DRAWN ? "Dibujad unos datos en el plano." : "Calculando…";
     }
+    if (this.school) return this.lesson;
     const own = this.own && this.launched ? this.own.states[Math.floor(this.position)] : null;
     const mine = own ? ` La vuestra está en (${comma(own[0]!)}; ${comma(own[1]!)}).` : "";
     return `t = ${this.t}, paso ${Math.floor(this.position)} de ${this.end}.${mine}`;
@@ -402,12 +590,18 @@ export class PlaneWidget extends Widget {
 
   protected override updated(): void {
     super.updated();
-    this.paint();
+    this.paint("mio", this.travelled, this.own, titleOf(this.sampler));
+    if (this.compares) this.paint("otro", this.other, this.otherOwn, titleOf(this.rival));
   }
 
-  /** Dibuja el plano como está ahora. */
-  private paint(): void {
-    const canvas = this.renderRoot.querySelector("canvas");
+  /** Dibuja un plano como está ahora; si hay dos, con su título. */
+  private paint(
+    name: string,
+    travelled: Travelled | null,
+    own: Travelled | null,
+    title: string,
+  ): void {
+    const canvas = this.renderRoot.querySelector<HTMLCanvasElement>(`canvas.${name}`);
     const context = canvas?.getContext("2d");
     if (!canvas || !context) return;
     const style = getComputedStyle(this);
@@ -434,9 +628,9 @@ export class PlaneWidget extends Widget {
       context.textAlign = "center";
       context.fillText("Dibujad aquí los datos", SIDE / 2, SIDE / 2);
     }
-    if (this.travelled) {
+    if (travelled) {
       if (this.field) this.arrows(context, pixel, colour("mu"));
-      const { states, guesses } = this.travelled;
+      const { states, guesses } = travelled;
       context.fillStyle = colour("xt");
       if (this.trails) {
         const first = Math.max(0, Math.floor(this.position) - TRAIL);
@@ -453,7 +647,14 @@ export class PlaneWidget extends Widget {
         context.fillStyle = colour("beta");
         dots(guess, 2.5);
       }
-      if (this.own) this.follow(context, pixel, this.own, colour("beta"));
+      if (own) this.follow(context, pixel, own, colour("beta"));
+    }
+    if (this.compares) {
+      context.globalAlpha = 1;
+      context.fillStyle = style.color;
+      context.font = `24px ${style.fontFamily}`;
+      context.textAlign = "left";
+      context.fillText(title, 14, 34);
     }
     context.globalAlpha = 1;
     if (this.shadowRoot?.activeElement === canvas) {
@@ -476,13 +677,15 @@ export class PlaneWidget extends Widget {
     colour: string,
   ): void {
     const index = Math.max(0, this.t - 1);
-    const bar = SCHEDULE.alphasCumprod[index]!;
     const grid = new Float32Array(2 * FIELD * FIELD);
     for (let k = 0; k < FIELD * FIELD; k++) {
       grid[2 * k] = EDGE * ((2 * (k % FIELD) + 1) / FIELD - 1);
       grid[2 * k + 1] = EDGE * ((2 * Math.floor(k / FIELD) + 1) / FIELD - 1);
     }
-    const xStart = idealXStart(SCHEDULE, this.points, grid, index, 2, BANDWIDTH);
+    const asked = { data: this.points, bandwidth: BANDWIDTH, weights: this.weights };
+    // Las dos redes contestan en el acto.
+    const noise = modelOf(PROCESS, asked)(grid, index) as Values;
+    const std = Math.sqrt(1 - PROCESS.schedule.alphasCumprod[index]!);
     const longest = (0.8 * EDGE * 2) / FIELD;
     context.strokeStyle = colour;
     context.globalAlpha = 0.7;
@@ -490,7 +693,7 @@ export class PlaneWidget extends Widget {
     context.beginPath();
     for (let k = 0; k < grid.length; k += 2) {
       const [x, y] = [grid[k]!, grid[k + 1]!];
-      const [dx, dy] = [xStart[k]! * Math.sqrt(bar) - x, xStart[k + 1]! * Math.sqrt(bar) - y];
+      const [dx, dy] = [-std * noise[k]!, -std * noise[k + 1]!];
       const length = Math.hypot(dx, dy) || 1;
       const scale = (longest * length) / (length + 1) / length;
       const [tx, ty] = [x + dx * scale, y + dy * scale];
@@ -529,6 +732,11 @@ export class PlaneWidget extends Widget {
     context.arc(pixel(now[0]!), pixel(-now[1]!), 6, 0, 2 * Math.PI);
     context.fill();
   }
+}
+
+/** Cómo se llama un sampler. */
+function titleOf(name: string): string {
+  return SAMPLERS.find(([each]) => each === name)?.[1] ?? name;
 }
 
 /** El estado entre dos pasos, en línea recta, para que el movimiento sea suave. */

@@ -1,4 +1,4 @@
-"""Los emoji que dibuja el modelo de texto: nombres que vio al entrenar y parejas que no."""
+"""Los emojis que dibuja el modelo de texto: nombres que vio al entrenar y parejas que no."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ SOURCES = [PACKAGE / "weights" / f"{NAME}{suffix}" for suffix in (".safetensors"
 
 
 def excluded() -> tuple[str, ...]:
-    """Los diez emoji que la receta aparta del entrenamiento por su nombre."""
+    """Los diez emojis que la receta aparta del entrenamiento por su nombre."""
     names: tuple[str, ...] = tuple(load_recipe(NAME).data.options["exclude"])
     return names
 
@@ -60,7 +60,7 @@ def training_emoji() -> Dataset:
 
 
 def every_emoji() -> Dataset:
-    """Los emoji de OpenMoji tal cual, también los que la receta aparta."""
+    """Los emojis de OpenMoji tal cual, también los que la receta aparta."""
     return load_dataset("openmoji", size=load_recipe(NAME).data.options["size"])
 
 

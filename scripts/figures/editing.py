@@ -183,7 +183,7 @@ EMOJI_GUIDANCE = 1.0
 
 @cache
 def filled_emoji() -> dict[str, Tensor]:
-    """La mitad izquierda de los emoji que el modelo de texto no ha visto, y cómo la completa."""
+    """La mitad izquierda de los emojis que el modelo de texto no ha visto, y cómo la completa."""
     trained = load_pretrained(emoji_samples.NAME)
     names = emoji_samples.excluded()
     emoji = emoji_samples.every_emoji()

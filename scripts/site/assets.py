@@ -10,7 +10,8 @@ from pathlib import Path
 from .project import ROOT
 
 NODE_MODULES = ROOT / "node_modules"
-FONT = "@fontsource-variable/source-serif-4"
+FONT = "@fontsource/source-serif-4"
+WEIGHTS = ("400", "400-italic", "600", "600-italic")
 SUBSETS = ("latin", "latin-ext", "greek")
 
 
@@ -86,12 +87,13 @@ def site_files() -> dict[str, Path | str]:
 def _font_files(folder: Path) -> dict[str, Path | str]:
     files: dict[str, Path | str] = {}
     kept: list[str] = []
-    for sheet in ("wght.css", "wght-italic.css"):
-        text = (folder / sheet).read_text(encoding="utf-8")
+    for weight in WEIGHTS:
+        text = (folder / f"{weight}.css").read_text(encoding="utf-8")
         for subset, face in re.findall(
-            r"/\* source-serif-4-(\S+)-wght-\w+ \*/\s*(@font-face \{.*?\})", text, re.S
+            r"/\* source-serif-4-(\S+)-\d+-\w+ \*/\s*(@font-face \{.*?\})", text, re.S
         ):
             if subset in SUBSETS:
+                face = re.sub(r", url\([^)]+\.woff\) format\('woff'\)", "", face)
                 kept.append(face)
                 for name in re.findall(r"url\(\./files/([^)]+)\)", face):
                     files[f"assets/letra/files/{name}"] = folder / "files" / name

@@ -10,6 +10,8 @@ from .project import CACHE, ROOT
 
 SOURCES = ROOT / "frontend"
 BUNDLE = CACHE / "widgets"
+META = BUNDLE / "meta.json"
+"""Lo que esbuild cuenta de los paquetes: de qué ficheros sale cada uno."""
 SITE_FOLDER = "assets/widgets"
 TARGET = "es2022"
 
@@ -46,6 +48,7 @@ def bundle(folder: Path = BUNDLE) -> dict[str, Path]:
         "--entry-names=[name]",
         "--chunk-names=[name]-[hash]",
         f"--outdir={folder}",
+        f"--metafile={folder / META.name}",
     )
     return {f"{SITE_FOLDER}/{path.name}": path for path in sorted(folder.glob("*.js"))}
 

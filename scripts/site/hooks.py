@@ -26,6 +26,7 @@ from scripts.site import (
     equations,
     frontend,
     katex,
+    licences,
     macros,
     notebook,
     plaintext,
@@ -138,7 +139,8 @@ def on_files(files: Any, config: Any) -> Any:
         else:
             files.append(File.generated(config, uri, abs_src_path=str(origin)))
 
-    for uri, origin in (assets.site_files() | frontend.bundle()).items():
+    copied = assets.site_files() | frontend.bundle() | licences.site_files()
+    for uri, origin in copied.items():
         add(uri, origin)
     manifest = state.context.manifest
     for name, artefact in manifest.artefacts.items():

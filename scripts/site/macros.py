@@ -426,6 +426,13 @@ def medida(context: PageContext, what: str, name: str = "") -> str:
     )
 
 
+def licencias(context: PageContext) -> str:
+    """Tabla de lo ajeno que la web reparte, con el texto de cada licencia."""
+    from . import licences
+
+    return licences.table(context.link)
+
+
 def _told(
     context: PageContext, whose: str, what: str, name: str, ways: dict[str, Callable[[], str]]
 ) -> str:
@@ -455,7 +462,7 @@ def youtube(context: PageContext, video_id: str, titulo: str) -> str:
 
 def bind(context: PageContext) -> dict[str, Callable[..., str]]:
     """Las macros, atadas a la página que se esté escribiendo."""
-    functions = (fuente, figura, widget, video, valor, replica, medida, youtube)
+    functions = (fuente, figura, widget, video, valor, replica, medida, licencias, youtube)
 
     def attach(function: Callable[..., str]) -> Callable[..., str]:
         return lambda *args, **kwargs: function(context, *args, **kwargs)

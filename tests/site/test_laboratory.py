@@ -12,9 +12,16 @@ from safetensors.torch import load_file
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Download, Locator, Page, expect
+from playwright.sync_api import Browser, Download, Locator, Page, Route, expect
 
+from test_widgets import slide
+
+from ddpm_lit.backward import Denoiser
 from ddpm_lit.cli import ddpm_lit
+from ddpm_lit.ddim import slerp
+from ddpm_lit.models.pretrained import load_pretrained
+from ddpm_lit.noise import Stream, normals
+from ddpm_lit.sampling import algorithm2, make_sampler
 
 ADDRESS = "laboratorio.html"
 SLOW = 90_000
@@ -324,3 +331,115 @@ def test_the_picture_is_saved(laboratory: Open, page: Page, tmp_path: Path) -> N
     saving.value.save_as(path)
     with Image.open(path) as image:
         assert image.size == (17 * 8, 17 * 8)
+
+
+def test_it_walks_between_two_seeds(laboratory: Open) -> None:
+    place = laboratory("?modelo=fashion-mnist&clase=8&muestras=2&pasos=8&semilla=3&guia=1")
+    place.get_by_role("radio", name="entre dos semillas").check(force=True)
+    other = place.get_by_role("spinbutton", name="Otra semilla")
+    other.fill("11")
+    other.press("Enter")
+    slide(place, "cuánto se anda hacia ella", 0.3)
+    found = generated(place)
+    model = load_pretrained("fashion-mnist")
+    start, end = (
+        normals(seed, Stream.SAMPLING, 0, torch.arange(2), model.shape) for seed in (3, 11)
+    )
+    network = model.guided(1.0)
+    condition = {"class_labels": torch.full((2,), 8)}
+    denoise = Denoiser(network, model.diffusion.respaced(8), condition)
+    *_, last = algorithm2(denoise, slerp(start, end, 0.3), iter(()), make_sampler("ddim"))
+    assert float((found - last.x_t.flatten()).abs().mean()) < 2 / 255
+    expect(place.locator("details", has_text="La misma generación")).to_contain_text(
+        "La terminal parte siempre de una sola semilla"
+    )
+
+
+def test_two_settings_are_seen_side_by_side(laboratory: Open) -> None:
+    place = laboratory("?modelo=digits-class&clase=3&muestras=1&pasos=4&semilla=5&guia=2&sampler=ddim")
+    expect(place.get_by_role("button", name="Dejar al lado")).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    first = generated(place)
+    place.get_by_role("button", name="Dejar al lado").click()
+    caption = place.locator("figcaption", has_text="semilla 5")
+    expect(caption).to_have_text("3; semilla 5; DDIM, 4 pasos; w = 2,0")
+    place.get_by_role("combobox", name="Clase").select_option("8")
+    second = generated(place)
+    beside, actual = (
+        place.locator(f"canvas.{name}").evaluate(
+            "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 8, 8).data]"
+        )
+        for name in ("dejada", "actual")
+    )
+    assert beside != actual and not torch.equal(first, second)
+    shades = ((first.clamp(-1, 1) + 1) * 127.5).round().tolist()
+    assert beside[::4] == pytest.approx(shades, abs=1)
+    place.get_by_role("button", name="Quitar la de al lado").click()
+    expect(caption).to_have_count(0)
+
+
+# --- Navegadores en apuros ------------------------------------------------------------------------
+
+SHORT = "?modelo=openmoji-texto&texto=coraz%C3%B3n+verde&muestras=1&pasos=4"
+
+
+def test_without_memory_it_says_so_and_the_page_goes_on(laboratory: Open, page: Page) -> None:
+    def scarce(route: Route) -> None:
+        body = (
+            "WebAssembly.instantiate = WebAssembly.instantiateStreaming = () => Promise.reject("
+            "new RangeError('WebAssembly.Memory(): could not allocate memory'));\n"
+        )
+        route.fulfill(
+            content_type="text/javascript", body=body + (route.fetch().body().decode("utf-8"))
+        )
+
+    page.route("**/widgets/laboratory.js", scarce)
+    place = laboratory(SHORT)
+    place.get_by_role("button", name="Generar").click()
+    expect(place.get_by_role("alert")).to_contain_text("no hay memoria suficiente", timeout=SLOW)
+    page.unroute("**/widgets/laboratory.js")
+    generated(place)
+    expect(place.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        # En una pestaña que no se ve no hay fotogramas.
+        "window.requestAnimationFrame = () => 0;"
+        "Object.defineProperty(document, 'hidden', { value: true });"
+        "Object.defineProperty(document, 'visibilityState', { value: 'hidden' });",
+        "for (const name of ['localStorage', 'sessionStorage']) {"
+        " Object.defineProperty(window, name, {"
+        " get() { throw new DOMException('prohibido', 'SecurityError'); } }); }",
+        "Storage.prototype.setItem = () => {"
+        " throw new DOMException('lleno', 'QuotaExceededError'); };",
+    ],
+    ids=["en segundo plano", "sin permiso para guardar", "sin sitio para guardar"],
+)
+def test_it_draws_all_the_same(laboratory: Open, page: Page, trouble: str) -> None:
+    page.add_init_script(trouble)
+    place = laboratory(SHORT)
+    assert generated(place).isfinite().all()
+    expect(page.locator("h1")).to_be_visible()
+
+
+def test_a_slow_phone_draws_an_emoji(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    page = context.new_page()
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    page.goto(address + ADDRESS + SHORT.replace("pasos=4", "pasos=20"))
+    place = page.locator("dl-widget[name=laboratory]")
+    expect(place).to_have_attribute("data-state", "ready", timeout=SLOW)
+    button = place.get_by_role("button", name="Generar")
+    button.scroll_into_view_if_needed()
+    button.tap()
+    expect(place.locator(".estado")).to_contain_text("s en este navegador", timeout=SLOW)
+    picture = shown(place)
+    # Un corazón verde: más verde que rojo y azul, y con fondo blanco.
+    red, green, blue = picture.reshape(3, 32, 32)
+    ink = picture.reshape(3, 32, 32).mean(0) < 0.5
+    assert 50 < int(ink.sum()) < 900
+    assert float(green[ink].mean()) > max(float(red[ink].mean()), float(blue[ink].mean()))
+    context.close()

@@ -33,7 +33,9 @@ from ddpm_lit.editing import inpaint, redraw, repaint_path
 from ddpm_lit.forward import diffuse, q_sample, q_step
 from ddpm_lit.guidance import classifier_free
 from ddpm_lit.ideal import ideal_model, ideal_x_start
-from ddpm_lit.noise import Stream, normals, philox
+from ddpm_lit.networks.ema import EMA
+from ddpm_lit.networks.mlp import MLP, MLPConfig
+from ddpm_lit.noise import Stream, TrainingDraws, normals, philox
 from ddpm_lit.parametrisation import PARAMETRISATIONS
 from ddpm_lit.posterior import q_posterior
 from ddpm_lit.sampling import make_sampler, sample
@@ -43,9 +45,15 @@ from ddpm_lit.scheduler import (
     make_schedule,
     spaced_indices,
 )
+from ddpm_lit.training import algorithm1, gradient_step
 from ddpm_lit.variance import VARIANCES
 
-MODULES = sorted(path.stem for path in (frontend.SOURCES / "ddpm_lit").glob("*.ts"))
+TWIN = frontend.SOURCES / "ddpm_lit"
+MODULES = {
+    path.stem: path.relative_to(TWIN).with_suffix("").as_posix()
+    for path in sorted(TWIN.rglob("*.ts"))
+}
+"""Los módulos del gemelo y dónde están, que es donde están en el paquete."""
 TODAY = datetime.now(UTC).strftime("%Y-%m-%d")
 FORMULA, TRAJECTORY = 1e-6, 1e-3
 # Lo que el navegador recibe y devuelve son números: las listas se hacen tablas allí.
@@ -60,7 +68,7 @@ Ask = Callable[..., Any]
 
 def packed(folder: Path = frontend.SOURCES, extra: Sequence[str] = ()) -> str:
     """El gemelo entero, en un guion que lo deja en `twin`, y los módulos de fuera que se digan."""
-    places = {name: folder / "ddpm_lit" / name for name in MODULES}
+    places = {name: folder / "ddpm_lit" / path for name, path in MODULES.items()}
     places |= {name: folder / name for name in extra}
     with TemporaryDirectory() as scratch:
         entry = Path(scratch) / "twin.ts"
@@ -385,6 +393,104 @@ def test_the_tokens_of_a_phrase(ask: Ask, chance: random.Random) -> None:
     assert nothing == null_condition({"tokens": empty})["tokens"][0].tolist()
 
 
+# --- La red de los puntos y su entrenamiento ------------------------------------------------------
+
+
+def a_network(chance: random.Random) -> tuple[dict[str, int], MLP, dict[str, list[float]]]:
+    """Una red al azar: su forma y sus pesos para el gemelo, y la del paquete."""
+    torch.manual_seed(chance.getrandbits(32))
+    config = {
+        "dim": 2,
+        "width": chance.choice([8, 16, 24]),
+        "depth": chance.randint(1, 3),
+        "timesteps": chance.randint(50, 1000),
+        "frequencies": chance.choice([0, 1, 4]),
+    }
+    model = MLP(MLPConfig(**config))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    return config, model, {name: _plain(each) for name, each in model.named_parameters()}
+
+
+WEIGHTS = (
+    "const held = Object.fromEntries(Object.entries(weights).map(([name, list]) => "
+    "[name, f32(list)]));"
+)
+LISTED = (
+    "Object.fromEntries(Object.entries({0}).map(([name, values]) => [name, Array.from(values)]))"
+)
+
+
+def test_the_network_of_points(ask: Ask, chance: random.Random) -> None:
+    config, model, weights = a_network(chance)
+    rows = chance.randint(1, 9)
+    x, slope = torch.randn(rows, 2), torch.randn(rows, 2)
+    times = [chance.randrange(config["timesteps"]) for _ in range(rows)]
+    output = model(x, torch.tensor(times))
+    torch.autograd.backward(output, slope)
+    given = {"config": config, "weights": weights, "x": x, "times": times, "slope": slope}
+    found = ask(
+        f"(() => {{ {WEIGHTS} const [output, back] = twin.mlp.mlp(config, held, f32(x), times);"
+        " const slopes = back(f32(slope));"
+        f" return {{ output: [...output], slopes: {LISTED.format('slopes')} }}; }})()",
+        **given,
+    )
+    assert_close(found["output"], output, 1e-4)
+    assert found["slopes"].keys() == weights.keys()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert_close(found["slopes"][name], parameter.grad, 1e-4 * (1 + len(times)))
+    # Con un instante para todas, lo mismo que repetido.
+    once = ask(
+        f"(() => {{ {WEIGHTS} return twin.mlp.mlp(config, held, f32(x), times)[0]; }})()",
+        **given | {"times": times[:1]},
+    )
+    assert_close(once, model(x, torch.full((rows,), times[0])), 1e-4)
+
+
+def test_algorithm_1(ask: Ask, chance: random.Random) -> None:
+    """Veinte pasos del Algoritmo 1: la misma pérdida en cada uno y los mismos pesos al final."""
+    config, model, weights = a_network(chance)
+    prediction = chance.choice(["epsilon", "v", "x_start"])
+    rows = {"prediction": prediction, "clip": False}
+    diffusion = Diffusion(
+        make_schedule("linear", config["timesteps"]), prediction, "fixed_small", clip=False
+    )
+    seed, batches = chance.getrandbits(30), torch.randn(20, 6, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0)
+    average = EMA(model, 0.95)
+    losses = []
+    for step in algorithm1(
+        model,
+        diffusion,
+        ({"x": x} for x in batches),
+        TrainingDraws(seed),
+        gradient_step(optimizer, clip=1.0),
+    ):
+        losses.append(float(step.loss))
+        average.update(model)
+    found = ask(
+        f"(() => {{ {WEIGHTS} const average = new twin.ema.EMA(held, 0.95), losses = [];"
+        " const steps = twin.training.algorithm1("
+        "   (x, times) => twin.mlp.mlp(config, held, x, times), diffusionOf(asked),"
+        "   batches.map(f32), twin.training.trainingDraws(seed, 2),"
+        "   twin.training.gradientStep(held, () => 1e-3), 2);"
+        " for (const loss of steps) { losses.push(loss); average.update(held); }"
+        f" return {{ losses, weights: {LISTED.format('held')},"
+        f" average: {LISTED.format('average.weights')} }}; }})()",
+        config=config,
+        weights=weights,
+        asked=["linear", config["timesteps"], {}, rows],
+        batches=[_plain(x) for x in batches],
+        seed=seed,
+    )
+    assert_close(found["losses"], torch.tensor(losses), TRAJECTORY)
+    for told, network in (("weights", model), ("average", average.model)):
+        for name, parameter in network.named_parameters():
+            assert_close(found[told][name], parameter, TRAJECTORY)
+
+
 # --- Los caminos enteros --------------------------------------------------------------------------
 
 DATA = torch.tensor([[-0.8, 0.1], [0.5, 0.6], [0.4, -0.7], [0.0, 0.0]])
@@ -483,6 +589,10 @@ SLIPS = {
     "guidance": ("(1 + w) * c - w * u", "(1 + w) * c + w * u"),
     "editing": ("(1 - mask[k]!) * made", "(1 + mask[k]!) * made"),
     "ideal": ("-distance / (2 * variance)", "-distance / variance"),
+    "embeddings": ("(half - 1)", "half"),
+    "mlp": ("gate[k]! + value[k]! * (1 - gate[k]!)", "gate[k]! - value[k]! * (1 - gate[k]!)"),
+    "ema": ("(1 - decay) *", "decay *"),
+    "training": ("value - target[k]!", "value + target[k]!"),
     "backward": ("half * size + (k % size)", "(1 - half) * size + (k % size)"),
 }
 """Un error en cada módulo: lo que pone y lo que se pone."""
@@ -504,6 +614,10 @@ WATCHERS: dict[str, Callable[[Ask], None]] = {
     "guidance": lambda ask: test_guidance(ask, random.Random(0), 0.0),
     "editing": lambda ask: test_repaint_and_sdedit(ask, random.Random(0)),
     "ideal": lambda ask: test_the_ideal_network(ask, random.Random(0)),
+    "embeddings": lambda ask: test_the_network_of_points(ask, random.Random(0)),
+    "mlp": lambda ask: test_the_network_of_points(ask, random.Random(0)),
+    "ema": lambda ask: test_algorithm_1(ask, random.Random(0)),
+    "training": lambda ask: test_algorithm_1(ask, random.Random(0)),
     "backward": lambda ask: test_the_reverse_step(ask, "v", "learned_range", False),
 }
 
@@ -511,14 +625,14 @@ WATCHERS: dict[str, Callable[[Ask], None]] = {
 def test_every_module_has_its_twin_and_its_slip() -> None:
     package = frontend.ROOT / "src" / "ddpm_lit"
     assert set(MODULES) == SLIPS.keys() == WATCHERS.keys()
-    assert all((package / f"{name}.py").is_file() for name in MODULES)
+    assert all((package / f"{path}.py").is_file() for path in MODULES.values())
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_slip_turns_a_test_red(browser: Browser, tmp_path: Path, module: str) -> None:
     copied = tmp_path / "frontend"
     shutil.copytree(frontend.SOURCES, copied)
-    path, (right, wrong) = copied / "ddpm_lit" / f"{module}.ts", SLIPS[module]
+    path, (right, wrong) = copied / "ddpm_lit" / f"{MODULES[module]}.ts", SLIPS[module]
     text = path.read_text(encoding="utf-8")
     assert text.count(right) >= 1, f"ya no pone «{right}»"
     path.write_text(text.replace(right, wrong, 1), encoding="utf-8")

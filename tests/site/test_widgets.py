@@ -321,7 +321,8 @@ def test_a_particle_ends_where_the_package_says(
     page: Page, browser: Browser, opened: Open, sampler: str
 ) -> None:
     place = opened("plane")
-    place.get_by_role("radio", name=sampler, exact=True).check(force=True)
+    group = place.get_by_role("group", name="Sampler:")
+    group.get_by_role("radio", name=sampler, exact=True).check(force=True)
     slide(place, "pasos", 20)
     canvas = place.locator("canvas")
     canvas.focus()
@@ -433,6 +434,140 @@ def test_a_worker_that_fails_says_so_and_the_page_goes_on(page: Page, address: s
     place.get_by_role("radio", name="dos lunas").check(force=True)
     expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
     expect(place.get_by_role("alert")).to_have_count(0)
+
+
+def test_two_samplers_run_side_by_side_from_the_same_noise(page: Page, opened: Open) -> None:
+    place = opened("plane")
+    status = place.get_by_role("status")
+    expect(status).to_contain_text("paso 0 de 50", timeout=20_000)
+    beside = place.get_by_role("group", name="Al lado:")
+    beside.get_by_role("radio", name="DDIM", exact=True).check(force=True)
+    expect(place.locator("canvas")).to_have_count(2)
+    place.locator("canvas.mio").click(position={"x": 60, "y": 40})
+    expect(status).to_contain_text("La vuestra", timeout=20_000)
+    both = place.locator("dl-plane").evaluate(
+        """async (plano) => {
+          const whole = () => [plano.travelled, plano.other, plano.own, plano.otherOwn];
+          while (whole().includes(null)) await new Promise((next) => setTimeout(next, 50));
+          return whole().map(({ states }) => [[...states[0]], [...states.at(-1)]]);
+        }"""
+    )
+    (start, end), (other_start, other_end), (own, own_end), (other_own, other_own_end) = both
+    assert start == other_start and own == other_own
+    assert end != other_end and own_end != other_own_end
+    place.get_by_role("radio", name="de los datos al ruido").check(force=True)
+    expect(place.locator("canvas")).to_have_count(1)
+
+
+def test_the_address_says_what_is_seen(page: Page, address: str, opened: Open) -> None:
+    place = opened("plane")
+    expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
+    assert page.url == address + PAGES["plane"]
+    group = place.get_by_role("group", name="Sampler:")
+    group.get_by_role("radio", name="DDIM", exact=True).check(force=True)
+    slide(place, "pasos", 12)
+    assert page.url.endswith("?sampler=ddim&pasos=12")
+    place.get_by_role("radio", name="los que dibujéis").check(force=True)
+    canvas = place.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.6 * box["height"], steps=6)
+    page.mouse.up()
+    expect(place.get_by_role("status")).to_contain_text("paso 0 de 12", timeout=20_000)
+    points = "(plano) => [...plano.points]"
+    drawn = place.locator("dl-plane").evaluate(points)
+    assert "datos=dibujo" in page.url and "puntos=" in page.url
+    page.reload()
+    place = page.locator("dl-widget[name=plane]")
+    place.scroll_into_view_if_needed()
+    expect(place.get_by_role("status")).to_contain_text("paso 0 de 12", timeout=20_000)
+    again = place.locator("dl-plane").evaluate(points)
+    # Cada coordenada, con un byte.
+    assert again == pytest.approx(drawn, abs=2.2 / 255 + 1e-6)
+    assert place.get_by_role("radio", name="DDIM", exact=True).first.is_checked()
+
+
+def test_an_impossible_address_says_so(page: Page, address: str) -> None:
+    page.goto(f"{address}{PAGES['plane']}?datos=elefante&sampler=ddim&pasos=0&puntos=%C3%B1&eta=")
+    place = page.locator("dl-widget[name=plane]")
+    place.scroll_into_view_if_needed()
+    alert = place.get_by_role("alert")
+    expect(alert).to_contain_text("«datos» no puede ser «elefante»; «pasos» no puede ser «0»")
+    expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
+    assert place.get_by_role("radio", name="DDIM", exact=True).first.is_checked()
+    slide(place, "pasos", 20)
+    expect(alert).to_have_count(0)
+
+
+def energy(x: torch.Tensor, y: torch.Tensor) -> float:
+    """La distancia de energía entre dos nubes de puntos."""
+    between = torch.cdist(x, y).mean()
+    return float(2 * between - torch.cdist(x, x).mean() - torch.cdist(y, y).mean())
+
+
+def landed(place: Locator) -> torch.Tensor:
+    """Adónde han llegado las partículas."""
+    values = place.locator("dl-plane").evaluate("(plano) => [...plano.travelled.states.at(-1)]")
+    return torch.tensor(values).reshape(-1, 2)
+
+
+def test_a_network_learns_in_the_page(browser: Browser, opened: Open) -> None:
+    place = opened("plane")
+    status = place.get_by_role("status")
+    expect(status).to_contain_text("paso 0 de 50", timeout=20_000)
+    place.get_by_role("radio", name="una que aprende aquí").check(force=True)
+    expect(place.locator(".leccion")).to_contain_text("Aún no sabe nada")
+    group = place.get_by_role("group", name="Sampler:")
+    group.get_by_role("radio", name="DDIM", exact=True).check(force=True)
+    slide(place, "pasos", 25)
+    expect(status).to_contain_text("de 25", timeout=20_000)
+    data = plane_data(browser, "espiral")
+    untrained = energy(landed(place), data)
+    place.get_by_role("button", name="Entrenar").click()
+    lesson = place.locator(".leccion")
+    expect(lesson).to_contain_text(re.compile(r"\d+ pasos, pérdida 0,\d{3}; quedan \d s"))
+    # Mientras aprende se ve adónde llegan, cada vez más cerca.
+    expect(status).to_contain_text("pérdida", timeout=20_000)
+    expect(lesson).to_have_text(re.compile(r"^\d+ pasos, pérdida 0,\d{3}\.$"), timeout=30_000)
+    expect(place.get_by_role("button", name="Entrenar")).to_be_visible()
+    place.locator("dl-plane").evaluate(
+        "async (plano) => { while (plano.travelled.states.at(-1).length < 4000)"
+        " await new Promise((next) => setTimeout(next, 50)); }"
+    )
+    trained = energy(landed(place), data)
+    assert trained < 0.02 < 0.1 * untrained, (trained, untrained)
+    # Con otros datos hay que volver a aprender.
+    place.get_by_role("radio", name="dos lunas").check(force=True)
+    expect(lesson).to_contain_text("Aún no sabe nada")
+
+
+def test_the_lesson_is_left_at_any_time(opened: Open) -> None:
+    place = opened("plane")
+    place.get_by_role("radio", name="una que aprende aquí").check(force=True)
+    place.get_by_role("button", name="Entrenar").click()
+    expect(place.locator(".leccion")).to_contain_text("quedan", timeout=20_000)
+    place.get_by_role("button", name="Dejarlo").click()
+    expect(place.locator(".leccion")).not_to_contain_text("quedan")
+    expect(place.get_by_role("button", name="Entrenar")).to_be_visible()
+    place.get_by_role("radio", name="la ideal").check(force=True)
+    expect(place.locator(".leccion")).to_have_count(0)
+
+
+def test_a_lesson_that_fails_says_so_and_can_be_tried_again(page: Page, opened: Open) -> None:
+    page.route(
+        "**/widgets/learning.js",
+        lambda route: route.fulfill(content_type="text/javascript", body="throw new Error('x')"),
+    )
+    place = opened("plane")
+    place.get_by_role("radio", name="una que aprende aquí").check(force=True)
+    place.get_by_role("button", name="Entrenar").click()
+    expect(place.get_by_role("alert")).to_contain_text("El entrenamiento se ha parado")
+    page.unroute("**/widgets/learning.js")
+    place.get_by_role("button", name="Entrenar").click()
+    expect(place.locator(".leccion")).to_contain_text("quedan", timeout=20_000)
 
 
 # --- Tweedie --------------------------------------------------------------------------------------

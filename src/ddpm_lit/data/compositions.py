@@ -1,6 +1,6 @@
 """Emoji compuestos: los de OpenMoji, con otro color, otro tamaño, en otro sitio o de dos en dos.
 
-Con los emoji tal cual, cada frase tiene un solo dibujo y una red puede recordarlo sin entender
+Con los emojis tal cual, cada frase tiene un solo dibujo y una red puede recordarlo sin entender
 las palabras. Aquí cada objeto sale con casi todos los colores y cada color con casi todos los
 objetos. Unas parejas (objeto, color) se apartan y no salen de ninguna manera: con ellas se mide
 si la red compone.
@@ -52,7 +52,7 @@ FIRST_HELD_OUT: tuple[Pair, ...] = (
     ("triángulo", "rojo"),
     ("libro", "naranja"),
 )
-"""Las que se apartan en cualquier caso: las que ya apartaba quien entrenaba con los emoji."""
+"""Las que se apartan en cualquier caso: las que ya apartaba quien entrenaba con los emojis."""
 
 SIZES: dict[str, tuple[Adjective, Place]] = {
     "pequeño": (SMALL, Place(0.55, 0.225, 0.225)),
@@ -119,7 +119,7 @@ def load_compositions(
     repeats: int = 1,
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """Los emoji de OpenMoji y sus composiciones, menos lo que se aparta.
+    """Los emojis de OpenMoji y sus composiciones, menos lo que se aparta.
 
     De las parejas de `held_out` no hay nada: ni composiciones ni emoji que se llamen así.
 
@@ -131,7 +131,7 @@ def load_compositions(
         cache_dir: carpeta de la caché; `None`, la del usuario (`user_cache_dir`).
 
     Returns:
-        Imágenes (N, 3, size, size): los emoji, como los da `load_openmoji`, y detrás las
+        Imágenes (N, 3, size, size): los emojis, como los da `load_openmoji`, y detrás las
         composiciones, cuyo grupo es `GROUP`.
 
     Raises:

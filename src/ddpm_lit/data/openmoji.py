@@ -15,7 +15,7 @@ from ddpm_lit.files.atomic import user_cache_dir
 from ddpm_lit.machine.extras import require
 
 ATTRIBUTION = (
-    "Emoji de OpenMoji (https://openmoji.org), el proyecto libre de emoji e iconos. "
+    "Emoji de OpenMoji (https://openmoji.org), el proyecto libre de emojis e iconos. "
     "Licencia: CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/deed.es)."
 )
 EXTRAS_GROUP = "extras de OpenMoji"
@@ -40,7 +40,7 @@ def load_openmoji(
     exclude: Sequence[str] = (),
     cache_dir: str | Path | None = None,
 ) -> Dataset:
-    """Los emoji de OpenMoji, rasterizados al tamaño que se pida.
+    """Los emojis de OpenMoji, rasterizados al tamaño que se pida.
 
     La primera vez se dibujan los SVG y el resultado se guarda en la caché; después se lee de
     ahí. La caché depende del contenido (versiones de los paquetes, tamaño, fondo y lista de
@@ -52,7 +52,7 @@ def load_openmoji(
         skin_tones: incluye también las variantes de tono de piel.
         extras: incluye también los iconos de OpenMoji que no son emoji de Unicode.
         groups: solo estos grupos; `None`, todos.
-        exclude: nombres en español de los emoji que se apartan.
+        exclude: nombres en español de los emojis que se apartan.
         cache_dir: carpeta de la caché; `None`, la del usuario (`user_cache_dir`).
 
     Returns:

@@ -63,6 +63,28 @@ def sinusoidal_embedding(
     return torch.cat(waves[::-1] if flip else waves, dim=1)
 
 
+def fourier_features(x: Tensor, count: int) -> Tensor:
+    r"""Unos puntos con los senos y los cosenos de sus coordenadas, de `count` frecuencias.
+
+    $$\left[x,\ \sin(2^k x),\ \cos(2^k x)\right], \qquad k = 0, \dots, \texttt{count} - 1$$
+
+    A una red le cuesta aprender funciones que cambian deprisa de las coordenadas tal cual; de sus
+    ondas, no (Tancik et al. 2020, arXiv:2006.10739).
+
+    Args:
+        x: puntos, (B, D).
+        count: cuántas frecuencias; con 0, los puntos tal cual.
+
+    Returns:
+        (B, D + 2 D count): las coordenadas, los senos y los cosenos.
+    """
+    if count == 0:
+        return x
+    scales = 2.0 ** torch.arange(count, device=x.device, dtype=x.dtype)
+    angles = (x[:, :, None] * scales).flatten(1)
+    return torch.cat([x, angles.sin(), angles.cos()], dim=1)
+
+
 class TimeEmbedding(nn.Module):
     r"""MLP que transforma el embedding sinusoidal: $W_2\,\mathrm{SiLU}(W_1 e + b_1) + b_2$.
 

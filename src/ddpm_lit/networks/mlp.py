@@ -17,6 +17,7 @@ from ddpm_lit.networks.embeddings import (
     check_floating,
     check_times,
     embed_classes,
+    fourier_features,
     in_its_precision,
     sinusoidal_embedding,
 )
@@ -36,6 +37,7 @@ class MLPConfig:
         timesteps: $T$ del schedule con el que se usa.
         out_dim: dimensión de la salida; `None` significa la de los datos. Una red que
             aprende también la varianza da el doble.
+        frequencies: cuántas ondas de cada coordenada recibe además (véase `fourier_features`).
 
     Raises:
         ValueError: si un valor no es posible.
@@ -48,6 +50,7 @@ class MLPConfig:
     num_classes: int | None = None
     timesteps: int = 1000
     out_dim: int | None = None
+    frequencies: int = 0
 
     def __post_init__(self) -> None:
         for name in ("dim", "width", "depth", "timesteps"):
@@ -55,6 +58,8 @@ class MLPConfig:
         for name in ("num_classes", "out_dim"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
+        if self.frequencies != 0:
+            check_positive("frequencies", self.frequencies)
         check_embedding_dim("width", self.width)
 
 
@@ -101,7 +106,8 @@ class MLP(nn.Module):
             if config.num_classes
             else None
         )
-        self.linear_in = nn.Linear(config.dim, width)
+        features = config.dim * (1 + 2 * config.frequencies)
+        self.linear_in = nn.Linear(features, width)
         self.blocks = nn.ModuleList(
             ResidualLayer(width) for _ in range(config.depth)
         )
@@ -145,7 +151,7 @@ class MLP(nn.Module):
         )
         emb = self.time_embedding(time.to(x.dtype))
         emb = embed_classes(emb, self.class_embedding, class_labels)
-        h = self.linear_in(x)
+        h = self.linear_in(fourier_features(x, self.config.frequencies))
         for block in self.blocks:
             h = block(h, emb)
         out: Tensor = self.linear_out(F.silu(h))
