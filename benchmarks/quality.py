@@ -169,6 +169,7 @@ def recipe(shape: tuple[int, ...], steps: int) -> Recipe:
                 "warmup_steps": min(50, steps - 1),
                 "decay": "cosine",
                 "ema_decay": 0.995,
+                "amp": "auto",
             },
             "sampling": {"sampler": "ddim", "steps": CALLS},
         }

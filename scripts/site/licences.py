@@ -13,6 +13,8 @@ FOLDER = "assets/licencias"
 COPIED = (assets.FONT, "iframe-worker", "katex", "onnxruntime-web")
 """Los paquetes de npm que se copian sin pasar por el empaquetador."""
 THEME = "mkdocs-material"
+ELSEWHERE = {"onnxruntime-web": ("onnxruntime", "onnxruntime/LICENSE")}
+"""Los que no traen su licencia: en qué paquete de Python, del mismo proyecto, está, y dónde."""
 
 
 class Licence(NamedTuple):
@@ -64,6 +66,8 @@ def table(link: Callable[[str], str]) -> str:
 def _of_npm(name: str) -> Licence:
     folder = assets.NODE_MODULES / name
     package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    if name in ELSEWHERE:
+        return Licence(name, package["version"], package["license"], _of_python(*ELSEWHERE[name]))
     found = sorted(folder.glob("LICEN[CS]E*"))
     if not found:
         raise FileNotFoundError(f"El paquete de npm «{name}» no trae su licencia.")
@@ -71,8 +75,13 @@ def _of_npm(name: str) -> Licence:
 
 
 def _of_the_theme() -> Licence:
-    theme = distribution(THEME)
-    files = [each for each in theme.files or [] if each.match("*.dist-info/licenses/LICENSE")]
-    if not files:
-        raise FileNotFoundError(f"El paquete «{THEME}» no trae su licencia.")
-    return Licence("Material for MkDocs", theme.version, "MIT", Path(str(files[0].locate())))
+    text = _of_python(THEME, "*.dist-info/licenses/LICENSE")
+    return Licence("Material for MkDocs", distribution(THEME).version, "MIT", text)
+
+
+def _of_python(package: str, pattern: str) -> Path:
+    """El fichero de la licencia de un paquete de Python instalado."""
+    found = [each for each in distribution(package).files or [] if each.match(pattern)]
+    if not found:
+        raise FileNotFoundError(f"El paquete de Python «{package}» no trae su licencia.")
+    return Path(str(found[0].locate()))
