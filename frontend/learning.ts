@@ -16,6 +16,9 @@ export interface Lesson {
   timesteps: number;
   seconds: number;
   seed: number;
+  /** Lo que ya sabe, si sigue por donde iba, y los pasos que lleva. */
+  weights: Weights | null;
+  step: number;
 }
 
 /** Cómo va: los pasos dados, la pérdida de los últimos y cuánto queda. */
@@ -56,9 +59,12 @@ export function newWeights(config: MLPConfig, seed: number): Weights {
 }
 
 /** Los lotes: datos al azar, cada uno con su emborronado. */
-export function* batchesOf({ data, bandwidth, seed }: Lesson, size = BATCH): Generator<Values> {
+export function* batchesOf(
+  { data, bandwidth, seed, step: first }: Lesson,
+  size = BATCH,
+): Generator<Values> {
   const key = seedKey(seed);
-  for (let step = 0; ; step++) {
+  for (let step = first; ; step++) {
     const batch = new Float32Array(2 * size);
     for (let row = 0; row < size; row++) {
       const [which, u, v] = philox([0, step, row, Stream.ORDER], key);
@@ -85,7 +91,7 @@ export function* learn(
   now: () => number = () => performance.now(),
 ): Generator<[Progress, Weights]> {
   const config = networkConfig(lesson.timesteps);
-  const weights = newWeights(config, lesson.seed);
+  const weights = lesson.weights ?? newWeights(config, lesson.seed);
   const average = new EMA(weights, DECAY);
   const diffusion = makeDiffusion(makeSchedule(lesson.schedule, lesson.timesteps), { clip: false });
   const started = now();
@@ -99,7 +105,7 @@ export function* learn(
     (xT, times) => mlp(config, weights, xT, times),
     diffusion,
     batchesOf(lesson),
-    trainingDraws(lesson.seed, 2),
+    trainingDraws(lesson.seed, 2, lesson.step),
     gradientStep(weights, rate),
     2,
   );
@@ -108,7 +114,7 @@ export function* learn(
     loss += Math.max(SMOOTHING, 1 / step) * (each - loss);
     average.update(weights);
     const left = lesson.seconds * (1 - done());
-    yield [{ step, loss, left }, average.weights];
+    yield [{ step: lesson.step + step, loss, left }, average.weights];
     if (left === 0) return;
   }
 }

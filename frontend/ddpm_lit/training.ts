@@ -59,9 +59,9 @@ export function* algorithm1(
   }
 }
 
-/** Quien saca t y ε: los mismos que `ddpm_lit.noise.TrainingDraws`. */
-export function trainingDraws(seed: number, size: number): Draw {
-  let step = 0;
+/** Quien saca t y ε: los mismos que `ddpm_lit.noise.TrainingDraws`, desde un paso. */
+export function trainingDraws(seed: number, size: number, first = 0): Draw {
+  let step = first;
   return (count, timesteps) => {
     const rows = Array.from({ length: count }, (_, row) => row);
     const t = rows.map((row) =>

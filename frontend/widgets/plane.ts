@@ -36,7 +36,7 @@ const PROCESS = processOf({ schedule: SCHEDULE, timesteps: TIMESTEPS });
 const BANDWIDTH = 0.04;
 const PARTICLES = 2000;
 /** Cuántas se ven mientras la red aprende, y cuántos segundos tiene. */
-const [FEWER, SECONDS] = [600, 8];
+const [FEWER, SECONDS] = [600, 10];
 /** El lienzo tiene SIDE píxeles de lado. */
 const SIDE = 640;
 /** Cuánto dura el camino entero, en milisegundos. */
@@ -231,12 +231,12 @@ export class PlaneWidget extends Widget {
     this.change();
   }
 
-  /** Entrena la red desde cero con los datos que se ven. */
+  /** Entrena la red con los datos que se ven; si ya sabe algo de ellos, sigue por donde iba. */
   private teach(): void {
     this.dismiss();
     this.playing = false;
-    this.progress = null;
     this.problem = "";
+    const { progress } = this;
     const school = new Worker(new URL("./learning.js", import.meta.url), { type: "module" });
     school.onmessage = ({ data }: MessageEvent<Lesson>) => {
       if (this.school === school) this.learnt(data);
@@ -254,6 +254,8 @@ export class PlaneWidget extends Widget {
         timesteps: TIMESTEPS,
         seconds: SECONDS,
         seed: 0,
+        weights: progress && this.weights,
+        step: progress?.step ?? 0,
       },
     } satisfies Learn);
   }
@@ -494,7 +496,11 @@ export class PlaneWidget extends Widget {
                           this.dismiss();
                           this.travel();
                         })
-                      : button("Entrenar", this.points.length >= 2, () => this.teach())
+                      : button(
+                          this.progress ? "Seguir entrenando" : "Entrenar",
+                          this.points.length >= 2,
+                          () => this.teach(),
+                        )
                   }
                   <span class="leccion">${this.lesson}</span>
                 </div>`

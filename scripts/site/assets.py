@@ -93,9 +93,9 @@ def _font_files(folder: Path) -> dict[str, Path | str]:
             r"/\* source-serif-4-(\S+)-\d+-\w+ \*/\s*(@font-face \{.*?\})", text, re.S
         ):
             if subset in SUBSETS:
-                face = re.sub(r", url\([^)]+\.woff\) format\('woff'\)", "", face)
-                kept.append(face)
-                for name in re.findall(r"url\(\./files/([^)]+)\)", face):
+                modern = re.sub(r", url\([^)]+\.woff\) format\('woff'\)", "", face)
+                kept.append(modern)
+                for name in re.findall(r"url\(\./files/([^)]+)\)", modern):
                     files[f"assets/letra/files/{name}"] = folder / "files" / name
     files["assets/letra/letra.css"] = "\n".join(kept)
     return files

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 pytest.importorskip("playwright")
 
 from playwright.sync_api import Browser, Download, Locator, Page, Route, expect
-
 from test_widgets import slide
 
 from ddpm_lit.backward import Denoiser
@@ -356,7 +355,9 @@ def test_it_walks_between_two_seeds(laboratory: Open) -> None:
 
 
 def test_two_settings_are_seen_side_by_side(laboratory: Open) -> None:
-    place = laboratory("?modelo=digits-class&clase=3&muestras=1&pasos=4&semilla=5&guia=2&sampler=ddim")
+    place = laboratory(
+        "?modelo=digits-class&clase=3&muestras=1&pasos=4&semilla=5&guia=2&sampler=ddim"
+    )
     expect(place.get_by_role("button", name="Dejar al lado")).to_have_attribute(
         "aria-disabled", "true"
     )

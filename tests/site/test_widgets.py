@@ -533,7 +533,7 @@ def test_a_network_learns_in_the_page(browser: Browser, opened: Open) -> None:
     position = "(plano) => plano.position === plano.travelled.states.length - 1"
     assert place.locator("dl-plane").evaluate(position)
     expect(lesson).to_have_text(re.compile(r"^\d+ pasos, pérdida 0,\d{3}\.$"), timeout=30_000)
-    expect(place.get_by_role("button", name="Entrenar")).to_be_visible()
+    expect(place.get_by_role("button", name="Seguir entrenando")).to_be_visible()
     place.locator("dl-plane").evaluate(
         "async (plano) => { while (plano.travelled.states.at(-1).length < 4000)"
         " await new Promise((next) => setTimeout(next, 50)); }"
@@ -552,7 +552,13 @@ def test_the_lesson_is_left_at_any_time(opened: Open) -> None:
     expect(place.locator(".leccion")).to_contain_text("quedan", timeout=20_000)
     place.get_by_role("button", name="Dejarlo").click()
     expect(place.locator(".leccion")).not_to_contain_text("quedan")
-    expect(place.get_by_role("button", name="Entrenar")).to_be_visible()
+    steps = "(plano) => plano.progress.step"
+    before = place.locator("dl-plane").evaluate(steps)
+    # Sigue por donde iba.
+    place.get_by_role("button", name="Seguir entrenando").click()
+    expect(place.locator(".leccion")).to_contain_text("quedan 9 s", timeout=20_000)
+    assert place.locator("dl-plane").evaluate(steps) > before > 0
+    place.get_by_role("button", name="Dejarlo").click()
     place.get_by_role("radio", name="la ideal").check(force=True)
     expect(place.locator(".leccion")).to_have_count(0)
 
