@@ -332,9 +332,13 @@ def test_the_tables_show_what_was_measured(rehearsal: Path) -> None:
     results = records.load(rehearsal)
     found = results["growth-width"]["values"]
     assert f"| {units.WIDTHS[0]} |" in tables.table("growth-width", with_diffusers(results))
+    runners = results["train-cifar10"]["values"]
+    for record in runners.values():
+        record["seconds"] = [0.0234, 0.0234]
     shown = tables.table("train-cifar10", results)
-    median = tables.number(spread(results["train-cifar10"]["values"]["ddpm_lit"]["seconds"]).median)
-    assert f"| ddpm_lit | {median} (" in shown
+    assert "| ddpm_lit | 23,4 (" in shown and "milisegundos" in shown
+    runners["matmul"]["seconds"] = [1.5, 1.5]
+    assert "| ddpm_lit | 0,02 (" in tables.table("train-cifar10", results)
     assert "diffusers" not in shown and set(found) == {f"ddpm_lit/{n}" for n in units.WIDTHS}
 
 
@@ -376,13 +380,30 @@ def test_every_number_of_the_page_is_found() -> None:
         assert shown and "dl-falta" not in shown, call
 
 
-def test_the_committed_results_are_whole() -> None:
-    found = records.load()
-    names = {unit.name for unit in units.units()}
+@pytest.mark.parametrize(
+    ("folder", "device"), [(records.FOLDER, "cpu"), (records.GPU, "cuda")], ids=["cpu", "gpu"]
+)
+def test_the_committed_results_are_whole(folder: Path, device: str) -> None:
+    found = records.load(folder)
+    assert found
+    names = {unit.name for unit in units.units(device)} | (
+        {"checks"} if device == "cuda" else set()
+    )
     for name, record in found.items():
         assert name in names
         assert record.keys() == {"unit", "values", "machine", "versions", "commit", "date"}
-        assert (records.FOLDER / f"{name}.json").stat().st_size < 100_000
+        assert (folder / f"{name}.json").stat().st_size < 100_000
+
+
+def test_what_was_checked_on_the_card_is_shown() -> None:
+    assert tables.table("checks", {}) == f"{tables.PENDING}\n"
+    found = records.load(records.GPU)
+    assert all(check["passed"] for check in found["checks"]["values"].values())
+    shown = tables.table("checks", found)
+    error = found["checks"]["values"]["gradients"]["whole"]
+    assert f"| {tables.number(100 * error, 1)}{tables.PERCENT} |" in shown
+    assert "| los pesos tras cortar y reanudar, respecto a no cortar, como mucho | 0 |" in shown
+    assert tables.power(4.1e-5) == r"$4 \cdot 10^{-5}$"
 
 
 def test_images_are_the_same_for_everyone() -> None:
