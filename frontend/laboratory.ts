@@ -201,7 +201,7 @@ const FIELDS = {
 } as const;
 
 /** La parte de una dirección que dice lo que se pide; lo que es como siempre no se dice. */
-export function toAddress(settings: Settings, network: Network): string {
+export function toAddress(settings: Settings, network: Network, edit: Edit): string {
   const plain = usual(network);
   const query = new URLSearchParams({ modelo: settings.network });
   if (network.vocabulary.length > 0) query.set("texto", settings.text);
@@ -210,6 +210,10 @@ export function toAddress(settings: Settings, network: Network): string {
     const key = field as keyof typeof FIELDS;
     if (settings[key] !== plain[key]) query.set(name, String(settings[key]));
   }
+  if (edit.kind === "between") {
+    query.set("hacia", String(edit.seed));
+    query.set("tramo", String(edit.fraction));
+  }
   return `?${query}`;
 }
 
@@ -217,7 +221,7 @@ export function toAddress(settings: Settings, network: Network): string {
 export function fromAddress(
   address: string,
   networks: readonly Network[],
-): { settings: Settings; problems: string[] } {
+): { settings: Settings; walk: Walk | null; problems: string[] } {
   const query = new URLSearchParams(address);
   const problems: string[] = [];
   const asked = query.get("modelo");
@@ -244,17 +248,34 @@ export function fromAddress(
     settings.label = 0;
   }
   settings.steps = Math.min(settings.steps, network.timesteps);
-  return { settings, problems };
+  const [seed, fraction] = [query.get("hacia"), Number(query.get("tramo") || Number.NaN)];
+  let walk: Walk | null = null;
+  if (seed !== null) {
+    const whole = seed !== "" && Number.isSafeInteger(Number(seed)) && Number(seed) >= 0;
+    if (whole && fraction >= 0 && fraction <= 1) walk = { seed: Number(seed), fraction };
+    else problems.push(`no se puede ir hacia la semilla «${seed}» ese tramo`);
+  }
+  return { settings, walk, problems };
 }
 
+/** Hacia qué otra semilla se va, y qué parte del camino. */
+export type Walk = { seed: number; fraction: number };
+
 /** Lo que se pidió, en una línea, para ponerlo al pie. */
-export function summaryOf(settings: Settings, network: Network, sampler: string): string {
+export function summaryOf(
+  settings: Settings,
+  network: Network,
+  edit: Edit,
+  sampler: string,
+): string {
   const asked = network.classes[settings.label] ?? (settings.text.trim() && `«${settings.text}»`);
   const eta =
     settings.sampler === "ddim" && settings.eta > 0 ? `η = ${comma(settings.eta, 1)}` : "";
   const parts = [
     asked,
-    `semilla ${settings.seed}`,
+    edit.kind === "between"
+      ? `de la semilla ${settings.seed} a la ${edit.seed}, al ${comma(edit.fraction)}`
+      : `semilla ${settings.seed}`,
     `${sampler}, ${settings.steps} pasos`,
     eta,
     `w = ${comma(settings.guidance, 1)}`,

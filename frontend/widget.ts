@@ -112,6 +112,8 @@ export abstract class Widget extends LitElement {
   @property() label = "";
 
   private waiting = 0;
+  /** Lo último que se ha pensado decir. */
+  private said = "";
 
   static override styles: CSSResultGroup = css`
     :host {
@@ -170,6 +172,7 @@ export abstract class Widget extends LitElement {
     }
     .eleccion label,
     .boton {
+      position: relative;
       display: inline-flex;
       align-items: center;
       min-height: 26px;
@@ -193,6 +196,7 @@ export abstract class Widget extends LitElement {
     }
     .eleccion label:has(:focus-visible),
     .boton:focus-visible,
+    .boton:has(:focus-visible),
     input:focus-visible,
     select:focus-visible,
     canvas:focus-visible,
@@ -284,11 +288,14 @@ export abstract class Widget extends LitElement {
   }
 
   protected override updated(): void {
+    const text = this.spoken();
+    // Lo que sigue igual no vuelve a esperar.
+    if (text === this.said) return;
+    this.said = text;
     window.clearTimeout(this.waiting);
     this.waiting = window.setTimeout(() => {
       const place = this.renderRoot.querySelector(".voz");
-      const text = this.spoken();
-      if (place && place.textContent !== text) place.textContent = text;
+      if (place) place.textContent = text;
     }, STILL);
   }
 

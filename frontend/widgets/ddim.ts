@@ -147,8 +147,10 @@ export class DdimWidget extends Widget {
         max="999999"
         .value=${String(value)}
         @change=${(event: Event) => {
-          const typed = Math.floor((event.target as HTMLInputElement).valueAsNumber);
+          const box = event.target as HTMLInputElement;
+          const typed = Math.floor(box.valueAsNumber);
           set(typed >= 0 && typed <= 999_999 ? typed : 0);
+          box.value = String(typed >= 0 && typed <= 999_999 ? typed : 0);
         }}
       />
     </label>`;
@@ -162,6 +164,8 @@ export class DdimWidget extends Widget {
     return html`
       ${choice("Cifra:", classes, String(this.label_), (label) => {
         this.label_ = Number(label);
+        this.cells = new Map();
+        this.between = null;
       })}
       <div class="fila">
         ${this.number("Semilla", this.seed, (seed) => {

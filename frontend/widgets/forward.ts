@@ -45,7 +45,7 @@ export class ForwardWidget extends Widget {
           grid-template-columns: 1fr;
         }
         dl-imagen {
-          max-width: 13rem;
+          width: min(13rem, 100%);
           margin: auto;
         }
       }

@@ -189,8 +189,13 @@ export class LaboratoryWidget extends Widget {
   override async firstUpdated(): Promise<void> {
     try {
       this.networks = await fetchJson<Network[]>(this.data);
-      const { settings, problems } = fromAddress(location.search, this.networks);
+      const { settings, walk, problems } = fromAddress(location.search, this.networks);
       this.settings = settings;
+      if (walk) {
+        this.mode = "between";
+        this.other = walk.seed;
+        this.fraction = walk.fraction;
+      }
       if (problems.length > 0) {
         this.problem = `La dirección pide algo que no puede ser: ${problems.join("; ")}. Lo demás queda como pedía.`;
       }
@@ -239,7 +244,7 @@ export class LaboratoryWidget extends Widget {
     this.edit = edit;
     this.path = [];
     this.progress = { kind: "loading", part: 0 };
-    history.replaceState(history.state, "", toAddress(settings, network) + location.hash);
+    history.replaceState(history.state, "", toAddress(settings, network, edit) + location.hash);
     const address = new URL(network.file, new URL(this.data, document.baseURI)).href;
     this.order({ kind: "generate", id: this.asked, network, address, settings: this.shown, edit });
   }
@@ -266,7 +271,7 @@ export class LaboratoryWidget extends Widget {
     this.worker?.terminate();
     this.worker = null;
     this.progress = { kind: "idle" };
-    this.problem = `No se ha podido generar: ${reason}. Podéis volver a intentarlo.`;
+    this.problem = `No se ha podido generar: ${reason.replace(/\.$/, "")}. Podéis volver a intentarlo.`;
   }
 
   private hear(news: News): void {
@@ -345,7 +350,9 @@ export class LaboratoryWidget extends Widget {
   }
 
   private get fileName(): string {
-    return `${this.shown?.network}-${this.shown?.seed}`;
+    const { shown, edit } = this;
+    const walk = edit.kind === "between" ? `-a-${edit.seed}-al-${edit.fraction}` : "";
+    return `${shown?.network}-${shown?.seed}${walk}`;
   }
 
   /** Guarda lo pintado como lo lee la terminal: la imagen, y el hueco en blanco. */
@@ -359,6 +366,17 @@ export class LaboratoryWidget extends Widget {
     if (edit.kind === "inpaint") {
       download(picture(edit.mask.map((known) => (known ? -1 : 1))), FILES.hole);
     }
+  }
+
+  /** La semilla de una caja o, si no es ninguna, la que había. */
+  private readSeed(box: HTMLInputElement, before: number): number {
+    const seed = box.valueAsNumber;
+    const fits = Number.isSafeInteger(seed) && seed >= 0;
+    this.problem = fits
+      ? ""
+      : `«${box.value}» no es una semilla: un entero de 0 a ${Number.MAX_SAFE_INTEGER}. Queda la ${before}.`;
+    if (!fits) box.value = String(before);
+    return fits ? seed : before;
   }
 
   private change(changes: Partial<Settings>): void {
@@ -403,14 +421,7 @@ export class LaboratoryWidget extends Widget {
             .value=${String(settings.seed)}
             @change=${(event: Event) => {
               const box = event.target as HTMLInputElement;
-              const seed = box.valueAsNumber;
-              if (Number.isSafeInteger(seed) && seed >= 0) {
-                this.change({ seed });
-                this.problem = "";
-              } else {
-                this.problem = `«${box.value}» no es una semilla: un entero de 0 a ${Number.MAX_SAFE_INTEGER}. Queda la ${settings.seed}.`;
-                box.value = String(settings.seed);
-              }
+              this.change({ seed: this.readSeed(box, settings.seed) });
             }}
           />
         </label>
@@ -512,10 +523,11 @@ export class LaboratoryWidget extends Widget {
   /** Deja al lado lo que se ve, con lo que se pidió. */
   private pin(): void {
     const { network, shown } = this;
-    const last = this.path.at(-1);
-    if (!network || !shown || !last) return;
-    const told = summaryOf(shown, network, SAMPLER_TITLES[shown.sampler]!);
-    this.pinned = { picture: tiled(last.xT, network.shape, shown.count), told };
+    const { seen, edit } = this;
+    if (!network || !shown || !seen) return;
+    const whole = summaryOf(shown, network, edit, SAMPLER_TITLES[shown.sampler]!);
+    const told = this.viewed < this.path.length ? `${whole}; paso ${this.viewed}` : whole;
+    this.pinned = { picture: tiled(seen.xT, network.shape, shown.count), told };
   }
 
   /** Hacia qué otra semilla se anda, y cuánto. */
@@ -530,8 +542,7 @@ export class LaboratoryWidget extends Widget {
           .value=${String(this.other)}
           @change=${(event: Event) => {
             const box = event.target as HTMLInputElement;
-            if (box.validity.valid && box.value) this.other = box.valueAsNumber;
-            else box.value = String(this.other);
+            this.other = this.readSeed(box, this.other);
           }}
         />
       </label>
@@ -731,7 +742,8 @@ export class LaboratoryWidget extends Widget {
       const long = plural(total, "paso", "pasos");
       return `${many} en ${long}: ${comma(progress.seconds, 1)} s en este navegador.`;
     }
-    return progress.kind === "loading" ? "Trayendo la red…" : "";
+    if (progress.kind === "loading") return "Trayendo la red…";
+    return this.path.length > 0 ? `Dejado. ${looked}.` : "";
   }
 
   private described(what: string): string {

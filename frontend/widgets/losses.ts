@@ -17,7 +17,7 @@ interface Measured {
   /** Los términos de la cota, en bits por dimensión, y el último, L_T. */
   terms: number[];
   prior: number;
-  /** El peso de cada t, por el nombre de la manera de pesar. */
+  /** El peso medio de cada tramo, por el nombre de la manera de pesar. */
   weights: Record<string, number[]>;
 }
 
@@ -68,10 +68,10 @@ export class LossesWidget extends Widget {
     return parts.map((part) => part / total);
   }
 
-  /** El t hasta el que se junta la mitad de la pérdida. */
+  /** El t, el último de su tramo, hasta el que se junta la mitad de la pérdida. */
   private half(measured: Measured): number {
     const at = reaching(this.shares(measured), 0.5);
-    return measured.t[at]!;
+    return measured.width.slice(0, at + 1).reduce((sum, width) => sum + width, 0);
   }
 
   private key(event: KeyboardEvent): void {

@@ -81,10 +81,16 @@ export class PlaneWidget extends Widget {
   @state() private school: Worker | null = null;
   private asked = 0;
   private answered = 0;
+  /** Si se va a reproducir en cuanto llegue el camino de la que se ha soltado. */
+  private starting = false;
+  /** Lo que aprendió la red, mientras guía la ideal. */
+  private learned: { weights: Weights; progress: Progress } | null = null;
   private last = 0;
   private frame = 0;
   private drawing = false;
   private cursor: [number, number] = [0, 0];
+  /** Si lo último ha sido mover la cruz con las flechas. */
+  private pointing = false;
 
   static override styles: CSSResultGroup = [
     Widget.styles,
@@ -202,6 +208,11 @@ export class PlaneWidget extends Widget {
       else if (part === 2) this.other = reply.travelled;
       else this.otherOwn = reply.travelled;
       this.requestUpdate();
+      const known = this.own && (this.otherOwn || !this.compares);
+      if (this.starting && known && this.travelled) {
+        this.starting = false;
+        this.play();
+      }
     }
   }
 
@@ -213,6 +224,7 @@ export class PlaneWidget extends Widget {
   /** Algo se ha cambiado: hay otro camino que dar, y otra dirección que lo dice. */
   private change(): void {
     this.position = 0;
+    this.pointing = false;
     this.wrong = "";
     const { distribution, points, sampler, rival, steps, eta, direction } = this;
     const shown = { distribution, points, sampler, rival, steps, eta, direction };
@@ -226,8 +238,14 @@ export class PlaneWidget extends Widget {
   /** Cambia quién guía: la red ideal, o una sin entrenar todavía. */
   private hire(kind: string): void {
     this.dismiss();
-    this.progress = null;
-    this.weights = kind === "ideal" ? null : newWeights(networkConfig(TIMESTEPS), 0);
+    if (kind === "ideal") {
+      const { weights, progress } = this;
+      this.learned = weights && progress && { weights, progress };
+      this.weights = this.progress = null;
+    } else {
+      this.weights = this.learned?.weights ?? newWeights(networkConfig(TIMESTEPS), 0);
+      this.progress = this.learned?.progress ?? null;
+    }
     this.change();
   }
 
@@ -281,6 +299,7 @@ export class PlaneWidget extends Widget {
 
   /** Cómo va la red que aprende. */
   private get lesson(): string {
+    if (!this.progress && this.points.length < 2) return "Dibujad antes unos datos.";
     if (!this.progress) return this.school ? "Empezando…" : "Aún no sabe nada.";
     const { step, loss, left } = this.progress;
     const rest = this.school ? `; quedan ${Math.ceil(left)} s` : "";
@@ -339,7 +358,13 @@ export class PlaneWidget extends Widget {
   private lift(): void {
     if (!this.drawing) return;
     this.drawing = false;
+    this.redrawn();
+  }
+
+  /** Los datos son otros: si la red está aprendiendo, que los vea. */
+  private redrawn(): void {
     this.change();
+    if (this.school) this.teach();
   }
 
   /** Pone un dato, y los que hagan falta desde el anterior si el trazo sigue. */
@@ -361,8 +386,12 @@ export class PlaneWidget extends Widget {
   private launch([x, y]: readonly [number, number]): void {
     this.launched = Float32Array.of(x, y);
     this.own = this.otherOwn = null;
-    this.change();
-    if (!this.playing) this.play();
+    this.position = 0;
+    this.playing = this.pointing = false;
+    // Las demás no cambian: solo se pide su camino, y se echa a andar cuando se sabe.
+    this.starting = true;
+    this.ask(this.asked + 1, this.launched, this.sampler);
+    if (this.compares) this.ask(this.asked + 3, this.launched, this.rival);
   }
 
   private pressKey(event: KeyboardEvent): void {
@@ -370,11 +399,12 @@ export class PlaneWidget extends Widget {
     if (move) {
       const moved = (k: 0 | 1) => within(this.cursor[k] + 0.1 * move[k], -EDGE, EDGE);
       this.cursor = [moved(0), moved(1)];
+      this.pointing = true;
       this.requestUpdate();
     } else if (event.key === "Enter" || event.key === " ") {
       if (this.draws) {
         this.dot(this.cursor);
-        this.change();
+        this.redrawn();
       } else {
         this.launch(this.cursor);
       }
@@ -393,7 +423,7 @@ export class PlaneWidget extends Widget {
     this.position = 0;
     this.drops = false;
     if (this.weights) this.weights = newWeights(networkConfig(TIMESTEPS), 0);
-    this.progress = null;
+    this.progress = this.learned = null;
     this.dismiss();
     // Lo que esté de camino ya no se espera.
     this.asked += REQUESTS;
@@ -443,6 +473,7 @@ export class PlaneWidget extends Widget {
                 height=${SIDE}
                 role="img"
                 aria-label="El mismo ruido de partida, con ${titleOf(this.rival)}"
+                @click=${this.tap}
               ></canvas>`
             : ""
         }
@@ -588,10 +619,15 @@ export class PlaneWidget extends Widget {
     if (!this.travelled) {
       return this.distribution === DRAWN ? "Dibujad unos datos en el plano." : "Calculando…";
     }
-    if (this.school) return this.lesson;
+    if (this.school) return "La red está aprendiendo…";
+    if (this.pointing) {
+      const [x, y] = this.cursor;
+      return `La cruz está en (${comma(x, 1)}; ${comma(y, 1)}).`;
+    }
     const own = this.own && this.launched ? this.own.states[Math.floor(this.position)] : null;
     const mine = own ? ` La vuestra está en (${comma(own[0]!)}; ${comma(own[1]!)}).` : "";
-    return `t = ${this.t}, paso ${Math.floor(this.position)} de ${this.end}.${mine}`;
+    const who = this.weights ? ` Guía la red que ha aprendido: ${this.lesson}` : "";
+    return `t = ${this.t}, paso ${Math.floor(this.position)} de ${this.end}.${mine}${who}`;
   }
 
   protected override updated(): void {

@@ -80,6 +80,13 @@ export class SchedulerWidget extends Widget {
     return LENGTHS[this.length]!;
   }
 
+  /** La β del final; con otro T se multiplica por 1000/T, para que la señal que queda sea la misma. */
+  private get stretched(): string {
+    const times = 1000 / this.timesteps;
+    const own = comma(this.betaEnd, 3);
+    return times === 1 ? own : `${own} × ${comma(times, 0)} = ${comma(this.betaEnd * times, 3)}`;
+  }
+
   private schedule(name: string): Schedule {
     const own: Record<string, number> = name === "cosine" ? { s: this.s } : {};
     if (name === "linear" || name === "quadratic") own.betaEnd = this.betaEnd;
@@ -148,7 +155,7 @@ export class SchedulerWidget extends Widget {
         ${slider({
           label: html`<i>β</i><sub>T</sub>, del lineal y el cuadrático`,
           name: "β T, del lineal y el cuadrático",
-          text: comma(this.betaEnd, 3),
+          text: this.stretched,
           value: this.betaEnd,
           min: 0.002,
           max: 0.024,
@@ -171,11 +178,10 @@ export class SchedulerWidget extends Widget {
   private curves(all: ReturnType<SchedulerWidget["schedules"]>): TemplateResult {
     const { title, value } = QUANTITIES[this.quantity]!;
     const lines = all.map(({ colour, schedule }) => {
-      const points = Array.from(schedule.betas, (_, k) => {
-        const y = value(schedule, k);
-        return [k + 1, this.quantity === "snr" ? Math.max(y, LOWEST) : y] as const;
-      });
-      return { colour, points };
+      // Por debajo de la gráfica, la curva se acaba: no se queda en el borde.
+      const points = Array.from(schedule.betas, (_, k) => [k + 1, value(schedule, k)] as const);
+      const shown = points.filter(([, y]) => this.quantity !== "snr" || y >= LOWEST);
+      return { colour, points: shown };
     });
     const values = lines.flatMap(({ points }) => points.map(([, y]) => y));
     const y =

@@ -205,7 +205,7 @@ export class UnetWidget extends Widget {
         const kind = block.kind.includes("samplers") ? "samplers" : block.kind;
         return svg`<g class="bloque ${kind.startsWith("conv") ? "conv" : kind}" role="button"
           tabindex=${k === this.chosen ? 0 : -1} aria-pressed=${k === this.chosen}
-          aria-label="${block.title}, ${block.shape.join(" × ")}"
+          aria-label="${nameOf(block)}, ${k + 1} de ${blocks.length}"
           @click=${() => this.choose(k)} @keydown=${this.key}>
           <rect x=${x} y=${y} width=${wide} height=${tall} rx="4"></rect>
         </g>` as SVGTemplateResult;
@@ -252,7 +252,7 @@ export class UnetWidget extends Widget {
         <figcaption class="xt">lo que entra, <i>x</i><sub>t</sub></figcaption>
       </figure>
       <div>
-        <p><b>${block.title}</b>${block.side ? html`, en la ${block.side}` : ""}</p>
+        <p><b>${block.title}</b>${sideOf(block)}</p>
         <p>
           Sale ${block.shape[0]} × ${high} × ${wide}; tiene
           ${comma(block.parameters, 0)} parámetros, y a cada posición
@@ -291,6 +291,17 @@ export class UnetWidget extends Widget {
     if (!anatomy) return "";
     const block = anatomy.blocks[this.chosen]!;
     const reach = block.reach === null ? "toda la imagen" : `${block.reach} píxeles de lado`;
-    return `${block.title}: ${block.shape.join(" por ")}, ${comma(block.parameters, 0)} parámetros, ve ${reach}. t = ${anatomy.seen[this.time]!.t}.`;
+    return `${nameOf(block)}, ${this.chosen + 1} de ${anatomy.blocks.length}: ${block.shape.join(" por ")}, ${comma(block.parameters, 0)} parámetros, ve ${reach}. t = ${anatomy.seen[this.time]!.t}.`;
   }
+}
+
+/** En qué lado de la red está un bloque. */
+function sideOf({ side }: Block): string {
+  if (!side) return "";
+  return side === "centro" ? ", en el centro" : `, en la ${side}`;
+}
+
+/** Un bloque y su lado, que los hay con el mismo título. */
+function nameOf(block: Block): string {
+  return `${block.title}${sideOf(block)}`;
 }

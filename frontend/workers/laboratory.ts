@@ -114,14 +114,14 @@ async function evaluate(runner: ort.InferenceSession, inputs: Inputs): Promise<F
 const current = { id: 0, paused: false, allowed: 0, wake: () => {} };
 
 async function turn(id: number): Promise<boolean> {
+  // Deja pasar los mensajes que hayan llegado mientras se calculaba.
+  await new Promise((resolve) => setTimeout(resolve, 0));
   while (current.id === id && current.paused && current.allowed === 0) {
     await new Promise<void>((resolve) => {
       current.wake = resolve;
     });
   }
   if (current.allowed > 0) current.allowed -= 1;
-  // Deja pasar los mensajes que hayan llegado mientras se calculaba.
-  await new Promise((resolve) => setTimeout(resolve, 0));
   return current.id === id;
 }
 

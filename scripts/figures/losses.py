@@ -1,6 +1,7 @@
 """Función de pérdidas: qué error comete la red en cada t y cuánto pesa."""
 
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,8 +145,10 @@ def table() -> dict[str, Any]:
     t = (errors.t + 1).double()
     # Cada t medido representa a los que le quedan más cerca, en escala logarítmica.
     edges = torch.cat([t[:1] - 1, (t[1:] * t[:-1]).sqrt().floor(), t[-1:]])
+    spans = list(pairwise(edges.long().tolist()))
+    # El peso cambia mucho dentro de un tramo: el suyo es la media de los de sus t.
     weights = {
-        name: loss_weight(diffusion, name)[errors.t].tolist()
+        name: [float(loss_weight(diffusion, name)[low:high].mean()) for low, high in spans]
         for name in ("uniform", "vlb", "min_snr")
     }
     return {

@@ -217,8 +217,8 @@ def step_of(state: Locator) -> int:
 
 def test_what_is_asked_travels_in_the_address(laboratory: Open, page: Page) -> None:
     place = laboratory("?modelo=digits-class&clase=4&pasos=3&muestras=1")
-    place.get_by_label("Semilla").fill("11")
-    place.get_by_label("Semilla").blur()
+    place.get_by_role("spinbutton", name="Semilla", exact=True).fill("11")
+    place.get_by_role("spinbutton", name="Semilla", exact=True).blur()
     first = generated(place)
     assert "semilla=11" in page.url and "clase=4" in page.url and "pasos=3" in page.url
     again = generated(laboratory("?" + page.url.partition("?")[2]))
@@ -273,7 +273,7 @@ def test_what_cannot_be_read_or_used_is_told(laboratory: Open) -> None:
     expect(place.get_by_role("alert")).to_contain_text("la frase lleva «🐶»")
     phrase.fill("")
     expect(place.get_by_text("Sin frase, la red dibuja lo que le parezca")).to_be_visible()
-    seed = place.get_by_label("Semilla")
+    seed = place.get_by_role("spinbutton", name="Semilla", exact=True)
     for wrong in ("-5", "1.5", "1e30"):
         seed.fill(wrong)
         seed.blur()
@@ -349,6 +349,14 @@ def test_it_walks_between_two_seeds(laboratory: Open) -> None:
     denoise = Denoiser(network, model.diffusion.respaced(8), condition)
     *_, last = algorithm2(denoise, slerp(start, end, 0.3), iter(()), make_sampler("ddim"))
     assert float((found - last.x_t.flatten()).abs().mean()) < 2 / 255
+    assert place.page.url.split("#")[0].endswith("&hacia=11&tramo=0.3")
+    place.get_by_role("button", name="Dejar al lado").click()
+    expect(place.locator("figcaption", has_text="de la semilla 3 a la 11, al 0,30")).to_be_visible()
+    place.page.reload()
+    place = place.page.locator("dl-widget[name=laboratory]")
+    expect(place.get_by_role("radio", name="entre dos semillas")).to_be_checked(timeout=SLOW)
+    expect(place.get_by_role("spinbutton", name="Otra semilla")).to_have_value("11")
+    generated(place)
     expect(place.locator("details", has_text="La misma generación")).to_contain_text(
         "La terminal parte siempre de una sola semilla"
     )
