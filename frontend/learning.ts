@@ -29,8 +29,8 @@ export interface Progress {
 }
 
 /** Pequeña, y con ondas de las coordenadas: así aprende una espiral en unos segundos. */
-const SHAPE = { dim: 2, width: 32, depth: 2, frequencies: 4 } as const;
-const BATCH = 96;
+const SHAPE = { dim: 2, width: 32, depth: 2, frequencies: 5 } as const;
+const BATCH = 48;
 const [RATE, WARMUP] = [1e-2, 50];
 const DECAY = 0.99;
 /** Cuánto cuenta cada pérdida en la media que se enseña. */
