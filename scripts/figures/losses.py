@@ -145,6 +145,8 @@ def table() -> dict[str, Any]:
     t = (errors.t + 1).double()
     # Cada t medido representa a los que le quedan más cerca, en escala logarítmica.
     edges = torch.cat([t[:1] - 1, (t[1:] * t[:-1]).sqrt().floor(), t[-1:]])
+    # El último va solo: con el coseno pesa cientos de veces más que los de al lado.
+    edges[-2] = t[-1] - 1
     spans = list(pairwise(edges.long().tolist()))
     # El peso cambia mucho dentro de un tramo: el suyo es la media de los de sus t.
     weights = {
