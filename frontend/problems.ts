@@ -10,6 +10,12 @@ export function reasonOf(error: unknown): string {
   return error instanceof TypeError ? "no hay conexión con el servidor" : text;
 }
 
+/** Lo que se dice de una dirección que pide cosas que no pueden ser; nada, si no las hay. */
+export function impossible(problems: readonly string[]): string {
+  if (problems.length === 0) return "";
+  return `La dirección pide algo que no puede ser: ${problems.join("; ")}. Lo demás queda como pedía.`;
+}
+
 /** Trae un JSON; si el servidor no lo da, lo dice. */
 export async function fetchJson<T>(address: string): Promise<T> {
   const answer = await fetch(address);

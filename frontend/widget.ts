@@ -302,5 +302,6 @@ export abstract class Widget extends LitElement {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     window.clearTimeout(this.waiting);
+    this.said = "";
   }
 }

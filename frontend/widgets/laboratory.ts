@@ -21,7 +21,7 @@ import {
   usual,
 } from "../laboratory";
 import { comma } from "../numbers";
-import { fetchJson, reasonOf } from "../problems";
+import { fetchJson, impossible, reasonOf } from "../problems";
 import { button, choice, slider, Widget } from "../widget";
 import type { News, Order } from "../workers/laboratory";
 
@@ -196,9 +196,7 @@ export class LaboratoryWidget extends Widget {
         this.other = walk.seed;
         this.fraction = walk.fraction;
       }
-      if (problems.length > 0) {
-        this.problem = `La dirección pide algo que no puede ser: ${problems.join("; ")}. Lo demás queda como pedía.`;
-      }
+      this.problem = impossible(problems);
     } catch (error) {
       this.problem = `No ha llegado la lista de las redes (${reasonOf(error)}). Recargad la página.`;
     }

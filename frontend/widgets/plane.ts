@@ -21,6 +21,7 @@ import {
   toAddress,
   USUAL,
 } from "../plane";
+import { impossible } from "../problems";
 import { button, choice, slider, toggle, Widget } from "../widget";
 import type { Request as Learn, Reply as Lesson } from "../workers/learning";
 import type { Reply, Request } from "../workers/plane";
@@ -132,10 +133,7 @@ export class PlaneWidget extends Widget {
     super.connectedCallback();
     const { shown, problems } = fromAddress(location.search, TIMESTEPS);
     Object.assign(this, shown);
-    this.wrong =
-      problems.length > 0
-        ? `La dirección pide algo que no puede ser: ${problems.join("; ")}. Lo demás queda como pedía.`
-        : "";
+    this.wrong = impossible(problems);
     this.travel();
   }
 
@@ -229,7 +227,11 @@ export class PlaneWidget extends Widget {
     const { distribution, points, sampler, rival, steps, eta, direction } = this;
     const shown = { distribution, points, sampler, rival, steps, eta, direction };
     const address = toAddress(shown) || location.pathname;
-    history.replaceState(history.state, "", address + location.hash);
+    try {
+      history.replaceState(history.state, "", address + location.hash);
+    } catch {
+      // Safari admite cien cambios cada medio minuto: lo dirá el siguiente.
+    }
     this.travel();
   }
 
@@ -255,6 +257,7 @@ export class PlaneWidget extends Widget {
     this.playing = false;
     this.problem = "";
     const { progress } = this;
+    this.progress = progress && { ...progress, left: SECONDS };
     const school = new Worker(new URL("./learning.js", import.meta.url), { type: "module" });
     school.onmessage = ({ data }: MessageEvent<Lesson>) => {
       if (this.school === school) this.learnt(data);

@@ -562,6 +562,7 @@ def test_the_lesson_is_left_at_any_time(opened: Open) -> None:
     before = place.locator("dl-plane").evaluate(steps)
     # Sigue por donde iba.
     place.get_by_role("button", name="Seguir entrenando").click()
+    # El tiempo vuelve a empezar, y con 9 s ya ha llegado algún aviso de los pasos nuevos.
     expect(place.locator(".leccion")).to_contain_text("quedan 9 s", timeout=20_000)
     assert place.locator("dl-plane").evaluate(steps) > before > 0
     place.get_by_role("button", name="Dejarlo").click()
