@@ -6,7 +6,9 @@ READY := $(VENV)/.listo
 export NO_MKDOCS_2_WARNING := 1
 export DDPM_PROFILE ?= cpu
 
-.PHONY: site serve test mutants browser lint artefacts models replicas benchmarks clean
+.PHONY: ready site serve test mutants ledger browser lint artefacts models replicas benchmarks clean
+
+ready: $(READY) ## Instala lo que fija requirements.lock en un entorno propio
 
 site: artefacts ## Entrena lo que falte, dibuja las figuras y construye el sitio en site/
 	$(BIN)/mkdocs build --strict
@@ -24,10 +26,13 @@ test: $(READY) ## Las matemáticas y el paquete; después, las páginas, en un s
 	DDPM_PROFILE=smoke $(BIN)/python -m scripts.build
 	DDPM_PROFILE=smoke $(BIN)/mkdocs build --strict --site-dir build/smoke/site
 	DDPM_PROFILE=smoke $(BIN)/python -m scripts.site.sentinels build/smoke/site
-	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile tests/site
+	DDPM_PROFILE=smoke DDPM_SITE_DIR=build/smoke/site $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/site
 
 mutants: $(READY) ## ¿Nota cada ecuación, con sus tests, los errores del código que la implementa?
 	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.mutants
+
+ledger: $(READY) ## Las ecuaciones del libro, evaluadas desde el TeX de las páginas, y sus erratas
+	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.ledger --mutants
 
 browser: $(READY) ## Los tests de navegador, sobre el sitio de site/
 	DDPM_SITE_DIR=site $(BIN)/pytest -n 2 tests/site/test_site_browser.py
@@ -42,12 +47,13 @@ replicas: $(READY) ## Ejecuta las réplicas que falten, con un hilo; continúan 
 benchmarks: $(READY) ## Mide lo que falte de la tabla de «Rendimiento», al lado de los rivales
 	$(BIN)/python -m benchmarks
 
-lint: $(READY) ## ruff, mypy, las paredes entre módulos y el TypeScript de los widgets
+lint: $(READY) ## ruff, mypy, las paredes entre módulos, el TypeScript de los widgets y la ortografía
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.site.frontend
+	$(BIN)/python -m scripts.site.spelling
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

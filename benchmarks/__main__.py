@@ -17,7 +17,11 @@ REQUIREMENTS = ROOT / "benchmarks" / "requirements.txt"
 
 
 def install_peers() -> None:
-    """Instala los rivales en su carpeta, si no están o si han cambiado las versiones fijadas."""
+    """Instala los rivales en su carpeta, si no están o si han cambiado las versiones fijadas.
+
+    Las unidades de calidad los importan aquí mismo; los corredores, en su proceso.
+    """
+    sys.path.insert(0, str(PEERS))
     stamp = PEERS / "requirements.txt"
     wanted = REQUIREMENTS.read_text(encoding="utf-8")
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:

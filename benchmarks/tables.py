@@ -236,12 +236,17 @@ def targets_table(results: Results) -> str:
 
 def quality_table(results: Results) -> str:
     """La distancia de Fréchet de cada uno; de los rivales, la mejor de sus pesos y sus tasas."""
-    rows = [["imágenes reales", _frechet(results, "fashion-real")]]
-    rows.append(["ddpm_lit", _frechet(results, "fashion-ddpm_lit")])
+    steps = results.get("fashion-pace", {}).get("values", {}).get("steps", {})
+    rows = [["imágenes reales", "", _frechet(results, "fashion-real")]]
+    rows.append(["ddpm_lit", _steps(steps, "ddpm_lit"), _frechet(results, "fashion-ddpm_lit")])
     for who in ("diffusers", "lucidrains"):
         for label, title in (("default", "tal como viene"), ("tuned", "afinado")):
-            rows.append([f"{who}, {title}", _best(results, who, label)])
-    return markdown(["", "distancia de Fréchet"], rows)
+            rows.append([f"{who}, {title}", _steps(steps, who), _best(results, who, label)])
+    return markdown(["", "pasos", "distancia de Fréchet"], rows)
+
+
+def _steps(steps: Mapping[str, int], who: str) -> str:
+    return number(steps[who], 0) if who in steps else PENDING
 
 
 def _frechet(results: Results, unit: str) -> str:

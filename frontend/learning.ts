@@ -2,11 +2,12 @@
 
 import { makeDiffusion } from "./ddpm_lit/diffusion";
 import type { Values } from "./ddpm_lit/forward";
+import { idealModel } from "./ddpm_lit/ideal";
 import { EMA } from "./ddpm_lit/networks/ema";
 import { layersOf, type MLPConfig, mlp, type Weights } from "./ddpm_lit/networks/mlp";
 import { boxMuller, philox, Stream, seedKey, uniform } from "./ddpm_lit/noise";
 import { makeSchedule } from "./ddpm_lit/scheduler";
-import { algorithm1, gradientStep, trainingDraws } from "./ddpm_lit/training";
+import { algorithm1, gradientStep, type Network, trainingDraws } from "./ddpm_lit/training";
 
 /** Con qué se entrena: los datos, (x, y) uno detrás de otro, cuánto se emborronan y cuánto tiempo hay. */
 export interface Lesson {
@@ -21,10 +22,11 @@ export interface Lesson {
   step: number;
 }
 
-/** Cómo va: los pasos dados, la pérdida de los últimos y cuánto queda. */
+/** Cómo va: los pasos dados, la pérdida de los últimos, la de la red ideal y cuánto queda. */
 export interface Progress {
   step: number;
   loss: number;
+  floor: number;
   left: number;
 }
 
@@ -35,6 +37,9 @@ const [RATE, WARMUP] = [1e-2, 50];
 const DECAY = 0.99;
 /** Cuánto cuenta cada pérdida en la media que se enseña. */
 const SMOOTHING = 0.02;
+
+/** Con cuántos lotes se mide la pérdida de la red ideal. */
+const MEASURED = 40;
 
 /** La forma de la red que aprende. */
 export function networkConfig(timesteps: number): MLPConfig {
@@ -78,6 +83,26 @@ export function* batchesOf(
   }
 }
 
+/** La pérdida de la red ideal con los mismos datos: de ahí no se puede bajar. */
+export function idealLoss(lesson: Lesson): number {
+  const diffusion = makeDiffusion(makeSchedule(lesson.schedule, lesson.timesteps), { clip: false });
+  const ideal = idealModel(diffusion, lesson.data, 2, lesson.bandwidth);
+  const model: Network = (xT, times) => {
+    const answer = new Float32Array(xT.length);
+    times.forEach((time, row) => {
+      // La red ideal contesta en el acto.
+      const one = ideal(xT.subarray(2 * row, 2 * row + 2), time) as Values;
+      answer.set(one, 2 * row);
+    });
+    return [answer, () => ({})];
+  };
+  const draws = trainingDraws(lesson.seed, 2);
+  const losses = algorithm1(model, diffusion, batchesOf(lesson), draws, () => {}, 2);
+  let sum = 0;
+  for (let k = 0; k < MEASURED; k++) sum += losses.next().value as number;
+  return sum / MEASURED;
+}
+
 /**
  * Entrena mientras haya tiempo: la tasa de aprendizaje sube unos pasos y baja, en media onda de
  * coseno, hasta 0 cuando se acaba.
@@ -94,6 +119,7 @@ export function* learn(
   const weights = lesson.weights ?? newWeights(config, lesson.seed);
   const average = new EMA(weights, DECAY);
   const diffusion = makeDiffusion(makeSchedule(lesson.schedule, lesson.timesteps), { clip: false });
+  const floor = idealLoss(lesson);
   const started = now();
   const done = () => Math.min(1, (now() - started) / (1000 * lesson.seconds));
   let [step, loss] = [0, 0];
@@ -114,7 +140,7 @@ export function* learn(
     loss += Math.max(SMOOTHING, 1 / step) * (each - loss);
     average.update(weights);
     const left = lesson.seconds * (1 - done());
-    yield [{ step: lesson.step + step, loss, left }, average.weights];
+    yield [{ step: lesson.step + step, loss, floor, left }, average.weights];
     if (left === 0) return;
   }
 }

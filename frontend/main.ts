@@ -3,7 +3,8 @@
  *
  * Un autor escribe `@[ widget("forward", …) ]@` y en la página queda un `<dl-widget>` con su figura
  * dentro. Aquí se sustituye la figura por el widget de `widgets/forward.ts`; si algo falla, la
- * figura se queda y se dice qué ha pasado.
+ * figura se queda y se dice qué ha pasado. Los ejercicios, que ya se leen sin esto, son un
+ * `<dl-ejercicios>`.
  */
 
 import { reasonOf } from "./problems";
@@ -16,14 +17,14 @@ const near = new IntersectionObserver(
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       near.unobserve(target);
-      void (target as WidgetPlace).load();
+      void (target as Place).load();
     }
   },
   { rootMargin: AHEAD },
 );
 
-/** El sitio de un widget en una página: lo que hay dentro es lo que se ve sin él. */
-class WidgetPlace extends HTMLElement {
+/** Un sitio de una página que espera a estar cerca de la pantalla: dentro está lo que se ve sin él. */
+abstract class Place extends HTMLElement {
   connectedCallback(): void {
     if (this.dataset.state === undefined) near.observe(this);
   }
@@ -32,6 +33,11 @@ class WidgetPlace extends HTMLElement {
     near.unobserve(this);
   }
 
+  abstract load(): Promise<void>;
+}
+
+/** El sitio de un widget. */
+class WidgetPlace extends Place {
   /** Trae el módulo y los datos del widget, y lo pone delante de su figura. */
   async load(): Promise<void> {
     const name = this.getAttribute("name") ?? "";
@@ -60,4 +66,20 @@ class WidgetPlace extends HTMLElement {
   }
 }
 
+/** Los ejercicios de un capítulo. */
+class ExercisesPlace extends Place {
+  /** Trae lo que hace que se puedan contestar; si no llega, se quedan como están. */
+  async load(): Promise<void> {
+    this.dataset.state = "loading";
+    try {
+      const { enliven } = await import("./exercises");
+      enliven(this);
+      this.dataset.state = "ready";
+    } catch {
+      this.dataset.state = "failed";
+    }
+  }
+}
+
 customElements.define("dl-widget", WidgetPlace);
+customElements.define("dl-ejercicios", ExercisesPlace);

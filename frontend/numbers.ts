@@ -30,6 +30,11 @@ function powerOfTen(power: number): string {
   return `10${String(power).replace(/./g, (each) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(each)] ?? "⁻")}`;
 }
 
+/** Cuántas cosas son: 1 muestra, 4 muestras. */
+export function plural(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 /** La posición en que unos valores, sumados en orden, llegan a `part`. */
 export function reaching(values: Iterable<number>, part: number): number {
   let total = 0;

@@ -1,10 +1,12 @@
 /** Lo que comparten los widgets: su aspecto, sus mandos y lo que se dice a quien no ve la pantalla. */
 
 import { type CSSResultGroup, css, html, LitElement, nothing, type TemplateResult } from "lit";
-import { property } from "lit/decorators.js";
+import { property, state } from "lit/decorators.js";
 
 /** Cuánto se espera, en milisegundos, a que un mando se quede quieto para decir su valor. */
 const STILL = 500;
+/** Lo más ancha que se dibuja una gráfica, en píxeles. */
+const WIDEST = 640;
 
 /** Lo que necesita un mando deslizante. */
 export interface Slider {
@@ -32,6 +34,13 @@ export function slider({
   onInput,
 }: Slider): TemplateResult {
   const input = (event: Event) => onInput((event.target as HTMLInputElement).valueAsNumber);
+  // Con mayúsculas, las flechas van de diez en diez.
+  const hurry = (event: KeyboardEvent) => {
+    const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!event.shiftKey || way === undefined) return;
+    event.preventDefault();
+    onInput(Math.max(min, Math.min(max, Number((value + 10 * step * way).toFixed(6)))));
+  };
   return html`<label class="mando">
     <span class="mando__nombre">${label}</span>
     <input
@@ -43,6 +52,7 @@ export function slider({
       aria-label=${name ?? label}
       aria-valuetext=${text}
       @input=${input}
+      @keydown=${hurry}
     />
     <span class="mando__valor">${text}</span>
   </label>`;
@@ -70,6 +80,41 @@ export function choice(
       </label>`,
     )}
   </fieldset>`;
+}
+
+/**
+ * Una caja para una semilla. A quien escribe otra cosa se le dice, y queda la que había.
+ *
+ * @param onProblem recibe lo que hay que decir; nada, si la semilla vale.
+ */
+export function seedBox(
+  label: string,
+  seed: number,
+  onChange: (seed: number) => void,
+  onProblem: (problem: string) => void,
+): TemplateResult {
+  const change = (event: Event) => {
+    const box = event.target as HTMLInputElement;
+    const typed = box.valueAsNumber;
+    const fits = Number.isSafeInteger(typed) && typed >= 0;
+    onProblem(
+      fits
+        ? ""
+        : `«${box.value}» no es una semilla: un entero de 0 a ${Number.MAX_SAFE_INTEGER}. Queda la ${seed}.`,
+    );
+    if (fits) onChange(typed);
+    else box.value = String(seed);
+  };
+  return html`<label class="campo semilla">
+    ${label}
+    <input
+      type="number"
+      min="0"
+      max=${Number.MAX_SAFE_INTEGER}
+      .value=${String(seed)}
+      @change=${change}
+    />
+  </label>`;
 }
 
 /** Un botón, que apagado sigue en su sitio para quien va con el teclado. */
@@ -111,6 +156,12 @@ export abstract class Widget extends LitElement {
   /** Cómo se llama, para quien no lo ve. */
   @property() label = "";
 
+  /** El ancho que hay para dibujar, en píxeles: así la letra de una gráfica no encoge con ella. */
+  @state() protected room = WIDEST;
+
+  private readonly fitting = new ResizeObserver(([entry]) => {
+    if (entry) this.room = Math.min(WIDEST, Math.round(entry.contentRect.width));
+  });
   private waiting = 0;
   /** Lo último que se ha pensado decir. */
   private said = "";
@@ -138,6 +189,9 @@ export abstract class Widget extends LitElement {
       gap: 0.6rem 1.2rem;
       align-items: center;
     }
+    .ordenes {
+      gap: 0.5rem;
+    }
     .mando {
       display: grid;
       grid-template-columns: auto minmax(4rem, 1fr) minmax(3.2em, auto);
@@ -145,9 +199,22 @@ export abstract class Widget extends LitElement {
       align-items: center;
       flex: 1 1 14rem;
     }
+    @media (max-width: 30em) {
+      .mando {
+        grid-template-columns: minmax(0, auto) minmax(7rem, 1fr) minmax(3.2em, auto);
+      }
+    }
     .mando__valor {
       font-variant-numeric: tabular-nums;
       text-align: right;
+    }
+    /* Lo que recibe el foco no queda debajo de la cabecera, que no se mueve. */
+    input,
+    button,
+    select,
+    summary,
+    [tabindex] {
+      scroll-margin-block: 4rem 1rem;
     }
     input[type="range"] {
       width: 100%;
@@ -155,6 +222,29 @@ export abstract class Widget extends LitElement {
       margin: 0;
       accent-color: var(--md-accent-fg-color);
       cursor: pointer;
+    }
+    input[type="text"],
+    input[type="number"],
+    select {
+      font: inherit;
+      color: inherit;
+      background: var(--dl-papel);
+      border: 1px solid var(--dl-linea);
+      border-radius: 0.3rem;
+      min-height: 28px;
+      padding: 0 0.5rem;
+      box-sizing: border-box;
+    }
+    .campo {
+      display: inline-flex;
+      gap: 0.5rem;
+      align-items: center;
+    }
+    .semilla input {
+      width: 7rem;
+    }
+    input[type="checkbox"] {
+      accent-color: var(--md-accent-fg-color);
     }
     .eleccion {
       min-width: 0;
@@ -233,6 +323,9 @@ export abstract class Widget extends LitElement {
     .beta {
       color: var(--dl-beta);
     }
+    i + sub {
+      font-style: italic;
+    }
     .rotulos {
       display: flex;
       flex-wrap: wrap;
@@ -299,8 +392,14 @@ export abstract class Widget extends LitElement {
     }, STILL);
   }
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.fitting.observe(this);
+  }
+
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    this.fitting.disconnect();
     window.clearTimeout(this.waiting);
     this.said = "";
   }

@@ -193,6 +193,11 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "ningún reparto «raro».*linspace, leading, trailing",
     ),
+    "un número de pasos en lugar de sus índices": (
+        lambda: respace(LINEAR, 10),
+        ValueError,
+        r"son 10, un solo número.*spaced_indices\(100, 10\)",
+    ),
     "pasos que descienden": (
         lambda: respace(LINEAR, [50, 10]),
         ValueError,

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
@@ -298,25 +298,45 @@ def test_the_table_of_the_switches_compares_with_none() -> None:
 # --- La calidad -----------------------------------------------------------------------------------
 
 
-def test_the_steps_that_fit_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dos pasos por segundo, en cien segundos caben doscientos menos el margen."""
-    now = iter(range(10_000))
+def contest(folder: Path, **changes: Any) -> quality.Contest:
+    usual = quality.Contest(
+        *(100.0, 0.1, 16, 2, "cpu", folder, quality.digits, lambda: {"ddpm_lit": 2}, 2)
+    )
+    return replace(usual, **changes)
 
-    def fake(recipe: Any, folder: str, *, consumers: list[Callable[..., None]], **_: Any) -> None:
+
+def test_the_steps_that_fit_are_measured_by_turns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A dos pasos por segundo, en cien segundos caben doscientos; el primero no cuenta."""
+    turns = 0
+    clock = iter(30.0 + 0.5 * tick for tick in range(1000))
+
+    def fake(*_: Any, consumers: list[Callable[..., None]], **__: Any) -> None:
+        nonlocal turns
+        turns += 1
         for done in range(1, 100):
             consumers[0](done, None, None)
 
     monkeypatch.setattr(quality, "train", fake)
-    monkeypatch.setattr(quality.time, "perf_counter", lambda: next(now) / 2)
-    recipe = quality.recipe((1, 28, 28), 100)
-    assert quality.steps_within(recipe, None, 100.0, "cpu") == 194  # type: ignore[arg-type]
+    monkeypatch.setattr(quality.time, "perf_counter", lambda: next(clock))
+    found = quality.pace(contest(tmp_path, turn=10.0), ("ddpm_lit",))
+    assert turns == quality.TURNS
+    assert found == {"steps": {"ddpm_lit": 200}, "seconds": {"ddpm_lit": 0.5}}
 
 
 def test_our_quality_unit_trains_and_measures(tmp_path: Path) -> None:
-    contest = quality.Contest(0.5, 16, 2, "cpu", tmp_path, quality.digits, classifier_steps=2)
-    found = quality.ours(contest)
-    assert found["steps"] >= 2 and found["frechet"] > 0
+    found = quality.ours(contest(tmp_path))
+    assert found["steps"] == 2 and found["frechet"] > 0
     assert (tmp_path / "ddpm_lit.safetensors").is_file()
+
+
+def test_without_a_measured_pace_nobody_trains(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(quality, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match="python -m benchmarks fashion-pace"):
+        quality.ours(contest(tmp_path, pace=quality.measured_pace))
 
 
 def test_the_units_of_quality_are_asked_by_name() -> None:
@@ -364,10 +384,11 @@ def test_the_best_of_a_peer_is_the_one_compared() -> None:
         f"fashion-diffusers-{name}": {"values": {"frechet": value}}
         for name, value in (("default-raw", 90.0), ("default-ema", 80.0), ("0.001-ema", 40.0))
     }
+    results["fashion-pace"] = {"values": {"steps": {"diffusers": 951}}}
     shown = tables.table("quality", results)
-    assert "| diffusers, tal como viene | 80,0 |" in shown
-    assert "| diffusers, afinado | 40,0 |" in shown
-    assert "| ddpm_lit | *pendiente* |" in shown
+    assert "| diffusers, tal como viene | 951 | 80,0 |" in shown
+    assert "| diffusers, afinado | 951 | 40,0 |" in shown
+    assert "| ddpm_lit | *pendiente* | *pendiente* |" in shown
 
 
 def test_every_number_of_the_page_is_found() -> None:

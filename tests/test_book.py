@@ -1,10 +1,12 @@
 """El libro por dentro: cada ecuación destacada tiene etiqueta, clase y, si la pide, un test."""
 
-import ast
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
+from scripts.ledger.book import marked_tests
 from scripts.site.equations import displayed, parse_label
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,21 +22,10 @@ def book_equations() -> list[tuple[str, str, str]]:
     ]
 
 
-def equations_with_tests() -> dict[str, list[str]]:
-    """De cada etiqueta, los tests que la nombran con `@pytest.mark.equation`."""
-    tested: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            is_mark = (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "equation"
-            )
-            if is_mark:
-                for argument in node.args:
-                    assert isinstance(argument, ast.Constant), f"{path}: etiqueta no literal"
-                    tested.setdefault(argument.value, []).append(path.name)
-    return tested
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_what_a_page_says_of_itself_can_be_read(page: Path) -> None:
+    header = re.match(r"---\n(.*?)\n---\n", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert header is None or yaml.safe_load(header[1])["description"]
 
 
 def test_every_equation_has_a_unique_label_and_a_kind() -> None:
@@ -46,7 +37,7 @@ def test_every_equation_has_a_unique_label_and_a_kind() -> None:
 
 @pytest.mark.parametrize("kind", ["comprobada", "derivada"])
 def test_every_claimed_equation_has_a_test(kind: str) -> None:
-    tested = equations_with_tests()
+    tested = marked_tests()
     missing = [
         f"{page}: {name}" for k, name, page in book_equations() if k == kind and name not in tested
     ]
@@ -55,10 +46,10 @@ def test_every_claimed_equation_has_a_test(kind: str) -> None:
 
 def test_no_test_names_an_unknown_equation() -> None:
     known = {name for _, name, _ in book_equations()}
-    unknown = {name: files for name, files in equations_with_tests().items() if name not in known}
+    unknown = {name: files for name, files in marked_tests().items() if name not in known}
     assert unknown == {}
 
 
 def test_quoted_equations_need_no_test() -> None:
-    tested = equations_with_tests()
+    tested = marked_tests()
     assert [name for kind, name, _ in book_equations() if kind == "citada" and name in tested] == []

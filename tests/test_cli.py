@@ -841,6 +841,7 @@ def test_info_of_a_model_and_of_a_run(run: Callable[..., Result], images: str) -
         ("evaluate", "--help"),
         ("export", "--help"),
         ("info", "--help"),
+        ("ejercicio", "--help"),
         (),
     ],
     ids=" ".join,

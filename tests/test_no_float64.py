@@ -19,6 +19,16 @@ from ddpm_lit.backward import Denoiser
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import repaint, sdedit
+from ddpm_lit.flow import (
+    PATHS,
+    change_path,
+    ddpm_velocity,
+    flow_matching,
+    heun,
+    integrate,
+    log_normal,
+)
+from ddpm_lit.flow import Path as FlowPath
 from ddpm_lit.guidance import classifier_free, classifier_guided, dynamic_threshold
 from ddpm_lit.improved import LOSSES, ImportanceSampler, make_loss
 from ddpm_lit.losses import WEIGHTINGS, simple_loss, variational_bound
@@ -26,6 +36,7 @@ from ddpm_lit.noise import TrainingDraws
 from ddpm_lit.parametrisation import PARAMETRISATIONS, convert
 from ddpm_lit.sampling import SAMPLERS, algorithm2, make_sampler
 from ddpm_lit.scheduler import make_schedule
+from ddpm_lit.score import annealed_langevin, score_matching_error, score_matching_floor
 from ddpm_lit.training import algorithm1
 from ddpm_lit.variance import VARIANCES
 
@@ -129,11 +140,30 @@ def test_ddim_with_noise(eta: float) -> None:
     assert len(list(algorithm2(denoise, X, noises(), make_sampler("ddim", eta=eta)))) == 5
 
 
+def test_score_matching() -> None:
+    diffusion = Diffusion(SCHEDULE, "epsilon", clip=False)
+    denoise = Denoiser(model, diffusion)
+    assert len(list(annealed_langevin(denoise, X, noises(), steps=2))) == 2 * len(SCHEDULE)
+    for measure in (score_matching_error, score_matching_floor):
+        assert measure(SCHEDULE, X, X, T).shape == (4,)
+
+
 def test_editing() -> None:
     denoise = Denoiser(model, Diffusion(SCHEDULE).respaced(6))
     known = {"known": X, "mask": torch.ones_like(X)}
     assert list(repaint(denoise, X, noises(), **known, jump=2, resamplings=2))
     assert list(sdedit(denoise, X, noises(), initial=X, strength=0.5))
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_every_path(path: FlowPath) -> None:
+    velocity = ddpm_velocity(model, Diffusion(SCHEDULE, "v"), path)
+    moved = change_path(velocity, path, PATHS["rectified"])
+    assert len(list(integrate(moved, X, torch.linspace(0.9, 0, 4).double(), heun))) == 3
+    steps = flow_matching(
+        model, path, [{"x": X}], TrainingDraws(), lambda loss: loss.detach(), log_normal
+    )
+    assert next(steps).loss.device == META
 
 
 @pytest.mark.parametrize("rescale", [0.0, 0.7])

@@ -23,6 +23,8 @@ from ddpm_lit.backward import Denoiser
 from ddpm_lit.conditioning import null_condition
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import repaint
+from ddpm_lit.flow import PATHS, change_path, ddpm_velocity, integrate, karras_levels
+from ddpm_lit.flow import heun as follow
 from ddpm_lit.guidance import classifier_free, classifier_guided, dynamic_threshold
 from ddpm_lit.improved import ImportanceSampler
 from ddpm_lit.machine.processes import Processes
@@ -233,6 +235,19 @@ def test_a_classifier_does_not_make_it_wait() -> None:
     generated(denoise, "ddpm")
     with NoWaiting():
         assert generated(denoise, "ddpm") == 6
+
+
+def test_following_a_velocity_does_not_wait() -> None:
+    velocity = ddpm_velocity(network, Diffusion(make_schedule("linear", 30)), PATHS["rectified"])
+    moved = change_path(velocity, PATHS["rectified"], PATHS["ve"])
+    x, levels = torch.zeros(4, *SHAPE, device=META), karras_levels(5)
+
+    def followed() -> int:
+        return len(list(integrate(moved, x, levels, follow)))
+
+    expected = followed()
+    with NoWaiting():
+        assert followed() == expected
 
 
 def test_filling_a_hole_does_not_wait() -> None:

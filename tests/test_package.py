@@ -1,5 +1,6 @@
 """El paquete tal como lo recibe quien hace `pip install`: la rueda, sola, en un entorno vacío."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,15 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from scripts.site import chapter_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*command: object, cwd: Path, timeout: int = 600) -> str:
+def run(*command: object, cwd: Path, timeout: int = 600, env: dict[str, str] | None = None) -> str:
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         timeout=timeout,
+        env=env,
         capture_output=True,
         text=True,
         check=False,
@@ -93,7 +96,7 @@ for name in pretrained_names():
     channels = trained.recipe.model.options.get("condition_channels")
     image = torch.zeros(2, channels, *trained.shape[1:]) if channels else None
     samples = trained.sample(2, image=image, sampler="ddim", steps=2, device="cpu")
-    assert samples.shape == (2, *trained.shape) and samples.isfinite().all(), name
+    assert samples.shape == (2, *trained.image_shape) and samples.isfinite().all(), name
     print(name, card(name)["license"], sep=": ")
 """
 
@@ -109,6 +112,33 @@ def test_shipped_weights_load_and_sample_from_the_wheel_without_network(
     for name in shipped:
         assert f"  {name} " in listed
         assert "modelo que viene entrenado" in run(command, "info", name, cwd=tmp_path)
+
+
+CHAPTERS = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if chapter_notebook.has_one(page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
+def test_the_notebook_of_each_chapter_runs_on_the_wheel(
+    dist: Path, page: Path, tmp_path: Path
+) -> None:
+    (wheel,) = dist.glob("*.whl")
+    stubs = dict.fromkeys(("valor", "replica", "medida"), lambda *_: "0")
+    text = page.read_text(encoding="utf-8")
+    notebook = chapter_notebook.notebook_of(text, {}, stubs, page.name)
+    codes = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(codes) > 1
+    unpacked = tmp_path / "rueda"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    check = "import ddpm_lit; assert 'rueda' in ddpm_lit.__file__, ddpm_lit.__file__"
+    run(
+        *(sys.executable, "-c", "\n\n".join([check, *codes])),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(unpacked), "OMP_NUM_THREADS": "1"},
+    )
 
 
 def test_missing_extra_is_named(wheel_python: Path, tmp_path: Path) -> None:

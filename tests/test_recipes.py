@@ -16,10 +16,11 @@ from ddpm_lit.backward import split_output
 from ddpm_lit.data import DATASETS, load_dataset
 from ddpm_lit.data.conditions import conditioned
 from ddpm_lit.files.images import grid, save_png
+from ddpm_lit.latent import load_autoencoder
 from ddpm_lit.losses import loss_weight
 from ddpm_lit.networks.mlp import MLP, MLPConfig
 from ddpm_lit.parametrisation import PARAMETRISATIONS
-from ddpm_lit.recipes.data import whole_data, with_text
+from ddpm_lit.recipes.data import in_latent, whole_data, with_text
 from ddpm_lit.recipes.reading import (
     PROFILES,
     load_recipe,
@@ -77,6 +78,8 @@ def test_the_network_of_every_shipped_recipe_takes_its_data(name: str, tmp_path:
         options["path"] = WRITTEN[recipe.data.name](tmp_path)
     data = conditioned(load_dataset(recipe.data.name, **options), recipe.data.conditions)
     recipe, data = with_text(recipe, data)
+    if recipe.data.autoencoder is not None:
+        data = in_latent(data.subset(range(2)), load_autoencoder(recipe.data.autoencoder))
     batch = data.batch(range(2))
     if recipe.model.options.get("num_classes") is None:
         batch.pop("class_labels", None)

@@ -332,12 +332,13 @@ def test_all_the_words_that_are_not_known(run: Run) -> None:
     refused(run("sample", model, "--text", "unno lápiz"), "«unno»")
 
 
-def test_a_warning_is_one_plain_line(tmp_path: Path) -> None:
+def test_a_warning_is_one_plain_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """En un terminal de verdad, sin la ruta del fichero ni la línea de código de que sale."""
+    monkeypatch.chdir(tmp_path)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "ddpm_lit", "sample", saved(tiny.reader())),
-            *("--text", "uno lápiz", "-n", "1", "--steps", "1", "--out", str(tmp_path / "a.png")),
+            *("--text", "uno lápiz", "-n", "1", "--steps", "1", "--out", "a.png"),
         ],
         capture_output=True,
         text=True,

@@ -17,6 +17,38 @@
     marco.focus();
   });
 
+  // Compartir con lo que ofrezca el sistema o, si no ofrece nada, copiar la dirección.
+  document.addEventListener("click", function (suceso) {
+    var boton = suceso.target.closest && suceso.target.closest("[data-compartir]");
+    if (!boton) return;
+    if (navigator.share) navigator.share({ title: document.title, url: location.href }).catch(function () {});
+    else navigator.clipboard.writeText(location.href).then(function () { boton.textContent = "Dirección copiada"; });
+  });
+
+  // Comentarios, donde se hayan configurado: nada se pide hasta que se pulsa.
+  document.addEventListener("click", function (suceso) {
+    var boton = suceso.target.closest && suceso.target.closest(".dl-comentarios > button");
+    if (!boton) return;
+    var guion = document.createElement("script");
+    var oscuro = document.body.dataset.mdColorScheme === "slate";
+    Object.assign(guion.dataset, boton.parentElement.dataset, { mapping: "pathname", lang: "es", theme: oscuro ? "dark" : "light" });
+    guion.src = "https://giscus.app/client.js";
+    guion.crossOrigin = "anonymous";
+    boton.replaceWith(guion);
+  });
+
+  // Con el dedo, el primer toque en un término enseña su definición; el segundo va al glosario.
+  var tocado = null;
+  if (location.protocol !== "file:") document.addEventListener("click", function (suceso) {
+    var termino = suceso.target.closest && suceso.target.closest(".dl-termino");
+    var repetido = termino === tocado;
+    tocado = termino;
+    if (!termino || repetido || suceso.pointerType !== "touch") return;
+    suceso.preventDefault();
+    suceso.stopPropagation();
+    termino.focus();
+  }, true);
+
   var quieto = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   // Animaciones: sin sonido, solo mientras se ven y solo si no se ha pedido menos movimiento.
@@ -62,7 +94,80 @@
     rotular();
   }
 
+  // Lo plegado: un botón lo abre o lo cierra todo, y se recuerda de una página a otra.
+  var RECUERDO = "ddpm_lit:abierto";
+  function recordado() {
+    try { return localStorage.getItem(RECUERDO) === "1"; } catch (error) { return false; }
+  }
+  function recordar(abierto) {
+    try { localStorage.setItem(RECUERDO, abierto ? "1" : "0"); } catch (error) { /* sin memoria */ }
+  }
+  function ponerPlegado() {
+    var cajas = Array.prototype.slice.call(document.querySelectorAll("details.mas"));
+    var apertura = document.querySelector(".dl-apertura");
+    if (!cajas.length || !apertura || document.querySelector(".dl-plegado")) return;
+    var sitio = document.createElement("div");
+    var boton = document.createElement("button");
+    function mostrar(abierto) {
+      cajas.forEach(function (caja) { caja.open = abierto; });
+      boton.setAttribute("aria-pressed", abierto ? "true" : "false");
+      boton.textContent = abierto ? "Plegar lo que es para quien quiera más" : "Abrir lo que es para quien quiera más";
+    }
+    sitio.className = "dl-plegado";
+    boton.type = "button";
+    boton.addEventListener("click", function () {
+      var abierto = boton.getAttribute("aria-pressed") !== "true";
+      recordar(abierto);
+      mostrar(abierto);
+    });
+    sitio.append(boton);
+    apertura.insertAdjacentElement("afterend", sitio);
+    mostrar(recordado());
+    // Lo que se busca, y a lo que lleva un enlace, se ve aunque esté plegado.
+    document.querySelectorAll("details.mas mark").forEach(descubrir);
+    // El tema señala lo que se busca cuando le llega el índice, que puede ser después.
+    new MutationObserver(function (cambios) {
+      cambios.forEach(function (cambio) { cambio.addedNodes.forEach(descubrir); });
+    }).observe(apertura.parentElement, { childList: true, subtree: true });
+    destapar();
+  }
+  function descubrir(nodo) {
+    var caja = nodo.nodeName === "MARK" && nodo.closest("details.mas");
+    if (caja) caja.open = true;
+  }
+  function destino() {
+    return location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  }
+  function destapar() {
+    var lugar = destino();
+    var caja = lugar && lugar.closest("details.mas");
+    if (!caja || caja.open) return;
+    caja.open = true;
+    lugar.scrollIntoView();
+  }
+  window.addEventListener("hashchange", destapar);
+  // El tema envuelve cada tabla sacándola de la página un momento, y con eso olvida adónde se iba.
+  new MutationObserver(function () {
+    if (destino() && !document.querySelector(":target")) location.replace(location.hash);
+  }).observe(document.documentElement, { childList: true, subtree: true });
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details.mas:not([open])").forEach(function (caja) {
+      caja.dataset.impresa = "";
+      caja.open = true;
+    });
+  });
+  window.addEventListener("afterprint", function () {
+    document.querySelectorAll("details.mas[data-impresa]").forEach(function (caja) {
+      delete caja.dataset.impresa;
+      caja.open = false;
+    });
+  });
+
   function preparar() {
+    ponerPlegado();
+    document.querySelectorAll("[data-compartir]").forEach(function (boton) {
+      boton.hidden = !navigator.share && !navigator.clipboard;
+    });
     document.querySelectorAll(".dl-figura:has(video[data-boton]):not(:has(.dl-pausa))").forEach(ponerBoton);
     document.querySelectorAll("video[data-animacion]").forEach(function (video) {
       video.muted = true;

@@ -65,6 +65,7 @@ export class Board extends LitElement {
     this.mask = new Float32Array(this.values.length).fill(1);
     this.cursor = [Math.floor(this.picture.width / 2), Math.floor(this.picture.height / 2)];
     this.requestUpdate();
+    this.dispatchEvent(new Event("change"));
   }
 
   /** Lo que se ha pintado, con los 256 niveles que caben en un PNG. */

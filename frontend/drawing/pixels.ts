@@ -12,6 +12,33 @@ export interface Picture {
   readonly values: Float32Array;
 }
 
+/** La forma de una imagen, como en el paquete: canales, filas y columnas. */
+export type Shape = readonly [number, number, number];
+
+/** Una imagen, de sus valores y su forma. */
+export function asPicture(values: Float32Array, [channels, height, width]: Shape): Picture {
+  return { channels: channels as 1 | 3, height, width, values };
+}
+
+/** Unas muestras en una rejilla lo más cuadrada que se pueda, con un píxel entre ellas. */
+export function tiled(values: Float32Array, shape: Shape, count: number): Picture {
+  const [channels, height, width] = shape;
+  const columns = Math.ceil(Math.sqrt(count));
+  const rows = Math.ceil(count / columns);
+  const [high, wide] = [rows * (height + 1) - 1, columns * (width + 1) - 1];
+  const all = new Float32Array(channels * high * wide).fill(1);
+  for (let n = 0; n < count; n++) {
+    const [top, left] = [Math.floor(n / columns) * (height + 1), (n % columns) * (width + 1)];
+    for (let c = 0; c < channels; c++) {
+      for (let y = 0; y < height; y++) {
+        const from = ((n * channels + c) * height + y) * width;
+        all.set(values.subarray(from, from + width), (c * high + top + y) * wide + left);
+      }
+    }
+  }
+  return asPicture(all, [channels, high, wide]);
+}
+
 /** Dibuja una imagen en un lienzo, que toma su tamaño; lo que se sale de [-1, 1] se recorta. */
 export function drawPicture(
   canvas: HTMLCanvasElement,
@@ -79,29 +106,6 @@ interface Stored {
   height: number;
   width: number;
   values: string;
-}
-
-/** Lee una imagen de un fichero, recortada al centro y llevada a `side` × `side`. */
-export async function readPicture(file: Blob, side: number): Promise<Picture> {
-  const bitmap = await createImageBitmap(file);
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Error("este navegador no deja dibujar");
-  const edge = Math.min(bitmap.width, bitmap.height);
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, side, side);
-  context.imageSmoothingQuality = "high";
-  const [left, top] = [(bitmap.width - edge) / 2, (bitmap.height - edge) / 2];
-  context.drawImage(bitmap, left, top, edge, edge, 0, 0, side, side);
-  bitmap.close();
-  const { data } = context.getImageData(0, 0, side, side);
-  const plane = side * side;
-  const values = new Float32Array(3 * plane);
-  for (let k = 0; k < plane; k++) {
-    for (let c = 0; c < 3; c++) values[c * plane + k] = data[4 * k + c]! / 127.5 - 1;
-  }
-  return { channels: 3, height: side, width: side, values };
 }
 
 /** Los valores de 32 bits que van en base64 en los datos de un widget. */

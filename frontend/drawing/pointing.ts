@@ -23,11 +23,6 @@ export function placeIn(event: MouseEvent, edge: number): [number, number] {
   return [within(edge * across, -edge, edge), within(-edge * down, -edge, edge)];
 }
 
-/** De una coordenada del plano a un píxel de un lienzo de `side` de lado. */
-export function toPixel(value: number, edge: number, side: number): number {
-  return ((value / edge + 1) / 2) * side;
-}
-
 /** El aspecto de un plano en que se señala. */
 export const planeStyles = css`
   canvas {

@@ -2,13 +2,12 @@
 
 import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import "../drawing/pixels";
-import type { Picture } from "../drawing/pixels";
-import { type Network, type Settings, usual } from "../laboratory";
+import { asPicture, type Picture } from "../drawing/pixels";
+import { type Network, type Settings, usual } from "../laboratory/request";
 import { comma } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
 import { ReplacedError, Runner } from "../runner";
-import { button, choice, slider, Widget } from "../widget";
+import { button, choice, seedBox, slider, Widget } from "../widget";
 
 const NETWORK = "digits-class";
 const STEPS = [5, 10, 20, 50] as const;
@@ -58,6 +57,14 @@ export class DdimWidget extends Widget {
         gap: 1rem;
         align-items: center;
       }
+      .mandos {
+        display: grid;
+        gap: 0.7rem;
+        justify-items: start;
+      }
+      .mandos .mando {
+        width: 100%;
+      }
       dl-imagen {
         min-height: 2rem;
       }
@@ -85,17 +92,12 @@ export class DdimWidget extends Widget {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.runner?.stop();
+    this.runner?.end();
   }
 
   private tell(error: unknown): void {
     if (error instanceof ReplacedError) return;
     this.problem = `No se ha podido generar (${reasonOf(error)}). Podéis volver a intentarlo.`;
-  }
-
-  private picture(values: Float32Array): Picture {
-    const [channels, height, width] = this.network!.shape;
-    return { channels: channels as 1 | 3, height, width, values };
   }
 
   private settings(changes: Partial<Settings>): Settings {
@@ -113,8 +115,9 @@ export class DdimWidget extends Widget {
     try {
       for (const eta of ETAS) {
         for (const steps of STEPS) {
-          const x = await runner.run(network, this.settings({ steps, eta }));
-          this.cells = new Map([...this.cells, [`${eta} ${steps}`, this.picture(x)]]);
+          const { samples } = await runner.run(network, this.settings({ steps, eta }));
+          const picture = asPicture(samples, network.shape);
+          this.cells = new Map([...this.cells, [`${eta} ${steps}`, picture]]);
         }
       }
       await this.walk();
@@ -131,46 +134,37 @@ export class DdimWidget extends Widget {
     if (!network || !runner) return;
     try {
       const settings = this.settings({ steps: WALK_STEPS, eta: 0 });
-      const x = await runner.run(network, settings, { kind: "between", seed: other, fraction });
-      this.between = this.picture(x);
+      const edit = { kind: "between", seed: other, fraction } as const;
+      const { samples } = await runner.run(network, settings, edit);
+      this.between = asPicture(samples, network.shape);
     } catch (error) {
       this.tell(error);
     }
-  }
-
-  private number(name: string, value: number, set: (value: number) => void): TemplateResult {
-    return html`<label>
-      ${name}
-      <input
-        type="number"
-        min="0"
-        max="999999"
-        .value=${String(value)}
-        @change=${(event: Event) => {
-          const box = event.target as HTMLInputElement;
-          const typed = Math.floor(box.valueAsNumber);
-          set(typed >= 0 && typed <= 999_999 ? typed : 0);
-          box.value = String(typed >= 0 && typed <= 999_999 ? typed : 0);
-        }}
-      />
-    </label>`;
   }
 
   protected override view(): TemplateResult {
     const { network } = this;
     const problem = this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : "";
     if (!network) return html`${problem || "Cargando…"}`;
+    const tell = (problem: string) => {
+      this.problem = problem;
+    };
     const classes = network.classes.map((title, k) => [String(k), title] as const);
     return html`
-      ${choice("Cifra:", classes, String(this.label_), (label) => {
+      ${choice("Dígito:", classes, String(this.label_), (label) => {
         this.label_ = Number(label);
         this.cells = new Map();
         this.between = null;
       })}
       <div class="fila">
-        ${this.number("Semilla", this.seed, (seed) => {
-          this.seed = seed;
-        })}
+        ${seedBox(
+          "Semilla",
+          this.seed,
+          (seed) => {
+            this.seed = seed;
+          },
+          tell,
+        )}
         ${button("Generar", !this.busy, () => void this.fill())}
       </div>
       ${problem}
@@ -202,7 +196,7 @@ export class DdimWidget extends Widget {
           .picture=${this.between}
           label="Lo que sale de entre los dos ruidos"
         ></dl-imagen>
-        <div>
+        <div class="mandos">
           ${slider({
             label: "de un ruido al otro",
             text: comma(this.fraction),
@@ -215,10 +209,15 @@ export class DdimWidget extends Widget {
               if (!this.busy) void this.walk();
             },
           })}
-          ${this.number("Semilla del otro ruido", this.other, (other) => {
-            this.other = other;
-            if (!this.busy) void this.walk();
-          })}
+          ${seedBox(
+            "Semilla del otro ruido",
+            this.other,
+            (other) => {
+              this.other = other;
+              if (!this.busy) void this.walk();
+            },
+            tell,
+          )}
         </div>
       </div>
     `;
@@ -227,7 +226,7 @@ export class DdimWidget extends Widget {
   protected override spoken(): string {
     if (this.busy) return "Generando…";
     return this.cells.size > 0
-      ? `Cifra ${this.label_} de la semilla ${this.seed}, de ${this.cells.size} maneras; el paseo va por ${comma(this.fraction)}.`
+      ? `Dígito ${this.label_} de la semilla ${this.seed}, de ${this.cells.size} maneras; el paseo va por ${comma(this.fraction)}.`
       : "";
   }
 }

@@ -5,7 +5,8 @@ import { customElement, state } from "lit/decorators.js";
 import { qSample } from "../ddpm_lit/forward";
 import { samplingNoise } from "../ddpm_lit/noise";
 import { makeSchedule } from "../ddpm_lit/scheduler";
-import { fetchPictures, type Picture, readPicture } from "../drawing/pixels";
+import { chooser } from "../drawing/chooser";
+import { fetchPictures, type Picture } from "../drawing/pixels";
 import { bars, curve, histogram, normalDensity, plot, plotStyles, steps } from "../drawing/plot";
 import { comma, significant } from "../numbers";
 import { reasonOf } from "../problems";
@@ -68,19 +69,10 @@ export class ForwardWidget extends Widget {
     this.noise = samplingNoise(0, [0], values.length).next().value;
   }
 
-  private async own(event: Event): Promise<void> {
-    const input = event.target as HTMLInputElement;
-    const file = input.files?.[0];
-    if (!file) return;
-    try {
-      const picture = await readPicture(file, SIDE);
-      this.pictures = new Map([...this.pictures, [OWN, { title: "la vuestra", picture }]]);
-      this.choose(OWN);
-      this.problem = "";
-    } catch {
-      this.problem = `«${file.name}» no es una imagen que este navegador sepa leer: probad con un PNG o un JPEG.`;
-    }
-    input.value = "";
+  private own(picture: Picture): void {
+    this.pictures = new Map([...this.pictures, [OWN, { title: "la vuestra", picture }]]);
+    this.choose(OWN);
+    this.problem = "";
   }
 
   /** ᾱ_t; en t = 0 todavía no se ha añadido nada. */
@@ -98,10 +90,14 @@ export class ForwardWidget extends Widget {
     return html`
       <div class="fila">
         ${choice("Imagen:", options, this.chosen, (name) => this.choose(name))}
-        <label class="boton">
-          Poner una vuestra
-          <input class="oculto" type="file" accept="image/*" @change=${this.own} />
-        </label>
+        ${chooser(
+          "Poner una vuestra",
+          SIDE,
+          (picture) => this.own(picture),
+          (problem) => {
+            this.problem = problem;
+          },
+        )}
       </div>
       ${this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : ""}
       ${slider({
@@ -133,7 +129,7 @@ export class ForwardWidget extends Widget {
     const top = Math.max(0.5, ...heights.map(([, height]) => height)) * 1.05;
     return html`${plot(
       {
-        width: 420,
+        width: Math.min(420, this.room),
         height: 210,
         x: RANGE,
         y: [0, top],

@@ -145,7 +145,7 @@ export class GuidanceWidget extends Widget {
           ${row("condicionada", html`la clase, <i>p</i>(<i>x</i>|<i>c</i>)`, MEAN, Math.sqrt(VARIANCE))}
           ${row(
             "mu",
-            html`la inclinada, <i>p</i>(<i>x</i>|<i>c</i>) <i>p</i>(<i>c</i>|<i>x</i>)<sup>w</sup>`,
+            html`la inclinada, <i>p</i>(<i>x</i>|<i>c</i>) <i>p</i>(<i>c</i>|<i>x</i>)<sup><i>w</i></sup>`,
             this.tilted.mean,
             Math.sqrt(this.tilted.variance),
           )}
@@ -167,7 +167,7 @@ export class GuidanceWidget extends Widget {
     const tops = [normalDensity(mean, mean, variance), ...heights.map(([, y]) => y)];
     const top = 1.08 * Math.max(...tops.filter(Number.isFinite));
     return html`${plot(
-      { width: 640, height: 260, x: RANGE, y: [0, top], xLabel: "x", title: this.spoken() },
+      { width: this.room, height: 260, x: RANGE, y: [0, top], xLabel: "x", title: this.spoken() },
       (scales) => [
         filled(scales, bell(mean, variance), "mu"),
         ...(this.samples.length > 0

@@ -134,7 +134,7 @@ export class LossesWidget extends Widget {
     const count = shares.length;
     const top = 1.1 * Math.max(...shares);
     const errors = measured.error.map((error, k) => [k + 0.5, (error * top) / 1.05] as const);
-    const [width, height] = [640, 240];
+    const [width, height] = [this.room, 240];
     return html`${plot(
       {
         width,

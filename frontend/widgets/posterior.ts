@@ -20,7 +20,7 @@ import { slider, Widget } from "../widget";
 const SCHEDULE = makeSchedule("linear", 50);
 const RANGE = [-3, 3] as const;
 const GRID = steps(...RANGE, 241);
-const SIZE = { width: 640, height: 280 };
+const HEIGHT = 280;
 
 type Handle = "x0" | "xT";
 
@@ -140,7 +140,14 @@ export class PosteriorWidget extends Widget {
     const both = bell(mean, variance);
     const top = 1.1 * Math.max(...[prior, seen, both].flat().map(([, y]) => y));
     return html`${plot(
-      { ...SIZE, x: RANGE, y: [0, top], xLabel: "x en t − 1", title: this.spoken() },
+      {
+        width: this.room,
+        height: HEIGHT,
+        x: RANGE,
+        y: [0, top],
+        xLabel: "x en t − 1",
+        title: this.spoken(),
+      },
       (scales) => {
         this.scales = scales;
         const handle = (name: Handle, kind: string) => svg`<circle class="asa ${kind}" r="9"
@@ -178,7 +185,7 @@ export class PosteriorWidget extends Widget {
     const drawing = this.renderRoot.querySelector("svg");
     if (!this.held || !this.scales || !drawing) return;
     const box = drawing.getBoundingClientRect();
-    const place = ((event.clientX - box.left) / box.width) * SIZE.width;
+    const place = ((event.clientX - box.left) / box.width) * this.room;
     const value = Math.round(this.scales.xAt(place) * 20) / 20;
     this[this.held] = Math.max(RANGE[0], Math.min(RANGE[1], value));
   }

@@ -53,6 +53,14 @@ export class SchedulerWidget extends Widget {
         gap: 0.25rem;
         align-items: center;
       }
+      @media (max-width: 36em) {
+        .tira {
+          grid-template-columns: repeat(${MOMENTS.length}, minmax(0, 1fr));
+        }
+        .tira .muestra {
+          grid-column: 1 / -1;
+        }
+      }
       .muestra::before {
         content: "";
         display: inline-block;
@@ -190,7 +198,7 @@ export class SchedulerWidget extends Widget {
         : ([0, this.quantity === "bar" ? 1 : Math.max(0.02, ...values)] as const);
     return html`${plot(
       {
-        width: 640,
+        width: this.room,
         height: 260,
         x: [1, this.timesteps],
         y,

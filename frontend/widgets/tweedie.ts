@@ -4,9 +4,10 @@ import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { idealWeights, idealXStart } from "../ddpm_lit/ideal";
 import { makeSchedule } from "../ddpm_lit/scheduler";
-import { ARROWS, placeIn, planeStyles, toPixel, within } from "../drawing/pointing";
+import { ARROWS, placeIn, planeStyles, within } from "../drawing/pointing";
+import { cross, sheetOf } from "../drawing/sheet";
 import { comma, reaching } from "../numbers";
-import { DISTRIBUTIONS, dataOf } from "../plane";
+import { DISTRIBUTIONS, dataOf } from "../plane/distributions";
 import { choice, slider, Widget } from "../widget";
 
 const TIMESTEPS = 200;
@@ -154,14 +155,11 @@ export class TweedieWidget extends Widget {
 
   protected override updated(): void {
     super.updated();
-    const context = this.renderRoot.querySelector("canvas")?.getContext("2d");
-    if (!context) return;
-    const style = getComputedStyle(this);
-    const colour = (name: string) => style.getPropertyValue(`--dl-${name}`).trim();
-    const pixel = (value: number) => toPixel(value, EDGE, SIDE);
+    const sheet = sheetOf(this.renderRoot.querySelector("canvas"), EDGE);
+    if (!sheet) return;
+    const { context, colour, pixel } = sheet;
     const { points: data, weights, guess, place } = this;
     const most = Math.max(...weights);
-    context.clearRect(0, 0, SIDE, SIDE);
     context.fillStyle = colour("fig-6");
     weights.forEach((weight, k) => {
       const part = Math.sqrt(weight / most);
@@ -189,11 +187,6 @@ export class TweedieWidget extends Widget {
     context.restore();
     context.strokeStyle = colour("xt");
     context.lineWidth = 5;
-    context.beginPath();
-    context.moveTo(fromX - 10, fromY);
-    context.lineTo(fromX + 10, fromY);
-    context.moveTo(fromX, fromY - 10);
-    context.lineTo(fromX, fromY + 10);
-    context.stroke();
+    cross(sheet, place, 10);
   }
 }

@@ -13,7 +13,7 @@ import "../drawing/pixels";
 import type { Picture } from "../drawing/pixels";
 import { comma } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
-import { choice, Widget } from "../widget";
+import { button, choice, Widget } from "../widget";
 
 /** Un bloque de la red. */
 interface Block {
@@ -40,7 +40,7 @@ interface Anatomy {
   seen: { t: number; image: { values: string }; blocks: Seen[] }[];
 }
 
-/** El dibujo: lo que mide una columna, la altura de un nivel y la del bloque más alto. */
+/** El dibujo: lo que mide una columna, como mucho, la altura de un nivel y la del bloque más alto. */
 const [COLUMN, LEVEL, TALLEST] = [44, 74, 62];
 
 /** Los bytes que van en base64, como valores en [-1, 1]. */
@@ -67,12 +67,16 @@ export class UnetWidget extends Widget {
         stroke: currentColor;
         stroke-width: 1.5;
       }
-      .bloque[aria-pressed="true"] rect {
+      .bloque .dedo {
+        fill: transparent;
+        stroke: none;
+      }
+      .bloque[aria-pressed="true"] rect:not(.dedo) {
         fill: currentColor;
         fill-opacity: 0.35;
         stroke-width: 3;
       }
-      .bloque:focus-visible rect {
+      .bloque:focus-visible rect:not(.dedo) {
         stroke: var(--md-accent-fg-color);
         stroke-width: 4;
       }
@@ -166,6 +170,12 @@ export class UnetWidget extends Widget {
         <span class="attentions"><em>atención</em></span>
         <span class="samplers"><em>cambio de tamaño</em></span>
       </p>
+      <div class="fila ordenes">
+        ${button("← El anterior", this.chosen > 0, () => this.choose(this.chosen - 1))}
+        ${button("El siguiente →", this.chosen < anatomy.blocks.length - 1, () =>
+          this.choose(this.chosen + 1),
+        )}
+      </div>
       ${choice("La prenda, en t:", times, String(this.time), (time) => {
         this.time = Number(time);
       })}
@@ -182,13 +192,14 @@ export class UnetWidget extends Widget {
   private drawing(anatomy: Anatomy): TemplateResult {
     const { blocks } = anatomy;
     const deepest = Math.max(...blocks.map((block) => this.levelOf(anatomy, block)));
-    const [width, height] = [COLUMN * blocks.length + 10, LEVEL * (deepest + 1) + 24];
+    const column = Math.min(COLUMN, (this.room - 10) / blocks.length);
+    const [width, height] = [column * blocks.length + 10, LEVEL * (deepest + 1) + 8];
     const place = (k: number) => {
       const level = this.levelOf(anatomy, blocks[k]!);
       const tall = TALLEST / 2 ** (level / 2);
-      return { x: COLUMN * k + 10, y: LEVEL * level + (TALLEST - tall) / 2 + 6, tall, level };
+      return { x: column * k + 10, y: LEVEL * level + (TALLEST - tall) / 2 + 6, tall, level };
     };
-    const wide = COLUMN - 14;
+    const wide = 0.7 * column;
     const path = blocks.map((_, k) => {
       const { x, y, tall } = place(k);
       return `${k === 0 ? "M" : "L"}${x + wide / 2},${y + tall / 2}`;
@@ -201,12 +212,13 @@ export class UnetWidget extends Widget {
         return svg`<path class="atajo" d="M${a.x + wide},${y} H${b.x}"></path>`;
       })}
       ${blocks.map((block, k) => {
-        const { x, y, tall } = place(k);
+        const { x, y, tall, level } = place(k);
         const kind = block.kind.includes("samplers") ? "samplers" : block.kind;
         return svg`<g class="bloque ${kind.startsWith("conv") ? "conv" : kind}" role="button"
           tabindex=${k === this.chosen ? 0 : -1} aria-pressed=${k === this.chosen}
           aria-label="${nameOf(block)}, ${k + 1} de ${blocks.length}"
           @click=${() => this.choose(k)} @keydown=${this.key}>
+          <rect class="dedo" x=${x - 0.15 * column} y=${LEVEL * level} width=${column} height=${LEVEL}></rect>
           <rect x=${x} y=${y} width=${wide} height=${tall} rx="4"></rect>
         </g>` as SVGTemplateResult;
       })}
@@ -254,12 +266,12 @@ export class UnetWidget extends Widget {
       <div>
         <p><b>${block.title}</b>${sideOf(block)}</p>
         <p>
-          Sale ${block.shape[0]} × ${high} × ${wide}; tiene
+          Sale ${block.shape.join(" × ")}; tiene
           ${comma(block.parameters, 0)} parámetros, y a cada posición
           ${
             block.reach === null
               ? "le llega toda la imagen"
-              : html`le llegan ${block.reach} × ${block.reach} píxeles de la imagen`
+              : html`le llegan ${block.reach}&nbsp;×&nbsp;${block.reach} píxeles de la imagen`
           }.
         </p>
         <div class="canales">

@@ -1,7 +1,8 @@
 /** Las redes del laboratorio, en otro hilo: la página no se para mientras calculan. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { type Edit, generate, type Inputs, type Network, type Settings } from "../laboratory";
+import { generate, type Inputs } from "../laboratory/path";
+import type { Edit, Network, Settings } from "../laboratory/request";
 import { reasonOf } from "../problems";
 
 /** Lo que la página pide. */

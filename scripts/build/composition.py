@@ -53,7 +53,7 @@ def drawings(trained: Trained, pairs: Sequence[Pair], seeds: int, **options: Any
 def found_pairs(x: Tensor) -> list[Pair]:
     """El objeto y el color del dibujo más cercano a cada uno."""
     pairs = every_pair()
-    known = draw([(Part(*pair),) for pair in pairs])
+    known = draw([(Part(*pair),) for pair in pairs], x.shape[-1])
     return [pairs[int(i)] for i in nearest_neighbours(x, known).indices[:, 0]]
 
 

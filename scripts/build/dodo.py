@@ -29,6 +29,7 @@ from scripts.build import (  # noqa: E402
     figures,
     garment_samples,
     laboratory,
+    latent_samples,
     models,
     samples,
 )
@@ -48,7 +49,7 @@ DOIT_CONFIG = {
 
 Task = dict[str, Any]
 
-SHIPPED = (emoji_samples, garment_samples)
+SHIPPED = (emoji_samples, garment_samples, latent_samples)
 """Los módulos que generan con los modelos que vienen en el paquete."""
 
 

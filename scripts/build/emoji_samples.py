@@ -1,6 +1,7 @@
 """Los emojis que dibuja el modelo de texto: nombres que vio al entrenar y parejas que no."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -90,6 +91,20 @@ def draw(names: tuple[str, ...], guidance: float = GUIDANCE) -> Tensor:
     return x.reshape(len(names), SEEDS, *x.shape[1:])
 
 
+def answers(names: Sequence[str], found: Sequence[str]) -> dict[str, Any]:
+    """Lo que se apunta de un grupo: qué se ha hallado en cada dibujo y cuántas veces es lo pedido.
+
+    `found` lleva los de cada nombre seguidos, los mismos de cada uno.
+    """
+    asked = [name for name in names for _ in range(len(found) // len(names))]
+    return {
+        "names": list(names),
+        "nearest": list(found),
+        "exact": sum(a == b for a, b in zip(found, asked, strict=True)),
+        "count": len(asked),
+    }
+
+
 def generate() -> None:
     """Dibuja los diez nombres vistos y las diez parejas que no, y busca lo más parecido."""
     parameters = {"guidance": GUIDANCE, "steps": STEPS[profile()], "seed": 0}
@@ -109,13 +124,7 @@ def generate() -> None:
             nearest = nearest_neighbours(x.flatten(0, 1), train_set.x).indices[:, 0]
             tensors[f"{group}_nearest"] = nearest.reshape(len(names), SEEDS)
             found = found_names(x.flatten(0, 1), group)
-            asked = [name for name in names for _ in range(SEEDS)]
-            card["values"][group] = {
-                "names": list(names),
-                "nearest": found,
-                "exact": sum(a == b for a, b in zip(found, asked, strict=True)),
-                "count": len(asked),
-            }
+            card["values"][group] = answers(names, found)
         samples_path(NAME).parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, samples_path(NAME))
         card["files"] = [f"samples/{NAME}.safetensors"]

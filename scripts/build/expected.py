@@ -15,7 +15,12 @@ SECONDS = {
     "sample:digits-class": 60,
     "sample:openmoji-texto": 60,
     "sample:fashion-mnist": 60,
+    "sample:openmoji-latente": 60,
     "draw:brand": 15,
+    "draw:continuous": 40,
+    "draw:score": 40,
+    "draw:flow": 75,
+    "draw:flow_digits": 240,
 }
 """Los de las tareas que no son de una receta, en un núcleo; las que no están duran `OTHERS`."""
 

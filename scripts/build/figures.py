@@ -21,6 +21,7 @@ from scripts.site.project import PACKAGE, ROOT, build_dir
 CHAPTERS = (
     "brand",
     "cover",
+    "toolbox",
     "forward",
     "scheduler",
     "posterior",
@@ -36,6 +37,11 @@ CHAPTERS = (
     "conditioning",
     "editing",
     "ddim",
+    "score",
+    "continuous",
+    "flow",
+    "flow_digits",
+    "latent",
     "replicas",
 )
 FPS = 20

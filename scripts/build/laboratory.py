@@ -6,15 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ddpm_lit.data import load_dataset
 from ddpm_lit.models.export import export_onnx
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.models.trained import Trained
+from ddpm_lit.recipes.data import split_data
 from scripts.build import models
 from scripts.build.provenance import recorded
 from scripts.site.project import PACKAGE, build_dir
 
 NAME = "laboratory"
-SHIPPED = {"openmoji-texto": "emojis, con una frase", "fashion-mnist": "prendas, por su clase"}
+SHIPPED = {
+    "openmoji-texto": "emojis, con una frase",
+    "fashion-mnist": "prendas, por su clase",
+    "emoji-sr": "ampliar un emoji",
+    "emoji-color": "colorear un emoji",
+}
 TRAINED = {"digits-class": "dígitos, por su clase"}
 """Las redes y cómo se llaman: las que vienen en el paquete y las que entrena el sitio."""
 
@@ -27,6 +36,8 @@ EXAMPLES = (
     "cara sonriendo con gafas de sol",
 )
 """Frases que se ofrecen a quien no sabe qué pedir."""
+PICTURE = "perro"
+"""El emoji con que empieza quien quiera ampliar o colorear: ninguna red lo vio al entrenar."""
 
 
 def sources() -> list[Path]:
@@ -79,6 +90,23 @@ def described(name: str, title: str, trained: Trained) -> dict[str, Any]:
         "textLength": getattr(config, "text_length", 0) if vocabulary else 0,
         "classes": classes,
         "examples": EXAMPLES if vocabulary else (),
+        "image": image_condition(trained),
+    }
+
+
+def image_condition(trained: Trained) -> dict[str, Any] | None:
+    """Lo que ve de una imagen una red que parte de ella, y un dibujo que no vio al entrenar."""
+    recipe = trained.recipe
+    wanted = dict(recipe.data.conditions)
+    if "image" not in wanted:
+        return None
+    _, unseen = split_data(recipe, load_dataset(recipe.data.name, **recipe.data.options))
+    assert unseen is not None, f"la receta «{recipe.name}» no aparta nada"
+    levels = ((unseen.x[unseen.captions.index(PICTURE)] + 1) * 127.5).round().to(torch.uint8)
+    return {
+        "kind": wanted["image"],
+        "factor": wanted.get("factor", 1),
+        "example": levels.flatten().tolist(),
     }
 
 

@@ -58,7 +58,7 @@ def draw_path(palette: Palette) -> Figure:
             levels += [index + 1, index]
         label = "sin repetir" if resamplings == 1 else f"cada tramo, {resamplings} veces"
         panel.plot(times, levels, color=color, linestyle=dashes, label=label)
-    panel.set(xlim=(0, None), ylim=(0, 50), xlabel="evaluaciones de la red")
+    panel.set(xlim=(0, None), ylim=(0, 50), xlabel="llamadas a la red")
     panel.set_ylabel("nivel de ruido, $t$")
     panel.legend(loc="upper right")
     return figure
@@ -241,7 +241,7 @@ def redone() -> list[Tensor]:
 
 def draw_redone(palette: Palette) -> Figure:
     columns = [strokes(), *redone()]
-    titles = ["la guía", *(f"$s={strength:.1f}$".replace(".", "{,}") for strength in STRENGTHS)]
+    titles = ["el boceto", *(f"$s={strength:.1f}$".replace(".", "{,}") for strength in STRENGTHS)]
     titles[-1] = "$s=1$"
     return image_table(
         [
@@ -268,7 +268,7 @@ def draw_strength(palette: Palette) -> Figure:
         kept = signal / (1 + signal)
         panel.plot(fractions, kept, color=color, linestyle=dashes, label=label)
     panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="fracción del proceso que se rehace")
-    panel.set_ylabel(r"peso de la guía, $\lambda$")
+    panel.set_ylabel(r"peso del boceto, $\lambda$")
     panel.legend()
     return figure
 

@@ -81,34 +81,6 @@ def draw_classes(palette: Palette) -> Figure:
     return figure
 
 
-def draw_points(palette: Palette) -> Figure:
-    roll = samples.load("swiss-roll")
-    chosen = closest(roll["times"], [0.9, 0.4, 0.15, 0.06, 0])
-    figure, axes = canvas(2, len(chosen), height=2.95)
-    for column, index in enumerate(chosen):
-        above, below = axes[column], axes[column + len(chosen)]
-        time = int(roll["times"][index])
-        show_points(
-            above,
-            roll["x_t"][index],
-            palette.noisy if time else palette.data,
-            limit=LIMIT,
-            size=2.0,
-        )
-        above.set_title(f"$t={time}$", pad=4)
-        if time:
-            show_points(below, roll["x_start"][index], palette.data, limit=LIMIT, size=2.0)
-        else:
-            above.set_title("$x_0$", color=palette.data, fontsize=13, pad=4)
-            below.axis("off")
-    for panel, label, color in (
-        (axes[0], "$x_t$", palette.noisy),
-        (axes[len(chosen)], r"$\hat{x}_0$", palette.data),
-    ):
-        panel.set_ylabel(label, color=color, fontsize=14, rotation=0, ha="right", va="center")
-    return figure
-
-
 @lru_cache
 def few_steps() -> tuple[Tensor, Tensor, Tensor, float]:
     """Con pocos pasos y el mismo ruido: el Algoritmo 2, sin z, con z también al final; y σ_1."""
@@ -232,7 +204,6 @@ def draw_plane(palette: Palette) -> Figure:
 FIGURES = {
     "generacion-tira": draw_strip,
     "generacion-clases": draw_classes,
-    "generacion-puntos": draw_points,
     "generacion-ruido": draw_noise,
     "generacion-plano": draw_plane,
 }

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.forward import q_sample
-from ddpm_lit.losses import loss_weight, prior_term, vb_term, weighted_mse
+from ddpm_lit.losses import (
+    loss_weight,
+    prior_term,
+    variational_bound,
+    vb_term,
+    weighted_mse,
+)
 from ddpm_lit.noise import sampling_noise
 from ddpm_lit.scheduler import make_schedule
 from scripts.build import models
@@ -164,7 +170,65 @@ def table() -> dict[str, Any]:
 
 
 DATA = {"widget-losses": table}
+
+
+def draw_ceiling(palette: Palette) -> Figure:
+    """La cota y lo que acota, con datos normales y una red que es la perfecta por un factor."""
+    std = 0.4
+    diffusion = Diffusion(make_schedule("linear", 1000), "epsilon", "fixed_large", clip=False)
+    short = diffusion.respaced(50)
+    schedule = short.schedule
+    bars = schedule.alphas_cumprod
+    slopes = (1 - bars).sqrt() / (bars * std**2 + 1 - bars)
+    generator = torch.Generator().manual_seed(0)
+    x_0 = std * torch.randn(2000, 1, dtype=torch.float64, generator=generator)
+    x_0 = x_0 * std / x_0.square().mean().sqrt()
+    noise = torch.randn(len(schedule), 2000, 1, dtype=torch.float64, generator=generator)
+    factors = torch.linspace(0.7, 1.4, 57, dtype=torch.float64)
+    bounds, costs = [], []
+    for factor in factors:
+        gains = factor * slopes
+
+        def model(x: Tensor, t: Tensor, gains: Tensor = gains) -> Tensor:
+            return gains[torch.searchsorted(schedule.timesteps, t)].unsqueeze(1) * x
+
+        bound = variational_bound(model, short, x_0, lambda index: noise[index], levels=None)
+        bounds.append(bound.total.mean())
+        # La cadena del modelo es lineal: su última normal se sabe.
+        variance = torch.ones((), dtype=torch.float64)
+        shrink = (1 - schedule.betas / (1 - bars).sqrt() * gains) / schedule.sqrt_alphas
+        for index in reversed(range(len(schedule))):
+            variance = shrink[index] ** 2 * variance + schedule.betas[index]
+        costs.append(0.5 * ((2 * torch.pi * variance).log2() + std**2 / variance / np.log(2)))
+    ceiling, cost = torch.stack(bounds), torch.stack(costs)
+    figure, (panel,) = canvas(1, 1, height=3.3)
+    panel.fill_between(factors, cost, ceiling, color=palette.noise, alpha=0.18, linewidth=0)
+    panel.plot(factors, ceiling, color=palette.noise, label="$L$, la cota")
+    panel.plot(factors, cost, color=palette.data, label=r"$-\log p_\theta(x_0)$, lo que importa")
+    low = int(ceiling.argmin())
+    panel.plot(factors[low], ceiling[low], "o", color=palette.noise, markersize=7)
+    panel.annotate(
+        "adonde lleva entrenar",
+        (float(factors[low]), float(ceiling[low])),
+        (0, 30),
+        textcoords="offset points",
+        ha="center",
+        color=palette.noise,
+        arrowprops={"arrowstyle": "-", "color": palette.noise, "shrinkB": 5},
+    )
+    panel.text(0.79, float((ceiling[7] + cost[7]) / 2), "el hueco", ha="center", va="center")
+    panel.set(
+        xlim=(0.7, 1.4), xlabel=r"lo que la red responde, en veces $\mathrm{E}[\epsilon|x_t]$"
+    )
+    panel.set(
+        ylabel="bits por dimensión", ylim=(float(cost.min()) - 0.4, float(ceiling.min()) + 2.2)
+    )
+    panel.legend(loc="upper center")
+    return figure
+
+
 FIGURES = {
+    "perdidas-techo": draw_ceiling,
     "perdidas-por-t": draw_by_time,
     "perdidas-cota": draw_bound,
     "perdidas-pesos": draw_weights,

@@ -15,16 +15,18 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from benchmarks.quality import NEVER, steps_within
+from benchmarks.quality import NEVER, step_times
 from benchmarks.records import machine
 
+from ddpm_lit.data import Dataset
 from ddpm_lit.files.images import save_png
 from ddpm_lit.files.weights import write_atomically
 from ddpm_lit.models.storage import load_model, save_trained
@@ -69,6 +71,24 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
     """La misma receta con otros pasos; el calentamiento cabe en ellos."""
     warmup = min(recipe.training.warmup_steps, steps - 1)
     return replace(recipe, training=replace(recipe.training, steps=steps, warmup_steps=warmup))
+
+
+def steps_within(recipe: Recipe, data: Dataset, seconds: float, device: str) -> int:
+    """Cuántos pasos de una receta caben en un tiempo, midiendo los primeros; al menos 2."""
+
+    def begin(watch: Callable[..., None]) -> None:
+        with TemporaryDirectory() as folder:
+            train(
+                recipe,
+                folder,
+                dataset=data,
+                device=device,
+                every=Every(log=NEVER, checkpoint=NEVER),
+                progress=False,
+                consumers=[watch],
+            )
+
+    return max(2, int(seconds / mean(step_times(begin, min(20.0, seconds / 10)))))
 
 
 def train_for(

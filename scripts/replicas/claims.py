@@ -43,7 +43,7 @@ from scripts.replicas.units import (
 )
 
 MARGIN = 0.05
-"""Diferencias menores no se distinguen del azar de las muestras."""
+"""Lo que se exige. Se eligió antes de medir; no sale de medir el azar de las muestras."""
 BITS_MARGIN = 0.01
 ALONE = 3
 """Por cuánto se multiplica el margen si solo hay una semilla."""
@@ -684,14 +684,14 @@ def _emoji(results: Results) -> Iterable[Comparison]:
         return by_seed(results, "zero-snr-emoji", f"{name}/bright", (0,))
 
     yield at_most(
-        "emoji más claros, schedule escalado: menos de la mitad de los que debería haber",
+        "emojis más claros, schedule escalado: menos de la mitad de los que debería haber",
         bright("scaled_linear"),
         0.5 * 0.25,
         seeds=1,
     )
     for name in ("linear", "cosine", "rescaled"):
         yield at_least(
-            f"emoji más claros, schedule {SCHEDULE_NAMES[name]}: al menos cuatro quintos de los "
+            f"emojis más claros, schedule {SCHEDULE_NAMES[name]}: al menos cuatro quintos de los "
             "que debería haber",
             bright(name),
             0.8 * 0.25,
@@ -724,7 +724,8 @@ CLAIMS: dict[str, Claim] = {
         tuple(DDPM_NETWORKS.values()),
     ),
     "ddpm-bits": Claim(
-        r"predecir $\epsilon$ con la cota, $L$, gana en verosimilitud",
+        r"predecir $\epsilon$ con la cota, $L$, gana en verosimilitud a hacerlo con "
+        r"$L_{\text{simple}}$",
         _ddpm_bits,
         (LINEAR_NETWORK, DDPM_NETWORKS["epsilon-vlb"]),
     ),
@@ -750,7 +751,11 @@ CLAIMS: dict[str, Claim] = {
     ),
     "ddim-eta": Claim(r"a 10 y 20 pasos, $\eta = 0$ gana a $\eta = 1$", _eta, (LINEAR_NETWORK,)),
     "ddim-sigma": Claim(r"a 10 y 20 pasos, $\hat\sigma$ se hunde", _sigma, (LINEAR_NETWORK,)),
-    "ddim-thousand": Claim("a 1000 pasos se juntan", _thousand, (LINEAR_NETWORK,)),
+    "ddim-thousand": Claim(
+        r"a 1000 pasos, $\eta = 0$, $\eta = 1$ y $\hat\sigma$ quedan a menos del doble",
+        _thousand,
+        (LINEAR_NETWORK,),
+    ),
     "ddim-reconstruction": Claim(
         "el error de reconstrucción baja con el número de pasos",
         _reconstruction,
@@ -759,7 +764,7 @@ CLAIMS: dict[str, Claim] = {
     "cfg-class": Claim("con $w$ sube el acuerdo con la clase", _class, (CFG_NETWORKS[0],)),
     "cfg-diversity": Claim("con $w$ baja la diversidad", _diversity, (CFG_NETWORKS[0],)),
     "cfg-small": Claim(
-        "la mejor distancia está en un $w$ pequeño",
+        "la mejor distancia está en un $w$ pequeño, de 0,5 como mucho",
         _small_weights,
         CFG_NETWORKS,
     ),
@@ -770,7 +775,7 @@ CLAIMS: dict[str, Claim] = {
         CFG_NETWORKS,
     ),
     "min-snr": Claim(
-        "prediciendo $x_0$, min-SNR llega antes a la misma distancia que el peso constante",
+        "prediciendo $x_0$, min-SNR llega antes a la distancia en que acaba el peso constante",
         _min_snr,
         tuple(
             Network(label, f"min-snr-{name}-s{{seed}}", f"{SNAPSHOTS[-1]}/agreement")
@@ -778,29 +783,30 @@ CLAIMS: dict[str, Claim] = {
         ),
     ),
     "zero-snr-cannot": Claim(
-        r"en imágenes lisas de $128 \times 128$ y con la red exacta, un schedule que deja señal en "
-        "$T$ no da ninguna muy oscura ni muy clara (añadida después de medir)",
+        r"en imágenes lisas de $128 \times 128$ y con la red exacta, el schedule escalado da menos "
+        "de la mitad de las muy oscuras y muy claras (añadida después de medir)",
         partial(_cannot, pixels=LARGE, trained=False),
         (),
     ),
     "zero-snr-cannot-32": Claim(
-        r"en imágenes lisas de $32 \times 32$, con la red exacta y con una entrenada, un schedule "
-        "que deja señal en $T$ no da ninguna muy oscura ni muy clara",
+        r"en imágenes lisas de $32 \times 32$, con la red exacta y con una entrenada, el schedule "
+        "escalado da menos de la mitad de las muy oscuras y muy claras",
         partial(_cannot, pixels=SMALL, trained=True),
         (),
     ),
     "zero-snr-hardly": Claim(
-        "el lineal y el coseno apenas lo sufren",
+        "con el lineal y el coseno apenas se pierden imágenes muy oscuras ni muy claras",
         lambda results: _enough(results, ("linear", "cosine")),
         (),
     ),
     "zero-snr-fixed": Claim(
-        "el mismo schedule, corregido para que no deje señal, ya puede",
+        "con el escalado, corregido para que no deje señal, tampoco",
         lambda results: _enough(results, ("rescaled",)),
         (),
     ),
     "zero-snr-emoji": Claim(
-        "los emojis de fondo blanco pierden los más claros con el escalado, y no con los demás",
+        "los emojis de fondo blanco pierden los más claros con el escalado, y no con los demás "
+        "(no es del artículo)",
         _emoji,
         (),
     ),

@@ -639,7 +639,7 @@ SECTIONS = {
 def summary(results: Results) -> str:
     """Todas las afirmaciones, con la sección donde se juzgan y su veredicto."""
     return markdown(
-        ("artículo", "afirmación", "veredicto"),
+        ("sección", "afirmación", "veredicto"),
         [
             (f"[{title}](#{anchor})", claim.text, f"**{judge(claim, results).outcome}**")
             for anchor, title in SECTIONS.items()

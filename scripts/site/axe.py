@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from .assets import NODE_MODULES
 
@@ -21,7 +21,7 @@ def violations(
     screens: tuple[str, ...] = tuple(SCREENS),
     schemes: tuple[str, ...] = SCHEMES,
 ) -> Iterator[tuple[str, str, str]]:
-    """Lo que axe encuentra en unas páginas, con sus widgets puestos.
+    """Lo que axe encuentra en unas páginas, con sus widgets puestos y sus ejercicios contestados.
 
     Args:
         browser: un navegador.
@@ -44,16 +44,18 @@ def violations(
             page = context.new_page()
             for address in addresses:
                 page.goto(address)
-                for place in page.locator("dl-widget").all():
+                for place in page.locator("dl-widget, dl-ejercicios").all():
                     place.scroll_into_view_if_needed()
-                    place.and_(page.locator("[data-state]")).wait_for()
+                    place.and_(page.locator("[data-state]:not([data-state=loading])")).wait_for()
+                _answer(page)
                 # Un enlace medio tapado por el borde de un menú desplazado no es más pequeño.
                 page.evaluate(
                     "document.querySelectorAll('.md-sidebar__scrollwrap')"
                     ".forEach((menu) => menu.scrollTo(0, 0))"
                 )
                 page.evaluate(source)
-                options = json.dumps({"runOnly": {"type": "tag", "values": TAGS}})
+                only = {"type": "tag", "values": TAGS}
+                options = json.dumps({"runOnly": only, "resultTypes": ["violations"]})
                 # Para axe, un encabezado que es solo una fórmula está vacío: no lee MathML.
                 where = json.dumps({"exclude": ["th:has(> .katex)"]})
                 found: list[dict[str, Any]] = page.evaluate(
@@ -65,16 +67,27 @@ def violations(
             context.close()
 
 
+def _answer(page: Page) -> None:
+    """Contesta los ejercicios y despliega lo que llevan, para que se vea todo."""
+    for kind in (".dl-ejercicio__opcion:first-child", ".dl-ejercicio__cuenta button"):
+        page.evaluate(
+            "(kind) => document.querySelectorAll(kind).forEach((each) => each.click())", kind
+        )
+    page.evaluate(
+        "document.querySelectorAll('.dl-ejercicio details').forEach((fold) => { fold.open = true })"
+    )
+
+
 def main() -> None:
     """Escribe lo que encuentra en todas las páginas de `site/`, o de la carpeta que se diga."""
     import sys
 
     from playwright.sync_api import sync_playwright
 
-    from .browser import ARGUMENTS, find_chromium, pages, serve
+    from .browser import ARGUMENTS, find_chromium, pages, serve, without_search
 
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
-    with serve(folder) as url, sync_playwright() as playwright:
+    with serve(folder, without_search(folder)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
         addresses = [url + page for page in pages(folder) if page != "404.html"]
         for where, rule, place in violations(browser, addresses):

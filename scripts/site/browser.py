@@ -2,10 +2,12 @@
 
 import functools
 import http.server
+import json
 import os
 import shutil
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,16 @@ def find_chromium() -> str | None:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *args: Any, instead: Mapping[str, bytes], **kwargs: Any) -> None:
+        self.instead = instead
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:
+        if (body := self.instead.get(self.path)) is None:
+            super().do_GET()
+        else:
+            self._send(200, self.guess_type(self.path), body)
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -40,25 +52,46 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         if code != 404 or not page.is_file():
             super().send_error(code, message, explain)
             return
-        body = page.read_bytes()
-        self.send_response(404)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self._send(404, "text/html; charset=utf-8", page.read_bytes())
+
+    def _send(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Quien cierra una pestaña a medias no es un error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Sirve una carpeta en un puerto libre de esta máquina mientras dure el bloque."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serve(folder: Path, instead: Mapping[str, bytes] | None = None) -> Iterator[str]:
+    """Sirve una carpeta en un puerto libre de esta máquina mientras dure el bloque.
+
+    Args:
+        folder: La carpeta.
+        instead: Lo que se da en vez de algunos ficheros, por su ruta en la web.
+    """
+    handler = functools.partial(_Quiet, directory=str(folder), instead=instead or {})
+    server = _Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def without_search(folder: Path) -> dict[str, bytes]:
+    """El índice de búsqueda, vacío; el de verdad se trae y se ordena entero en cada página."""
+    name = "search/search_index.json"
+    index = json.loads((folder / name).read_text(encoding="utf-8"))
+    return {f"/{name}": json.dumps(index | {"docs": []}).encode()}
 
 
 def pages(folder: Path) -> list[str]:

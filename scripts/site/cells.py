@@ -18,6 +18,7 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ from .macros import FIGURE_NUMBER, inline_markdown
 from .project import CACHE, ROOT, SRC, code_digest, digest
 
 log = logging.getLogger("mkdocs.ddpm_lit")
+
+TABLES = (
+    "scheduler.BETAS",
+    "parametrisation.PARAMETRISATIONS",
+    "variance.VARIANCES",
+    "losses.WEIGHTINGS",
+    "improved.LOSSES",
+    "sampling.SAMPLERS",
+    "conditioning.CONDITIONS",
+    "networks.registry.NETWORKS",
+    "data.DATASETS",
+)
+"""Las tablas del paquete a las que una celda puede añadir filas."""
 
 SLOW = 2.0
 """Segundos a partir de los cuales se avisa de que una celda es lenta."""
@@ -52,6 +66,7 @@ class Namespace:
     variables: dict[str, Any]
     executed: list[str] = field(default_factory=list)
     random_state: Any = None
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -150,6 +165,29 @@ def new_namespace() -> Namespace:
     return Namespace({"__name__": "__celda__"}, random_state=torch.get_rng_state())
 
 
+@contextlib.contextmanager
+def own_tables(kept: dict[str, dict[str, Any]]) -> Iterator[None]:
+    """Las tablas del paquete como las dejó la sesión en `kept`; al salir, las de todos."""
+    tables: dict[str, dict[str, Any]] = {}
+    for place in TABLES:
+        module, name = place.rsplit(".", 1)
+        tables[place] = getattr(importlib.import_module(f"ddpm_lit.{module}"), name)
+    everyone = {place: dict(table) for place, table in tables.items()}
+    for place, rows in kept.items():
+        _refill(tables[place], rows)
+    try:
+        yield
+    finally:
+        for place, table in tables.items():
+            kept[place] = dict(table)
+            _refill(table, everyone[place])
+
+
+def _refill(table: dict[str, Any], rows: dict[str, Any]) -> None:
+    table.clear()
+    table.update(rows)
+
+
 def execute(code: str, namespace: Namespace, name: str) -> dict[str, Any]:
     """Ejecuta una celda como un cuaderno: lo impreso, el último valor y las figuras abiertas.
 
@@ -170,6 +208,7 @@ def execute(code: str, namespace: Namespace, name: str) -> dict[str, Any]:
         with (
             contextlib.redirect_stdout(buffer),
             contextlib.chdir(ROOT),
+            own_tables(namespace.tables),
             matplotlib.rc_context(figure_style()),
         ):
             exec(compile(tree, name, "exec"), namespace.variables)

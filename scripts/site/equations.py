@@ -136,12 +136,24 @@ def collect(
     return equations, problems
 
 
-def wrap(equation: Equation, drawn: str) -> str:
-    """Rodea una fórmula ya dibujada con su ancla, su número y su enlace permanente."""
+def wrap(equation: Equation, drawn: str, row: str = "") -> str:
+    """Rodea una fórmula ya dibujada con su ancla, su número y su enlace permanente.
+
+    Args:
+        equation: la ecuación.
+        drawn: su HTML.
+        row: la dirección de su fila en el libro mayor, si la tiene.
+    """
+    proof = (
+        f'<a class="dl-eq__fila" href="{html.escape(row, quote=True)}" title="Cómo se prueba"'
+        f' aria-label="Cómo se prueba la ecuación {equation.tag}">≡</a>'
+        if row
+        else ""
+    )
     title = html.escape(f"Ecuación {KINDS[equation.kind]}", quote=True)
     return (
         f'<div class="dl-eq" id="{equation.anchor}" data-kind="{equation.kind}" role="group"'
-        f' aria-label="Ecuación {equation.tag}"><div class="dl-eq__cuerpo">{drawn}</div>'
+        f' aria-label="Ecuación {equation.tag}"><div class="dl-eq__cuerpo">{drawn}</div>{proof}'
         f'<a class="dl-eq__numero" href="#{equation.anchor}" title="{title}">'
         f"({equation.tag})</a></div>"
     )

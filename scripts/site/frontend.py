@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from .assets import NODE_MODULES, ensure_node_modules, node_environment
-from .project import CACHE, ROOT
+from .project import CACHE, ROOT, files_digest
 
 SOURCES = ROOT / "frontend"
 BUNDLE = CACHE / "widgets"
@@ -35,9 +35,25 @@ def npm_tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def bundle(folder: Path = BUNDLE) -> dict[str, Path]:
     """Empaqueta los widgets, cada uno en su fichero, y dice adónde van dentro de la web.
 
+    Si no ha cambiado nada desde la última vez, vale lo que hay.
+
     Raises:
         FrontendError: Si esbuild encuentra un error; lleva lo que ha dicho.
     """
+    sources = [*SOURCES.rglob("*.ts"), SOURCES / "tsconfig.json", ROOT / "package-lock.json"]
+    made, stamp = folder / "huella.txt", files_digest([*sources, Path(__file__)])
+    if not (made.is_file() and made.read_text(encoding="utf-8") == stamp):
+        _bundle(folder)
+        made.write_text(stamp, encoding="utf-8")
+    return {f"{SITE_FOLDER}/{path.name}": path for path in sorted(folder.glob("*.js"))}
+
+
+def is_widget(uri: str) -> bool:
+    """Si un fichero de la web es del paquete de los widgets."""
+    return uri.startswith(f"{SITE_FOLDER}/")
+
+
+def _bundle(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     entries = [SOURCES / "main.ts", *sorted((SOURCES / "workers").glob("*.ts"))]
     esbuild(
@@ -50,7 +66,6 @@ def bundle(folder: Path = BUNDLE) -> dict[str, Path]:
         f"--outdir={folder}",
         f"--metafile={folder / META.name}",
     )
-    return {f"{SITE_FOLDER}/{path.name}": path for path in sorted(folder.glob("*.js"))}
 
 
 def esbuild(*arguments: str) -> str:

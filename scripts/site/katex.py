@@ -106,14 +106,15 @@ class FormulaCache:
             self.used[key] = self.known.get(key) or render(tex, display)
         return self.used[key]
 
-    def save(self) -> None:
-        """Guarda en disco las fórmulas usadas desde la última vez."""
-        if self.used and self.used != self.known:
+    def save(self, *, forget: bool = True) -> None:
+        """Guarda en disco las fórmulas usadas desde la última vez; con `forget`, solo esas."""
+        wanted = self.used if forget else self.known | self.used
+        if wanted and wanted != self.known:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".tmp")
-            partial.write_text(json.dumps(self.used, ensure_ascii=False), encoding="utf-8")
+            partial.write_text(json.dumps(wanted, ensure_ascii=False), encoding="utf-8")
             partial.replace(self.path)
-            self.known = dict(self.used)
+            self.known = dict(wanted)
         self.used = {}
 
 

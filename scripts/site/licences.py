@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +80,7 @@ def _of_the_theme() -> Licence:
     return Licence("Material for MkDocs", distribution(THEME).version, "MIT", text)
 
 
+@cache
 def _of_python(package: str, pattern: str) -> Path:
     """El fichero de la licencia de un paquete de Python instalado."""
     found = [each for each in distribution(package).files or [] if each.match(pattern)]

@@ -43,7 +43,7 @@ def audit(address: str) -> tuple[dict[str, int], list[str]]:
         raise RuntimeError("no hay Chromium: instálalo (apt install chromium).")
     command = [
         *("node", str(NODE_MODULES / "lighthouse" / "cli" / "index.js"), address),
-        *("--quiet", "--output=json", "--output-path=stdout"),
+        *("--quiet", "--output=json", "--output-path=stdout", "--disable-full-page-screenshot"),
         f"--only-categories={','.join(CATEGORIES)}",
         f"--chrome-flags={' '.join(('--headless=new', *ARGUMENTS))}",
     ]

@@ -5,7 +5,7 @@ import html
 import logging
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Any
 
 import markdown  # type: ignore[import-untyped]
 
+from . import bibliography, exercises, glossary, opening, reading
 from .artefacts import COMMAND, SITE_FOLDER, ArtefactError, Manifest, dimensions, variants
+from .equations import Equation
 from .frontend import SOURCES
-from .project import PACKAGE, ROOT, SRC
+from .project import PACKAGE, ROOT, SRC, digest, package_files
 
 log = logging.getLogger("mkdocs.ddpm_lit")
 
@@ -42,7 +44,14 @@ class PageContext:
 
     source: str = ""
     url: str = ""
+    markdown: str = ""
+    notebook: bool = False
     manifest: Manifest = field(default_factory=lambda: Manifest(Path()))
+    titles: dict[str, str] = field(default_factory=dict)
+    """El título de cada página en la navegación, en su orden."""
+    sources: dict[str, str] = field(default_factory=dict)
+    book: dict[str, Equation] = field(default_factory=dict)
+    """Las ecuaciones, por su nombre y con su número."""
 
     def link(self, target: str) -> str:
         """Dirección de un fichero de la web, relativa a la página."""
@@ -61,6 +70,7 @@ def _caption_converter() -> markdown.Markdown:
     )
 
 
+@lru_cache(maxsize=8192)
 def inline_markdown(text: str) -> str:
     """Convierte un texto corto (negrita, código, fórmulas, enlaces) en HTML de una línea."""
     converter = _caption_converter()
@@ -358,6 +368,22 @@ def in_spanish(number: str) -> str:
     return number.replace(".", ",").replace("%", "\u202f%").replace("_", "\u202f")
 
 
+def apertura(context: PageContext, *, objetivo: str, requisitos: str) -> str:
+    """El comienzo de un capítulo: qué se sabrá hacer, qué hace falta, cuánto se tarda y el mapa."""
+    shown, folded = reading.depths(context.markdown)
+    try:
+        return opening.opening(
+            context.source,
+            able=objetivo,
+            needs=requisitos,
+            minutes=shown.minutes,
+            folded=folded.minutes if folded.words else 0,
+            notebook=context.notebook,
+        )
+    except LookupError as error:
+        return missing(context, error)
+
+
 def valor(context: PageContext, key: str, fmt: str = "{}") -> str:
     """Número medido por la construcción, con el formato pedido."""
     try:
@@ -367,6 +393,19 @@ def valor(context: PageContext, key: str, fmt: str = "{}") -> str:
     except (ArtefactError, ValueError, TypeError) as error:
         context.warn(f"valor «{key}»: {error}")
         return '<span class="dl-falta">¿?</span>'
+
+
+def _stamp(paths: Iterable[Path]) -> str:
+    """La huella de cuándo se escribieron unos ficheros."""
+    return digest(*sorted(f"{path} {path.stat().st_mtime_ns}" for path in paths))
+
+
+@lru_cache(maxsize=1)
+def _replicas(stamp: str) -> Any:
+    """Los resultados de las réplicas; se leen otra vez si cambia `stamp`."""
+    from scripts.replicas import results
+
+    return results.load_results()
 
 
 def replica(context: PageContext, what: str, name: str = "", digits: int = 2) -> str:
@@ -379,9 +418,9 @@ def replica(context: PageContext, what: str, name: str = "", digits: int = 2) ->
         name: Qué tabla, qué afirmación, qué dato o qué valor.
         digits: Decimales de `valor` y de `porcentaje`.
     """
-    from scripts.replicas import results, tables
+    from scripts.replicas import tables
 
-    found = results.load_results()
+    found = _replicas(_stamp((ROOT / "replicas").iterdir()))
     return _told(
         context,
         "las réplicas",
@@ -426,11 +465,84 @@ def medida(context: PageContext, what: str, name: str = "") -> str:
     )
 
 
+@lru_cache(maxsize=1)
+def _records(stamp: str) -> Any:
+    """Las filas del libro mayor; se miran otra vez si cambia `stamp`."""
+    from scripts.ledger import page
+
+    return page.records()
+
+
+def mayor(context: PageContext, what: str, name: str = "") -> str:
+    """Lo que dice el libro mayor: cada ecuación, con lo que ha salido de probar su TeX.
+
+    Args:
+        context: Página; lleva los títulos de las que tienen ecuaciones.
+        what: `tabla`; `capítulos`, el dibujo de cuáles salen de cuáles; `origen`, el de todo lo
+            que hace falta para una ecuación, que es `name`; `cadena`, la más larga; o `cuenta`, y
+            entonces `name` es qué se cuenta (véase `page.count`).
+        name: eso.
+    """
+    from scripts.ledger import page
+
+    found = _records(_stamp(package_files()))
+    return _told(
+        context,
+        "el libro mayor",
+        what,
+        name,
+        {
+            "tabla": lambda: page.table(found, context.titles, context.book),
+            "capítulos": lambda: page.chapters(context.titles, context.book),
+            "origen": lambda: page.origin(name, context.book),
+            "cadena": lambda: " → ".join(rf"\eqref{{{each}}}" for each in page.longest()),
+            "cuenta": lambda: page.count(found, name),
+        },
+    )
+
+
 def licencias(context: PageContext) -> str:
     """Tabla de lo ajeno que la web reparte, con el texto de cada licencia."""
     from . import licences
 
     return licences.table(context.link)
+
+
+def glosario(context: PageContext) -> str:
+    """Los términos del libro, con su definición y el capítulo que los explica."""
+    return glossary.term_list(glossary.load().terms, context.titles)
+
+
+def simbolos(context: PageContext) -> str:
+    """Tabla de los símbolos del libro."""
+    return glossary.symbol_table(glossary.load().symbols, context.titles)
+
+
+def letras(context: PageContext) -> str:
+    """Tabla de las letras que significan varias cosas."""
+    return glossary.letter_table(glossary.load().letters, context.titles)
+
+
+@lru_cache(maxsize=1)
+def _works(stamp: str) -> list[bibliography.Work]:
+    """Los trabajos de `fuentes.bib`; se leen otra vez si cambia `stamp`."""
+    return bibliography.load()
+
+
+def fuentes(context: PageContext, section: str) -> str:
+    """Los trabajos de un apartado de `fuentes.bib`, con las páginas que citan cada uno."""
+    works = [work for work in _works(_stamp([bibliography.SOURCE])) if work.section == section]
+    if not works:
+        return missing(context, LookupError(f"fuentes.bib no tiene nada en «{section}»"))
+    return bibliography.listing(works, context.sources, context.titles)
+
+
+def ejercicios(context: PageContext, chapter: str) -> str:
+    """Los ejercicios de un capítulo, de `docs/ejercicios/<chapter>.toml`."""
+    try:
+        return exercises.render(chapter, inline_markdown)
+    except (LookupError, ValueError) as error:
+        return missing(context, error)
 
 
 def _told(
@@ -462,7 +574,11 @@ def youtube(context: PageContext, video_id: str, titulo: str) -> str:
 
 def bind(context: PageContext) -> dict[str, Callable[..., str]]:
     """Las macros, atadas a la página que se esté escribiendo."""
-    functions = (fuente, figura, widget, video, valor, replica, medida, licencias, youtube)
+    functions = (
+        *(apertura, fuente, figura, widget, video, youtube),
+        *(valor, replica, medida, licencias, ejercicios, mayor),
+        *(glosario, simbolos, letras, fuentes),
+    )
 
     def attach(function: Callable[..., str]) -> Callable[..., str]:
         return lambda *args, **kwargs: function(context, *args, **kwargs)

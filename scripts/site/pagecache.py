@@ -1,8 +1,12 @@
-"""Páginas ya convertidas, en memoria: con `mkdocs serve` solo se convierte lo que cambia."""
+"""Páginas ya hechas, en memoria: con `mkdocs serve` solo se hace otra vez lo que cambia.
+
+Una página se hace en tres veces (sus macros, su conversión a HTML y la plantilla que la envuelve),
+y lo que da cada una se guarda con la huella de todo lo que influye en ello.
+"""
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +26,9 @@ class Rendered:
     anchors: Sequence[Anchor]
 
 
-class _Counter(logging.Handler):
+class Warnings(logging.Handler):
+    """Cuenta los avisos que da MkDocs desde `start` hasta `stop`."""
+
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.count = 0
@@ -30,12 +36,90 @@ class _Counter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.count += 1
 
+    def start(self) -> None:
+        self.count = 0
+        logging.getLogger("mkdocs").addHandler(self)
+
+    def stop(self) -> int:
+        logging.getLogger("mkdocs").removeHandler(self)
+        return self.count
+
+
+class Memory:
+    """El último texto de cada página, con la huella de todo lo que influye en él."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, tuple[str, str]] = {}
+
+    def get(self, source: str, key: str) -> str | None:
+        """El texto de una página, si `key` no ha cambiado."""
+        stored = self.texts.get(source)
+        return stored[1] if stored and stored[0] == key else None
+
+    def keep(self, source: str, key: str, text: str) -> str:
+        """Guarda el texto de una página, y lo devuelve."""
+        self.texts[source] = (key, text)
+        return text
+
+    def make(self, source: str, key: str, write: Callable[[], str]) -> str:
+        """El texto de una página, que se escribe una vez mientras `key` no cambie.
+
+        Si escribirlo da avisos no se guarda, para que vuelvan a verse la próxima vez.
+        """
+        stored = self.get(source, key)
+        if stored is not None:
+            return stored
+        warnings = Warnings()
+        warnings.start()
+        try:
+            text = write()
+        finally:
+            told = warnings.stop()
+        return text if told else self.keep(source, key, text)
+
+
+class Templates:
+    """Las plantillas de Jinja; las de las páginas se escriben con `write(nombre, contexto, …)`.
+
+    Args:
+        env: las de verdad.
+        write: de una plantilla y su contexto, la página; recibe también cómo escribirla.
+    """
+
+    def __init__(
+        self, env: Any, write: Callable[[str, Mapping[str, Any], Callable[[], str]], str]
+    ) -> None:
+        self.env, self.own = env, write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def get_template(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Una plantilla de las que tienen página se escribe con lo que se recuerda."""
+        template = self.env.get_template(name, *arguments, **options)
+        return _Template(name, template, self.own)
+
+
+@dataclass(frozen=True)
+class _Template:
+    name: str
+    template: Any
+    write: Callable[[str, Mapping[str, Any], Callable[[], str]], str]
+
+    def render(self, context: Mapping[str, Any]) -> str:
+        if context.get("page") is None:
+            return str(self.template.render(context))
+        return self.write(self.name, context, lambda: str(self.template.render(context)))
+
 
 @dataclass
 class PageCache:
-    """La última conversión de cada página y la huella de todo lo que influye en ella."""
+    """Lo último que se hizo de cada página, y la huella de todo lo que influye en ello."""
 
+    expanded: Memory = field(default_factory=Memory)
     pages: dict[str, tuple[str, Rendered]] = field(default_factory=dict)
+    wrapped: Memory = field(default_factory=Memory)
+    finished: Memory = field(default_factory=Memory)
     searches: dict[str, tuple[str, list[dict[str, Any]]]] = field(default_factory=dict)
     hits: int = 0
     misses: int = 0
@@ -60,15 +144,14 @@ class PageCache:
                 return
             self.misses += 1
             self.pages.pop(source, None)
-            counter = _Counter()
-            logger = logging.getLogger("mkdocs")
-            logger.addHandler(counter)
+            warnings = Warnings()
+            warnings.start()
             try:
                 with recorded_anchors(autorefs) as anchors:
                     original()
             finally:
-                logger.removeHandler(counter)
-            if not counter.count:
+                told = warnings.stop()
+            if not told:
                 self.pages[source] = (key, capture(page, anchors))
 
         return render

@@ -209,6 +209,7 @@ _NESTED = re.compile(
     r"\s*<span class=\"md-nav__icon md-icon\"></span>)(.*?)(</label>)",
     re.S,
 )
+_PART = re.compile(r'(<nav class="md-nav" aria-label=")([^"]*)(">)')
 _EMPTY_HEADER = re.compile(r"<th(?: [^>]*)?>\s*</th>")
 
 
@@ -216,8 +217,9 @@ def name_landmarks(page_html: str) -> str:
     """Da nombre a lo que el tema deja sin él, o con el de otra cosa.
 
     La barra de progreso no dice nada que haya que oír; la ruta y el menú se llaman los dos
-    «Navegación»; el menú de una sección con página propia se llama como una etiqueta vacía; y una
-    tabla puede empezar por una casilla vacía, que no es un encabezado.
+    «Navegación»; el menú de una sección con página propia se llama como una etiqueta vacía; lo que
+    hay en un apartado de la página se llama como él, que puede ser como una sección; y una tabla
+    puede empezar por una casilla vacía, que no es un encabezado.
 
     Se apoya en las plantillas del tema, que no ofrecen dónde decirlo, y en que Markdown pone `th`
     en toda la primera fila de una tabla.
@@ -230,4 +232,5 @@ def name_landmarks(page_html: str) -> str:
     page_html = page_html.replace(_PROGRESS, _PROGRESS.replace(' role="progressbar"', ""))
     page_html = _PATH.sub(r'\1"Ruta"', page_html)
     page_html = _NESTED.sub(named, page_html)
+    page_html = _PART.sub(r"\1En «\2»\3", page_html)
     return _EMPTY_HEADER.sub("<td></td>", page_html)

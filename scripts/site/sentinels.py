@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
-from . import equations, notebook, private
+from . import equations, exercises, notebook, private, reading
 from .macros import symbol_source
 from .project import ROOT, profile
 
@@ -33,6 +33,7 @@ SYMBOL = re.compile(
     r'@\[\s*fuente\(\s*"([^"]+)"\s*(?:,\s*(?:docstring\s*=\s*)?(True|False)\s*)?\)\s*\]@'
 )
 FIGURE = re.compile(r'@\[\s*(?:figura|video)\(\s*"([^"]+)"')
+EXERCISES = re.compile(r'@\[\s*ejercicios\(\s*"([^"]+)"')
 MEMBER = re.compile(r"^::: (\S+)", re.M)
 CELL = re.compile(r'\s*[`~]{3,}\s*python\b.*\bexec="1"')
 INLINE_MATHS = re.compile(r"(?<![\\$\w])\$(?![\s$])[^$\n]+(?<!\s)\$(?![\d$])")
@@ -235,7 +236,9 @@ def _page_problems(book: Book, site: Path, uri: str, name: str) -> Iterator[str]
     yield from _maths_problems(book, uri, prose, page)
     yield from _code_problems(prose, page)
     yield from _figure_problems(prose, page)
+    yield from _exercise_problems(prose, page)
     yield from _cell_problems(source, page)
+    yield from _depth_problems(prose, page)
     for symbol in MEMBER.findall(prose):
         if symbol not in page.ids:
             yield f"no documenta `{symbol}`"
@@ -279,6 +282,20 @@ def _figure_problems(prose: str, page: Page) -> Iterator[str]:
             yield f"falta la figura «{name}»"
         elif not re.fullmatch(r"Figura \d+\.", page.figures[name]):
             yield f"la figura «{name}» no está numerada"
+
+
+def _depth_problems(prose: str, page: Page) -> Iterator[str]:
+    folded = len(reading.FOLD.findall(prose))
+    if page.classes["mas"] != folded:
+        yield f"pliega {page.classes['mas']} trozos, y en su fuente hay {folded}"
+    if "@[ apertura(" in prose and "dl-apertura" not in page.classes:
+        yield "no empieza diciendo qué se sabrá, qué hace falta y dónde está"
+
+
+def _exercise_problems(prose: str, page: Page) -> Iterator[str]:
+    wanted = sum(len(exercises.load(chapter)) for chapter in EXERCISES.findall(prose))
+    if page.classes["dl-ejercicio"] != wanted:
+        yield f"enseña {page.classes['dl-ejercicio']} ejercicios de los {wanted} que hay"
 
 
 def _cell_problems(source: str, page: Page) -> Iterator[str]:

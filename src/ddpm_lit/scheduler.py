@@ -634,6 +634,12 @@ def respace(schedule: Schedule, indices: Tensor | Sequence[int]) -> Schedule:
         ValueError: si los índices no crecen o se salen del schedule.
     """
     chosen = torch.as_tensor(indices, dtype=torch.int64)
+    if chosen.ndim == 0:
+        raise ValueError(
+            f"Los índices de la subsucesión son {chosen.item()}, un solo "
+            "número, y debe ser una lista: para dar tantos pasos, "
+            f"spaced_indices({len(schedule)}, {chosen.item()})."
+        )
     inside = bool((chosen >= 0).all()) and bool((chosen < len(schedule)).all())
     if (
         chosen.ndim != 1

@@ -13,8 +13,18 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from scripts.site.browser import ARGUMENTS, find_chromium, serve  # noqa: E402
+from scripts.site.browser import ARGUMENTS, find_chromium, serve, without_search  # noqa: E402
 from small_sites import Build, build_tiny  # noqa: E402
+
+LONGEST = ("test_site_axe.py", "test_widgets.py", "test_laboratory.py")
+"""Los ficheros que más tardan: se empieza por ellos para que ninguno acabe solo."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pone delante los tests de los ficheros que más tardan."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def skip_or_fail(reason: str) -> None:
@@ -37,6 +47,13 @@ def site_dir() -> Path:
 def address(site_dir: Path) -> Iterator[str]:
     """Dirección local de la web mientras duran los tests."""
     with serve(site_dir) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def address_without_search(site_dir: Path) -> Iterator[str]:
+    """La misma web sin su índice de búsqueda, para abrir muchas páginas en las que no se busca."""
+    with serve(site_dir, without_search(site_dir)) as url:
         yield url
 
 

@@ -29,6 +29,11 @@ SLOW = 90_000
 Open = Callable[..., Locator]
 
 
+@pytest.fixture(scope="module")
+def address(address_without_search: str) -> str:
+    return address_without_search
+
+
 @pytest.fixture
 def laboratory(page: Page, address: str) -> Open:
     """Abre el laboratorio con lo que diga la dirección."""
@@ -125,6 +130,42 @@ def test_what_is_painted_is_finished_as_the_terminal_does(
     place = laboratory("?modelo=fashion-mnist&clase=0&muestras=1&pasos=8&sampler=ddpm&guia=0")
     generated(place)
     place.get_by_role("radio", name=mode).check(force=True)
+    paint(place, page)
+    found = generated(place)
+    words = command_of(place)[3:]
+    names = ["imagen.png", "hueco.png"] if mode == "rellenar un hueco" else ["imagen.png"]
+    save_painted(place, page, tmp_path, names)
+    expected = made_by_terminal("fashion-mnist", words, tmp_path, monkeypatch)
+    assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255
+
+
+@pytest.mark.parametrize("network", ["emoji-sr", "emoji-color"])
+def test_a_picture_is_enlarged_or_coloured_as_the_terminal_does(
+    laboratory: Open, page: Page, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = laboratory(f"?modelo={network}&muestras=1&pasos=8&semilla=3")
+    expect(place.get_by_role("group", name="Se genera:")).to_have_count(0)
+    seen = place.locator("canvas.condicion")
+    before = seen.evaluate("canvas => canvas.toDataURL()")
+    paint(place, page)
+    assert seen.evaluate("canvas => canvas.toDataURL()") != before
+    found = generated(place)
+    words = command_of(place)[3:]
+    assert "--guidance" not in words
+    save_painted(place, page, tmp_path, ["imagen.png"])
+    expected = made_by_terminal(network, words, tmp_path, monkeypatch)
+    assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255
+
+
+def test_a_network_that_sees_a_picture_is_not_guided(laboratory: Open) -> None:
+    place = laboratory("?modelo=emoji-sr&guia=3")
+    expect(place.get_by_role("alert")).to_contain_text("no se puede guiar")
+    place.get_by_text("Cómo se genera").click()
+    expect(place.get_by_role("slider", name="guía")).to_have_count(0)
+
+
+def paint(place: Locator, page: Page) -> None:
+    """Pinta en el tablero con el ratón y con el teclado."""
     board = place.locator("dl-tablero canvas")
     board.scroll_into_view_if_needed()
     box = board.bounding_box()
@@ -137,10 +178,10 @@ def test_what_is_painted_is_finished_as_the_terminal_does(
     board.focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press(" ")
-    found = generated(place)
-    words = command_of(place)[3:]
-    monkeypatch.chdir(tmp_path)
-    names = ["imagen.png", "hueco.png"] if mode == "rellenar un hueco" else ["imagen.png"]
+
+
+def save_painted(place: Locator, page: Page, folder: Path, names: list[str]) -> None:
+    """Guarda lo pintado, como lo lee la terminal."""
     saved: list[Download] = []
 
     def keep(download: Download) -> None:
@@ -151,12 +192,18 @@ def test_what_is_painted_is_finished_as_the_terminal_does(
     page.wait_for_timeout(1000)
     assert sorted(each.suggested_filename for each in saved) == sorted(names)
     for each in saved:
-        each.save_as(tmp_path / each.suggested_filename)
-    command = ["sample", "fashion-mnist", *words, "--tensors", "m.safetensors", "--device", "cpu"]
+        each.save_as(folder / each.suggested_filename)
+
+
+def made_by_terminal(
+    model: str, words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> torch.Tensor:
+    """Lo que da la orden que enseña la página, en una fila."""
+    monkeypatch.chdir(folder)
+    command = ["sample", model, *words, "--tensors", "m.safetensors", "--device", "cpu"]
     done = CliRunner().invoke(ddpm_lit, command)
     assert done.exit_code == 0, done.output
-    expected = load_file("m.safetensors")["samples"].flatten()
-    assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255
+    return load_file("m.safetensors")["samples"].flatten()
 
 
 def test_a_hole_is_needed_to_fill_it(laboratory: Open) -> None:

@@ -60,8 +60,7 @@ IMAGES = """() => {
 }"""
 
 # Cuánto sobresale cada bloque de código del libro y cuál es su línea más larga.
-SCROLLING_CODE = """shown => [...document.querySelectorAll("article pre > code")]
-  .filter(code => Boolean(code.closest(".dl-fuente")) === shown)
+SCROLLING_CODE = """() => [...document.querySelectorAll("article pre > code")]
   .filter(code => code.scrollWidth > code.clientWidth)
   .map(code => {
     const lines = code.textContent.split("\\n");
@@ -78,14 +77,17 @@ COLUMNS = """() => {
   const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
   return (code.clientWidth - padding) / column;
 }"""
-SCROLLBAR = 15
-"""Lo que ocupa la barra de desplazamiento de un escritorio, que aquí el navegador no dibuja."""
+WIDE = 1280 - 15
+"""Lo que deja libre, en un escritorio, la barra de desplazamiento, que aquí no se dibuja."""
+UNFOLD = "document.querySelectorAll('article details').forEach((fold) => { fold.open = true })"
 
 View = Callable[[str, int], tuple[Page, list[str]]]
 
 
 @pytest.fixture
-def view(new_context: Callable[..., Any], address: str) -> Iterator[View]:
+def view(
+    new_context: Callable[..., Any], address: str, address_without_search: str
+) -> Iterator[View]:
     """Abre una pestaña en un modo y una anchura, y apunta todo lo que vaya mal en ella."""
 
     def open_view(scheme: str, width: int) -> tuple[Page, list[str]]:
@@ -93,11 +95,11 @@ def view(new_context: Callable[..., Any], address: str) -> Iterator[View]:
         page = context.new_page()
         page.set_default_timeout(10_000)
         problems: list[str] = []
-        host = urlsplit(address).netloc
+        hosts = {urlsplit(own).netloc for own in (address, address_without_search)}
 
         def on_request(request: Any) -> None:
             parts = urlsplit(request.url)
-            if parts.scheme in {"http", "https", "ws", "wss"} and parts.netloc != host:
+            if parts.scheme in {"http", "https", "ws", "wss"} and parts.netloc not in hosts:
                 problems.append(f"{page.url} pide {request.url}")
 
         def on_console(message: Any) -> None:
@@ -120,14 +122,16 @@ def view(new_context: Callable[..., Any], address: str) -> Iterator[View]:
     yield open_view
 
 
-@pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 360), ("dark", 360), ("light", 1280), ("dark", 1280)]
-)
-def test_every_page(view: View, address: str, site_dir: Path, scheme: str, width: int) -> None:
-    page, problems = view(scheme, width)
+@pytest.mark.parametrize(("scheme", "first", "then"), [("light", WIDE, 360), ("dark", 360, WIDE)])
+def test_every_page(
+    view: View, address_without_search: str, site_dir: Path, scheme: str, first: int, then: int
+) -> None:
+    """Cada página, en claro y en oscuro: abierta en una anchura y llevada a la otra."""
+    page, problems = view(scheme, first)
     expected = {"light": "claro", "dark": "slate"}[scheme]
     for name in pages(site_dir):
-        page.goto(address + name, wait_until="load")
+        page.set_viewport_size({"width": first, "height": 800})
+        page.goto(address_without_search + name, wait_until="load")
         page.wait_for_function("document.fonts.status === 'loaded'")
         if page.evaluate("document.body.dataset.mdColorScheme") != expected:
             problems.append(f"{name}: no está en modo {expected}")
@@ -136,29 +140,22 @@ def test_every_page(view: View, address: str, site_dir: Path, scheme: str, width
             if raw in text:
                 at = text.index(raw)
                 problems.append(f"{name}: se lee «{raw}» en «…{text[max(0, at - 40) : at + 40]}…»")
-        problems += [f"{name}: {problem}" for problem in page.evaluate(OVERFLOWING)]
-        problems += [f"{name}: {problem}" for problem in page.evaluate(IMAGES)]
         if page.locator(".dl-falta").count():
             problems.append(f"{name}: falta un artefacto o una fórmula no se entiende")
         if page.locator("h1").count() != 1:
             problems.append(f"{name}: {page.locator('h1').count()} títulos de primer nivel")
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize("shown", [True, False], ids=["por su símbolo", "de la página"])
-def test_the_code_of_the_book_does_not_scroll(
-    view: View, address: str, site_dir: Path, shown: bool
-) -> None:
-    page, problems = view("light", 1280 - SCROLLBAR)
-    for name in pages(site_dir):
-        if not name.startswith("api/"):
-            page.goto(address + name, wait_until="load")
-            problems += [f"{name}: {code}" for code in page.evaluate(SCROLLING_CODE, shown)]
+        page.evaluate(UNFOLD)
+        for width in (first, then):
+            page.set_viewport_size({"width": width, "height": 800})
+            found = [*page.evaluate(OVERFLOWING), *page.evaluate(IMAGES)]
+            if width == WIDE and not name.startswith("api/"):
+                found += page.evaluate(SCROLLING_CODE)
+            problems += [f"{name}, con {width} px: {problem}" for problem in found]
     assert not problems, "\n".join(problems)
 
 
 def test_eighty_columns_of_code_fit(view: View, address: str) -> None:
-    page, _ = view("light", 1280 - SCROLLBAR)
+    page, _ = view("light", WIDE)
     page.goto(address + "componentes/forward.html")
     assert page.evaluate(COLUMNS) >= 80
 
@@ -191,10 +188,10 @@ def test_the_cover_fits_the_screen(view: View, address: str, width: int, shown: 
     assert not problems, "\n".join(problems)
 
 
-def test_maths_is_drawn_without_scripts(view: View, address: str) -> None:
+def test_maths_is_drawn_without_scripts(view: View, address_without_search: str) -> None:
     page, problems = view("light", 1280)
     for name in WITH_MATHS:
-        page.goto(address + name)
+        page.goto(address_without_search + name)
         page.wait_for_function("document.fonts.status === 'loaded'")
         if not page.locator(".katex .katex-html").count():
             problems.append(f"{name}: no hay fórmulas dibujadas")
@@ -319,3 +316,51 @@ def test_link_preview(site_dir: Path, name: str) -> None:
     for tag in ("og:title", "og:description", "twitter:card", 'name="description"', "theme-color"):
         assert tag in text, f"{name} no lleva {tag}"
     assert r"\(" not in re.findall(r"<title>(.*?)</title>", text, re.S)[0]
+
+
+# --- El glosario -------------------------------------------------------------------------------
+
+DEFINED = "componentes/forward.html"
+
+
+def definition(page: Page) -> str:
+    """Lo que se lee en la definición abierta."""
+    shown = page.locator(".md-tooltip2--active [role=tooltip], .md-tooltip2--active[role=tooltip]")
+    shown.wait_for()
+    return shown.inner_text().strip()
+
+
+def test_a_definition_opens_with_the_mouse_and_with_the_keyboard(view: View, address: str) -> None:
+    page, problems = view("light", 1280)
+    page.goto(address + DEFINED)
+    term = page.locator("a.dl-termino").first
+    expected = term.get_attribute("title")
+    term.hover()
+    assert definition(page) == expected
+    assert page.locator(f"#{term.get_attribute('aria-describedby')}").inner_text() == expected
+    page.mouse.move(0, 0)
+    page.locator(".md-tooltip2--active").wait_for(state="hidden")
+    page.locator("article h1").click()
+    page.keyboard.press("Tab")
+    while page.evaluate("!document.activeElement.matches('.dl-termino')"):
+        page.keyboard.press("Tab")
+    assert definition(page) == expected
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/glosario.html#termino-*")
+    assert not problems
+
+
+def test_the_first_touch_opens_a_definition_and_the_second_follows_it(
+    new_context: Callable[..., Any], address: str
+) -> None:
+    page = new_context(viewport={"width": 360, "height": 800}, has_touch=True).new_page()
+    page.goto(address + DEFINED)
+    term = page.locator("a.dl-termino").first
+    expected = term.get_attribute("title")
+    term.tap()
+    assert definition(page) == expected
+    assert page.url.endswith(DEFINED)
+    box = page.locator(".md-tooltip2--active .md-tooltip2__inner").bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360
+    term.tap()
+    page.wait_for_url("**/glosario.html#termino-*")

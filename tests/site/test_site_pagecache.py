@@ -1,6 +1,9 @@
 """Una página que no ha cambiado no se convierte otra vez, y la web sale igual."""
 
+import logging
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +11,8 @@ import pytest
 
 pytest.importorskip("mkdocs")
 
-from scripts.site.pagecache import PageCache
+from scripts.site.katex import FormulaCache
+from scripts.site.pagecache import Memory, PageCache, Templates
 from small_sites import ROOT, Build
 
 HOOKS = """import memoria
@@ -72,3 +76,46 @@ def test_a_page_with_warnings_is_not_kept(tiny: Build, cache: PageCache) -> None
     for _ in range(2):
         tiny(pages, HOOKS, plugins=PLUGINS, theme="material")
     assert (cache.misses, cache.hits) == (2, 0)
+
+
+def test_a_text_is_written_once_while_its_key_is_the_same() -> None:
+    memory, written = Memory(), iter("abcdef")
+    keys = ("1", "1", "2", "1")
+    assert [memory.make("a.md", key, lambda: next(written)) for key in keys] == list("aabc")
+    assert memory.make("b.md", "1", lambda: next(written)) == "d"
+
+
+def test_a_text_that_gives_warnings_is_written_again() -> None:
+    written = iter("abc")
+
+    def write() -> str:
+        logging.getLogger("mkdocs.plugins.x").warning("algo falta")
+        return next(written)
+
+    memory = Memory()
+    assert [memory.make("a.md", "1", write) for _ in range(3)] == list("abc")
+
+
+def test_only_the_templates_of_pages_are_remembered() -> None:
+    def write(name: str, context: Mapping[str, Any], render: Callable[[], str]) -> str:
+        return f"{name}: {render()}"
+
+    real = SimpleNamespace(render=lambda context: f"con {len(context)}")
+    env = SimpleNamespace(get_template=lambda name: real, filters={"fecha": str})
+    templates = Templates(env, write)
+    assert templates.get_template("main.html").render({"page": 1}) == "main.html: con 1"
+    assert templates.get_template("404.html").render({"page": None}) == "con 1"
+    assert templates.filters is env.filters
+
+
+def test_formulas_are_kept_while_serving_and_only_the_used_ones_are_after_a_build(
+    tmp_path: Path,
+) -> None:
+    cache = FormulaCache(tmp_path)
+    cache.open()
+    for tex, forget in (("a", False), ("b", False), ("c", True)):
+        cache.render(tex, False)
+        cache.save(forget=forget)
+        if tex == "b":
+            assert set(cache.known) == {"Ia", "Ib"}
+    assert set(cache.known) == {"Ic"}

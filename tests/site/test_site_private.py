@@ -419,12 +419,15 @@ def test_landmarks_are_named_as_the_theme_writes_them() -> None:
     assert 'aria-label="Componentes principales" aria-expanded' in private.name_landmarks(nested)
     path = '<nav class="md-path" aria-label="Navegación" >'
     assert private.name_landmarks(path) == '<nav class="md-path" aria-label="Ruta" >'
+    part = '<nav class="md-nav" aria-label="Recetas">'
+    assert private.name_landmarks(part) == '<nav class="md-nav" aria-label="En «Recetas»">'
     table = "<thead><tr><th></th><th>x</th></tr></thead>"
     assert private.name_landmarks(table) == "<thead><tr><td></td><th>x</th></tr></thead>"
     for place, text in (
         ("partials/progress.html", 'class="md-progress" data-md-component="progress"'),
         ("partials/path.html", '<nav class="md-path"'),
         ("partials/nav-item.html", 'class="md-nav__icon md-icon"'),
+        ("partials/toc-item.html", '<nav class="md-nav" aria-label="'),
     ):
         written = (MATERIAL / place).read_text(encoding="utf-8")
         assert text in written, changed("mkdocs-material", f"escribe {text} en {place}")

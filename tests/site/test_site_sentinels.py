@@ -12,6 +12,7 @@ pytest.importorskip("mkdocs")
 
 from scripts.build import provenance
 from scripts.site import sentinels
+from scripts.site.exercises import FOLDER
 from small_sites import GOOD, ROOT, build
 
 NOTEBOOK = """# %% [markdown]
@@ -24,6 +25,7 @@ NOTEBOOK = """# %% [markdown]
 # %%
 print("lo que escribe")
 """
+REFERRED = sorted(set(re.findall(r"\\eqref{(.+?)}", (FOLDER / "forward.toml").read_text("utf-8"))))
 PAGES = {
     "index.md": """# Portada
 
@@ -32,12 +34,27 @@ PAGES = {
 Véase \\eqref{uno}.
 """,
     **{name: text for name, text in GOOD.items() if name != "index.md"},
-    "introduccion/c.md": """# Con una celda que dibuja
+    "introduccion/c.md": """# Con ejercicios y una celda que dibuja
+
+@[ ejercicios("forward") ]@
+"""
+    + "".join(f"\n$$ a = b \\label{{citada:{name}}} $$\n" for name in REFERRED)
+    + """
 
 ```python exec="1" alt="Una recta."
 import matplotlib.pyplot as plt
 plt.subplots()
 ```
+""",
+    "componentes/forward.md": """# Con dos profundidades
+
+@[ apertura(objetivo="Algo de $x$.", requisitos="[Otra](../introduccion/b.md).") ]@
+
+/// mas | Para quien quiera más: el resto
+
+Plegado.
+
+///
 """,
     "cuadernos/cuaderno.py": NOTEBOOK,
 }
@@ -102,6 +119,7 @@ def without_page_in_index(path: Path) -> None:
 
 
 A, B, C = (f"introduccion/{letter}.html" for letter in "abc")
+DEPTHS = "componentes/forward.html"
 NOTE = "cuadernos/cuaderno.html"
 BLOCK = r'<div class="dl-eq"[^>]*>.*?</a></div>'
 
@@ -128,6 +146,9 @@ BLOCK = r'<div class="dl-eq"[^>]*>.*?</a></div>'
         (A, replaced("dl-capitulo", ""), f"{A}: no lleva su número de capítulo, 1"),
         (A, replaced('content="cpu"', 'content="smoke"'), f"{A}: no dice que su perfil sea «cpu»"),
         (C, replaced("dl-figura--celda", ""), f"{C}: enseña 0 figuras de sus 1 celdas"),
+        (DEPTHS, replaced('class="mas"', ""), f"{DEPTHS}: pliega 0 trozos, y en su fuente hay 1"),
+        (DEPTHS, replaced('class="dl-apertura"', ""), f"{DEPTHS}: no empieza diciendo qué se"),
+        (C, replaced('"dl-ejercicio"', '"otra"', 1), f"{C}: enseña "),
         ("index.html", replaced('id="fig-cuadro" data-figura="cuadro"', ""), "la figura «cuadro»"),
         ("index.html", replaced(r"Figura 1\.", "<!--figura-->"), "«cuadro» no está numerada"),
         (

@@ -26,11 +26,11 @@ serve("mkdocs.yml", docs_dir=sys.argv[1], dev_addr=sys.argv[2])
 
 
 class Server:
-    """Un `mkdocs serve` sobre una copia de `docs/`."""
+    """Un `mkdocs serve` sobre una copia de `docs/`, o de otra carpeta."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, docs: Path = ROOT / "docs") -> None:
         self.docs = folder / "docs"
-        shutil.copytree(ROOT / "docs", self.docs)
+        shutil.copytree(docs, self.docs)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -68,6 +68,11 @@ class Server:
             assert time.monotonic() - start < limit, self.log.read_text(encoding="utf-8")[-3000:]
             time.sleep(0.05)
 
+    def stop(self) -> None:
+        """Lo para, y espera a que acabe."""
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
     def work(self) -> list[tuple[int, int]]:
         """Celdas ejecutadas y páginas convertidas en cada construcción."""
         log = self.log.read_text(encoding="utf-8")
@@ -82,8 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         running.wait("index.html", "</html>", 300)
         yield running
     finally:
-        running.process.terminate()
-        running.process.wait(timeout=30)
+        running.stop()
 
 
 def test_a_change_of_prose_converts_one_page_and_runs_no_cell(server: Server) -> None:
@@ -97,3 +101,33 @@ def test_a_change_of_prose_converts_one_page_and_runs_no_cell(server: Server) ->
         server.wait(name, mark, 60)
         time.sleep(1)
     assert server.work()[1:] == [(0, 1)] * len(marks)
+
+
+OWN = re.compile(r"livereload\(.*?\)|127\.0\.0\.1(?::|%3A)\d+")
+"""Lo que cada servidor pone de suyo: su dirección y por qué construcción va."""
+EQUATION = "$$\n\\xt = \\xt\n\\label{citada:prueba-servir}\n$$\n"
+
+
+def test_what_is_kept_is_what_would_be_made_again(server: Server, tmp_path: Path) -> None:
+    """Otra ecuación, que cambia el número de las demás, y otro título, que cambia la navegación."""
+    forward, resumen = (
+        server.docs / name for name in ("componentes/forward.md", "introduccion/resumen.md")
+    )
+    kept = {path: path.read_text(encoding="utf-8") for path in (forward, resumen)}
+    seen = ("componentes/forward.html", "componentes/posterior.html", "libro-mayor.html")
+    seen += ("introduccion/resumen.html", "introduccion/que-no-es.html", "search/search_index.json")
+    head, _, rest = kept[forward].partition("\n## ")
+    forward.write_text(f"{head}\n{EQUATION}\n## {rest}", encoding="utf-8")
+    server.wait(seen[0], "prueba-servir", 60)
+    resumen.write_text(re.sub(r"(?m)^# .*", "# Otro título", kept[resumen], count=1), "utf-8")
+    server.wait(seen[3], "Otro título", 60)
+    other = Server(tmp_path, server.docs)
+    try:
+        other.wait("index.html", "</html>", 300)
+        for name in seen:
+            before, after = (OWN.sub("", each.read(name)) for each in (server, other))
+            assert len(before) > 1000 and before == after, name
+    finally:
+        other.stop()
+        for path, text in kept.items():
+            path.write_text(text, encoding="utf-8")

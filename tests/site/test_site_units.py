@@ -348,6 +348,25 @@ def test_sessions_are_local_to_the_page(runner: cells.CellRunner) -> None:
         runner.result("secreto", "s")
 
 
+def test_the_rows_of_a_session_are_its_own(runner: cells.CellRunner) -> None:
+    look = "from ddpm_lit.sampling import SAMPLERS\nprint('mío' in SAMPLERS, 'ddim' in SAMPLERS)"
+    add = "from ddpm_lit.sampling import SAMPLERS\nSAMPLERS['mío'] = SAMPLERS.pop('ddim')"
+    assert runner.result(look, "s")["text"] == "False True\n"
+    runner.result(add, "s")
+    assert runner.result(look, "s")["text"] == "True False\n"
+    assert runner.result(look, "otra")["text"] == "False True\n"
+    with pytest.raises(cells.CellError):
+        runner.result(add + "\n1 / 0", "mala")
+    runner.begin_page("otra.md")
+    assert runner.result(look, "s")["text"] == "False True\n"
+
+
+def test_every_table_that_the_book_tells_of_is_looked_after() -> None:
+    page = (ROOT / "docs" / "como-esta-hecho.md").read_text(encoding="utf-8")
+    told = re.findall(r"(?m)^\| [^|]+ \| `([a-z_.]+\.[A-Z]+)` \|", page)
+    assert len(told) > 5 and sorted(told) == sorted(cells.TABLES)
+
+
 def test_artefacts_and_package_are_part_of_the_key(
     runner: cells.CellRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

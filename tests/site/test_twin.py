@@ -27,6 +27,7 @@ from playwright.sync_api import Browser, Page
 
 from ddpm_lit.backward import p_mean_variance
 from ddpm_lit.conditioning import null_condition, tokenize, words
+from ddpm_lit.data.conditions import greyscale, low_resolution
 from ddpm_lit.ddim import slerp
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.editing import inpaint, redraw, repaint_path
@@ -69,7 +70,7 @@ Ask = Callable[..., Any]
 def packed(folder: Path = frontend.SOURCES, extra: Sequence[str] = ()) -> str:
     """El gemelo entero, en un guion que lo deja en `twin`, y los módulos de fuera que se digan."""
     places = {name: folder / "ddpm_lit" / path for name, path in MODULES.items()}
-    places |= {name: folder / name for name in extra}
+    places |= {Path(name).name: folder / name for name in extra}
     with TemporaryDirectory() as scratch:
         entry = Path(scratch) / "twin.ts"
         exports = [f'export * as {name} from "{path}";' for name, path in places.items()]
@@ -328,6 +329,14 @@ def test_slerp(ask: Ask, chance: random.Random) -> None:
     assert_close(found, slerp(a, b, fraction), FORMULA)
 
 
+def test_what_is_seen_of_a_picture(ask: Ask, chance: random.Random) -> None:
+    torch.manual_seed(chance.getrandbits(32))
+    x, factor = torch.rand(1, 3, 8, 12) * 2 - 1, chance.choice([1, 2, 4])
+    found = ask("twin.conditions.lowResolution(f32(x), [3, 8, 12], factor)", x=x, factor=factor)
+    assert_close(found, low_resolution(x, factor), FORMULA)
+    assert_close(ask("twin.conditions.greyscale(f32(x))", x=x), greyscale(x), FORMULA)
+
+
 def test_the_ideal_network(ask: Ask, chance: random.Random) -> None:
     torch.manual_seed(chance.getrandbits(32))
     asked, schedule = a_schedule(chance)
@@ -575,6 +584,7 @@ def test_repaint_and_sdedit(ask: Ask, chance: random.Random) -> None:
 # --- Los errores se notan -------------------------------------------------------------------------
 
 SLIPS = {
+    "conditions": ("left + (k % factor)", "left + 0 * (k % factor)"),
     "conditioning": ("number + START + 1", "number + START"),
     "noise": ("Math.cos(angle)", "Math.sin(angle)"),
     "scheduler": ("((1 - before) / (1 - bar)) * beta", "((1 + before) / (1 - bar)) * beta"),
@@ -599,6 +609,7 @@ SLIPS = {
 
 WATCHERS: dict[str, Callable[[Ask], None]] = {
     "conditioning": lambda ask: test_the_tokens_of_a_phrase(ask, random.Random(0)),
+    "conditions": lambda ask: test_what_is_seen_of_a_picture(ask, random.Random(0)),
     "noise": lambda ask: test_the_normals_are_those_of_the_package(ask, random.Random(0)),
     "scheduler": lambda ask: test_the_schedules_are_those_of_the_package(ask, random.Random(0)),
     "forward": lambda ask: test_the_forward_process_and_the_posterior(ask, random.Random(0)),

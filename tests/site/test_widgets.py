@@ -41,6 +41,11 @@ PAGES = {
 Open = Callable[[str], Locator]
 
 
+@pytest.fixture(scope="module")
+def address(address_without_search: str) -> str:
+    return address_without_search
+
+
 @pytest.fixture
 def opened(page: Page, address: str) -> Open:
     """Abre la página de un widget y espera a que esté en su sitio."""
@@ -139,6 +144,53 @@ def test_on_a_phone_nothing_sticks_out(browser: Browser, address: str, name: str
     box = place.bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= 360
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    context.close()
+
+
+FOCUSED = """(name) => {
+  const place = document.querySelector(`dl-widget[name=${name}]`);
+  let focused = document.activeElement;
+  if (!place.contains(focused)) return null;
+  while (focused.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement;
+  const seen = focused.closest("label") ?? focused;
+  const box = seen.getBoundingClientRect();
+  const header = document.querySelector(".md-header").getBoundingClientRect().bottom;
+  return {
+    name: (focused.getAttribute("aria-label") ?? seen.innerText).trim(),
+    shown: box.top >= header && (box.bottom <= innerHeight || box.height > innerHeight / 2),
+    outlined: [focused, seen].some((each) => getComputedStyle(each).outlineStyle === "solid")
+      || focused.matches("g"),
+  };
+}"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_keyboard_alone_goes_all_over_it_on_a_phone(
+    browser: Browser, address: str, name: str
+) -> None:
+    """De ida y de vuelta, lo que tiene el foco se ve: ni fuera de la pantalla ni tapado."""
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    page = context.new_page()
+    page.goto(address + PAGES[name])
+    place = page.locator(f"dl-widget[name={name}]")
+    place.scroll_into_view_if_needed()
+    expect(place).to_have_attribute("data-state", "ready")
+    expect(place.locator("input, button, [tabindex='0']").first).to_be_visible(timeout=20_000)
+    place.evaluate(
+        "(place) => { const before = document.createElement('a'); before.href = '#';"
+        " place.before(before); before.focus({ preventScroll: true }); }"
+    )
+    walks = []
+    for key in ("Tab", "Shift+Tab"):
+        walk = []
+        page.keyboard.press(key)
+        while (found := page.evaluate(FOCUSED, name)) is not None:
+            assert found["shown"] and found["outlined"] and found["name"], (key, found)
+            walk.append(found["name"])
+            page.keyboard.press(key)
+        walks.append(walk)
+    there, back = walks
+    assert len(there) >= 2 and len(back) == len(there)
     context.close()
 
 
@@ -310,8 +362,8 @@ def test_the_schedules_are_compared(opened: Open) -> None:
 def plane_data(browser: Browser, name: str, count: int = 320) -> torch.Tensor:
     """Los puntos de unos datos del plano, preguntados a su módulo."""
     page = browser.new_page()
-    page.add_script_tag(content=packed(extra=("plane",)))
-    values = page.evaluate("(asked) => [...twin.plane.dataOf(...asked)]", [name, count])
+    page.add_script_tag(content=packed(extra=("plane/distributions",)))
+    values = page.evaluate("(asked) => [...twin.distributions.dataOf(...asked)]", [name, count])
     page.close()
     return torch.tensor(values).reshape(-1, 2)
 
@@ -447,7 +499,7 @@ def test_two_samplers_run_side_by_side_from_the_same_noise(page: Page, opened: O
     expect(status).to_contain_text("La vuestra", timeout=20_000)
     both = place.locator("dl-plane").evaluate(
         """async (plano) => {
-          const whole = () => [plano.travelled, plano.other, plano.own, plano.otherOwn];
+          const whole = () => ["all", "other", "own", "otherOwn"].map((k) => plano.paths.known[k]);
           while (whole().includes(null)) await new Promise((next) => setTimeout(next, 50));
           return whole().map(({ states }) => [[...states[0]], [...states.at(-1)]]);
         }"""
@@ -485,17 +537,60 @@ def test_the_address_says_what_is_seen(page: Page, address: str, opened: Open) -
     place.scroll_into_view_if_needed()
     expect(place.get_by_role("status")).to_contain_text("paso 0 de 12", timeout=20_000)
     again = place.locator("dl-plane").evaluate(points)
-    # Cada coordenada, con un byte.
-    assert again == pytest.approx(drawn, abs=2.2 / 255 + 1e-6)
+    assert again == drawn
     assert place.get_by_role("radio", name="DDIM", exact=True).first.is_checked()
 
 
+@pytest.mark.parametrize("query", ["", "?sampler=heun&al-lado=ddim", "?camino=ida", "drawn"])
+def test_a_dropped_particle_travels_in_the_address(page: Page, address: str, query: str) -> None:
+    """Quien abre la dirección ve el mismo camino, estado a estado."""
+    drawn = query == "drawn"
+    page.goto(address + PAGES["plane"] + ("" if drawn else query))
+    place = page.locator("dl-widget[name=plane]")
+    place.scroll_into_view_if_needed()
+    status = place.get_by_role("status")
+    expect(status).to_contain_text("paso 0 de", timeout=20_000)
+    canvas = place.locator("canvas.mio")
+    canvas.scroll_into_view_if_needed()
+    if drawn:
+        place.get_by_role("radio", name="los que dibujéis").check(force=True)
+        box = canvas.bounding_box()
+        assert box
+        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"], steps=7)
+        page.mouse.up()
+        expect(status).to_contain_text("paso 0 de 50", timeout=20_000)
+        place.get_by_role("checkbox", name="soltar partículas").check(force=True)
+    canvas.click(position={"x": 61.3, "y": 43.7})
+    states = """async (plano) => {
+      const whole = () => [plano.paths.known.own, plano.compares ? plano.paths.known.otherOwn : 0];
+      while (whole().includes(null)) await new Promise((next) => setTimeout(next, 50));
+      return whole().filter(Boolean).map(({ states }) => states.map((x) => [...x]));
+    }"""
+    first = place.locator("dl-plane").evaluate(states)
+    assert len(first) == (2 if "al-lado" in query else 1) and len(first[0]) > 50
+    assert re.search(r"[?&]particula=-?\d\.\d\d_-?\d\.\d\d", page.url)
+    page.goto("about:blank#")
+    page.go_back()
+    place.scroll_into_view_if_needed()
+    expect(status).to_contain_text("La vuestra está en", timeout=20_000)
+    assert place.locator("dl-plane").evaluate(states) == first
+    if not drawn:
+        place.get_by_role("radio", name="dos lunas").press(" ")
+        assert "particula" not in page.url
+
+
 def test_an_impossible_address_says_so(page: Page, address: str) -> None:
-    page.goto(f"{address}{PAGES['plane']}?datos=elefante&sampler=ddim&pasos=0&puntos=%C3%B1&eta=")
+    page.goto(
+        f"{address}{PAGES['plane']}?datos=elefante&sampler=ddim&pasos=0&puntos=%C3%B1&eta="
+        "&particula=9_0"
+    )
     place = page.locator("dl-widget[name=plane]")
     place.scroll_into_view_if_needed()
     alert = place.get_by_role("alert")
     expect(alert).to_contain_text("«datos» no puede ser «elefante»; «pasos» no puede ser «0»")
+    expect(alert).to_contain_text("«particula» no puede ser «9_0»")
     expect(place.get_by_role("status")).to_contain_text("paso 0 de 50", timeout=20_000)
     assert place.get_by_role("radio", name="DDIM", exact=True).first.is_checked()
     slide(place, "pasos", 20)
@@ -528,11 +623,15 @@ def test_a_network_learns_in_the_page(browser: Browser, opened: Open) -> None:
     untrained = energy(landed(place), data)
     place.get_by_role("button", name="Entrenar").click()
     lesson = place.locator(".leccion")
-    expect(lesson).to_contain_text(re.compile(r"\d+ pasos, pérdida 0,\d{3}; quedan \d s"))
+    expect(lesson).to_contain_text(
+        re.compile(r"\d+ pasos, pérdida 0,\d{3} \(la ideal, 0,\d{3}\); quedan \d s")
+    )
     # Mientras aprende se ve adónde llegan; en voz alta, solo cuando acaba.
     position = "(plano) => plano.position === plano.travelled.states.length - 1"
     assert place.locator("dl-plane").evaluate(position)
-    expect(lesson).to_have_text(re.compile(r"^\d+ pasos, pérdida 0,\d{3}\.$"), timeout=30_000)
+    expect(lesson).to_have_text(
+        re.compile(r"^\d+ pasos, pérdida 0,\d{3} \(la ideal, 0,\d{3}\)\.$"), timeout=30_000
+    )
     expect(place.get_by_role("button", name="Seguir entrenando")).to_be_visible()
     place.locator("dl-plane").evaluate(
         "async (plano) => { while (plano.travelled.states.at(-1).length < 4000)"
@@ -551,6 +650,33 @@ def test_a_network_learns_in_the_page(browser: Browser, opened: Open) -> None:
     expect(lesson).to_contain_text("Aún no sabe nada")
 
 
+def test_the_place_is_kept_when_something_else_changes(opened: Open) -> None:
+    place = opened("plane")
+    slide(place, "pasos", 20)
+    status = place.get_by_role("status")
+    expect(status).to_contain_text("de 20", timeout=20_000)
+    slide(place, "t", 10)
+    expect(status).to_contain_text("paso 10 de 20")
+    place.get_by_role("group", name="Sampler:").get_by_role("radio", name="Heun").check(force=True)
+    expect(status).to_contain_text("paso 10 de 20")
+    slide(place, "pasos", 40)
+    expect(status).to_contain_text("paso 20 de 40", timeout=20_000)
+
+
+def test_arrows_with_shift_go_ten_at_a_time(page: Page, opened: Open) -> None:
+    place = opened("plane")
+    steps = place.get_by_role("slider", name="pasos")
+    steps.focus()
+    before = int(steps.input_value())
+    page.keyboard.press("Shift+ArrowLeft")
+    expect(steps).to_have_value(str(before - 10))
+    page.keyboard.press("ArrowLeft")
+    expect(steps).to_have_value(str(before - 11))
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(steps).to_have_value(str(before + 9))
+
+
 def test_the_lesson_is_left_at_any_time(opened: Open) -> None:
     place = opened("plane")
     place.get_by_role("radio", name="una que aprende aquí").check(force=True)
@@ -558,7 +684,7 @@ def test_the_lesson_is_left_at_any_time(opened: Open) -> None:
     expect(place.locator(".leccion")).to_contain_text("quedan", timeout=20_000)
     place.get_by_role("button", name="Dejarlo").click()
     expect(place.locator(".leccion")).not_to_contain_text("quedan")
-    steps = "(plano) => plano.progress.step"
+    steps = "(plano) => plano.lessons.progress.step"
     before = place.locator("dl-plane").evaluate(steps)
     # Sigue por donde iba.
     place.get_by_role("button", name="Seguir entrenando").click()

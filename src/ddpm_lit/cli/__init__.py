@@ -1,4 +1,4 @@
-"""La línea de órdenes `ddpm-lit`: entrenar, generar, medir, exportar y consultar.
+"""La línea de órdenes `ddpm-lit`: entrenar, generar, medir, exportar, consultar y practicar.
 
 Nada de lo que hay aquí hace cuentas: cada orden lee sus opciones, llama al paquete y
 cuenta lo que ha pasado. PyTorch se importa cuando una orden lo necesita, para que la
@@ -20,6 +20,7 @@ import click
 
 from ddpm_lit import __version__
 from ddpm_lit.cli.evaluate import evaluate_command
+from ddpm_lit.cli.exercise import exercise_command
 from ddpm_lit.cli.export import export_command
 from ddpm_lit.cli.info import info_command
 from ddpm_lit.cli.launch import INTERRUPTED, first_speaks
@@ -64,6 +65,7 @@ ddpm_lit.add_command(sample_command)
 ddpm_lit.add_command(evaluate_command)
 ddpm_lit.add_command(export_command)
 ddpm_lit.add_command(info_command)
+ddpm_lit.add_command(exercise_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

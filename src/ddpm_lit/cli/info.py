@@ -102,6 +102,7 @@ def _overview() -> Iterator[str]:
 
     from ddpm_lit import __version__
     from ddpm_lit.data import DATASETS
+    from ddpm_lit.latent import autoencoder_names, load_autoencoder
     from ddpm_lit.machine.devices import choose_device
     from ddpm_lit.models.pretrained import card, pretrained_names
     from ddpm_lit.recipes.reading import load_recipe, recipe_names
@@ -120,6 +121,17 @@ def _overview() -> Iterator[str]:
         yield ""
         yield "Modelos que vienen entrenados (ddpm-lit sample NOMBRE):"
         yield from _columns({name: card(name)["description"] for name in names})
+    yield ""
+    yield "Autoencoders (data.autoencoder en una receta):"
+    shapes = {
+        name: load_autoencoder(name).config for name in autoencoder_names()
+    }
+    yield from _columns(
+        {
+            name: f"lados entre {config.factor}; {config.latent_channels} canales"
+            for name, config in shapes.items()
+        }
+    )
     yield ""
     yield "Recetas (ddpm-lit train NOMBRE):"
     recipes = {name: load_recipe(name).description for name in recipe_names()}
@@ -154,6 +166,11 @@ def _recipe_lines(recipe: "Recipe") -> Iterator[str]:
         **(
             {"condiciones": _options(data.conditions).strip(" ()")}
             if data.conditions
+            else {}
+        ),
+        **(
+            {"autoencoder": data.autoencoder}
+            if data.autoencoder is not None
             else {}
         ),
         "red": f"{recipe.model.kind}{_options(recipe.model.options)}",

@@ -229,6 +229,7 @@ def sample_command(
     processes = processes_for(amount.device)
     trained = open_model(model, processes.device)
     _check_drawable(trained)
+    _check_editable(trained, editing)
     _check_conditions(trained, wanted, generation.guidance)
     labels = _classes(trained, wanted.wanted)
     turns = max(len(labels), len(wanted.texts))
@@ -255,7 +256,9 @@ def sample_command(
     )
     elapsed = time.perf_counter() - started
     frames = (
-        film.states(processes, total) if output.animation is not None else []
+        [trained.decode(each) for each in film.states(processes, total)]
+        if output.animation is not None
+        else []
     )
     if not processes.main:
         return
@@ -366,11 +369,19 @@ def _edit(trained: "Trained", editing: Editing, steps: int) -> "Edit":
 
 
 def _check_drawable(trained: "Trained") -> None:
-    shape = trained.shape
+    shape = trained.image_shape
     if shape != (2,) and not (len(shape) == 3 and shape[0] in (1, 3)):
         raise ValueError(
             f"Las muestras de «{trained.recipe.name}» tienen forma {shape} y solo se dibujan "
             "imágenes (1 o 3, alto, ancho) y puntos (2,): genera desde Python con load_model."
+        )
+
+
+def _check_editable(trained: "Trained", editing: Editing) -> None:
+    if editing.given and trained.autoencoder is not None:
+        raise ValueError(
+            f"El modelo «{trained.recipe.name}» genera latentes, y una imagen no se edita en "
+            "ellos: quita --inpaint y --from-image, o usa un modelo de píxeles."
         )
 
 

@@ -5,10 +5,12 @@ sección 3.3): así la red recibe entradas a la escala de $x_T \sim \mathcal{N}(
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +44,8 @@ class Dataset:
             aparta por ellas.
         reserved: los datos que aparta quien los publica, bool (N,), o `None` si no aparta
             ninguno (véase `official_split`).
+        bounded: si los datos tienen que vivir en $[-1, 1]$; los latentes de un autoencoder no
+            lo hacen.
         store: los datos tal como están guardados; se da en lugar de `x`.
         memory: fichero en que se recuerdan las huellas ya calculadas, si los datos son los de una
             caché.
@@ -61,6 +65,7 @@ class Dataset:
     attribution: str
     content_keys: tuple[str, ...] = field(repr=False)
     reserved: Tensor | None = field(repr=False)
+    bounded: bool
     memory: Path | None = field(repr=False)
 
     def __init__(
@@ -75,6 +80,7 @@ class Dataset:
         attribution: str = "",
         content_keys: tuple[str, ...] = (),
         reserved: Tensor | None = None,
+        bounded: bool = True,
         store: Store | None = None,
         memory: Path | None = None,
     ) -> None:
@@ -94,6 +100,7 @@ class Dataset:
             "attribution": attribution,
             "content_keys": content_keys,
             "reserved": reserved,
+            "bounded": bounded,
             "memory": memory,
         }
         for name, value in values.items():
@@ -102,7 +109,7 @@ class Dataset:
 
     def _check(self) -> None:
         n = len(self)
-        _check_values(self.store, self.levels)
+        _check_values(self.store, self.levels, self.bounded)
         _check_labels(self.labels, self.label_names, n)
         for name in ("captions", "groups", "content_keys"):
             texts = getattr(self, name)
@@ -254,7 +261,9 @@ class Dataset:
     def _fingerprint(self, texts: bytes) -> str:
         levels = self.levels or _EIGHT_BITS
         digest = hashlib.sha256(repr((self.store.shape, self.levels)).encode())
+        kind: type[np.integer[Any]]
         kind = np.uint8 if levels <= _EIGHT_BITS else np.uint16
+        kind = kind if self.bounded else np.int32
         for part in self.store.parts():
             position = part
             if part.dtype != torch.uint8:
@@ -430,7 +439,7 @@ def _tensor(x: object) -> Tensor:
     return x
 
 
-def _check_values(store: Store, levels: int | None) -> None:
+def _check_values(store: Store, levels: int | None, bounded: bool) -> None:
     if len(store) == 0:
         raise ValueError(
             f"Los datos tienen forma {store.shape} y se espera al menos un dato."
@@ -449,6 +458,8 @@ def _check_values(store: Store, levels: int | None) -> None:
         return
     for part in store.parts():
         low, high = (float(bound) for bound in part.aminmax())
+        if not bounded and math.isfinite(high - low):
+            continue
         if not (low >= -1 and high <= 1):
             raise ValueError(
                 f"Los datos van de {low:.4g} a {high:.4g} y deben estar en [-1, 1] y ser finitos: "

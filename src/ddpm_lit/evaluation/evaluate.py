@@ -36,6 +36,7 @@ from ddpm_lit.evaluation.measure import (
 )
 from ddpm_lit.evaluation.metrics import SmallClassifier
 from ddpm_lit.evaluation.reference import Reference, reference_features
+from ddpm_lit.files.weights import add_weights
 from ddpm_lit.machine.processes import ALONE, Processes
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.noise import batch_indices
@@ -187,15 +188,8 @@ def model_fingerprint(trained: Trained) -> str:
     digest = hashlib.sha256(
         json.dumps([known, trained.shape], sort_keys=True).encode()
     )
-    _add_weights(digest, trained.model)
+    add_weights(digest, trained.model)
     return digest.hexdigest()[:16]
-
-
-def _add_weights(digest: Any, model: nn.Module) -> None:
-    for name, value in sorted(model.state_dict().items()):
-        plain = value.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _bits(
@@ -289,7 +283,7 @@ def _extractors(
     found: dict[str, Any] = {}
     if classifier is not None:
         digest = hashlib.sha256()
-        _add_weights(digest, classifier)
+        add_weights(digest, classifier)
         found["small"] = {
             "name": "SmallClassifier",
             "fingerprint": digest.hexdigest()[:16],

@@ -94,10 +94,10 @@ def reference_data(
         data, held_out = split_data(recipe, data)
     else:
         data = _outside_data(trained, source)
-    if data.image_shape != trained.shape:
+    if data.image_shape != trained.image_shape:
         raise ValueError(
             f"Los datos «{source or recipe.data.name}» tienen forma {data.image_shape} y las "
-            f"muestras de «{recipe.name}», {trained.shape}: compara con datos como los suyos."
+            f"muestras de «{recipe.name}», {trained.image_shape}: compara con datos como los suyos."
         )
     prepared = _prepared(trained, data, note)
     if prepared is None:
@@ -124,16 +124,16 @@ def _outside_data(trained: Trained, source: str | Path) -> Dataset:
         )
     if str(source) in DATASETS or not folder.is_dir():
         return load_dataset(str(source))
-    if len(trained.shape) != 3:
+    if len(trained.image_shape) != 3:
         raise ValueError(
-            f"El modelo «{trained.recipe.name}» genera datos de forma {trained.shape} y «{source}» "
-            "es una carpeta de imágenes: compara con datos como los suyos."
+            f"El modelo «{trained.recipe.name}» genera datos de forma {trained.image_shape} y "
+            f"«{source}» es una carpeta de imágenes: compara con datos como los suyos."
         )
-    color = "gray" if trained.shape[0] == 1 else "rgb"
+    color = "gray" if trained.image_shape[0] == 1 else "rgb"
     return load_dataset(
         "folder",
         path=folder,
-        size=trained.shape[1:],
+        size=trained.image_shape[1:],
         color=color,
         classes=_in_classes(folder),
     )
@@ -253,8 +253,14 @@ def likelihood(
         datos son. Con datos continuos los bits son de una densidad y pueden ser negativos.
 
     Raises:
-        ValueError: si la red necesita la clase de los datos, y no son las suyas.
+        ValueError: si la red necesita la clase de los datos, y no son las suyas, o lo que genera
+            son latentes.
     """
+    if trained.autoencoder is not None:
+        raise ValueError(
+            f"El modelo «{trained.recipe.name}» difunde latentes: sus bits serían los de un "
+            "latente y no los de una imagen. No los pidas."
+        )
     condition = conditions_of(trained, data, torch.arange(len(data)))
     unknown = (
         trained.num_classes is not None and "class_labels" not in condition

@@ -6,11 +6,13 @@ Aquí no se sabe qué es lo que se guarda: de eso se ocupan `ddpm_lit.models` (l
 `ddpm_lit.runs` (los checkpoints).
 """
 
+import hashlib
 import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,17 @@ from torch import Tensor, nn
 from ddpm_lit.files.atomic import atomic_path
 
 FORMAT_VERSION = "1"
+SUFFIX = ".safetensors"
+
+
+def names_in(folder: Traversable) -> list[str]:
+    """Los nombres de los ficheros de pesos de una carpeta, por orden; si no existe, ninguno."""
+    files = folder.iterdir() if folder.is_dir() else iter(())
+    return sorted(
+        file.name.removesuffix(SUFFIX)
+        for file in files
+        if file.name.endswith(SUFFIX)
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -218,6 +231,19 @@ def bare_state(model: nn.Module) -> dict[str, Tensor]:
     ):
         model = children[name]
     return model.state_dict()
+
+
+def add_weights(digest: "hashlib._Hash", model: nn.Module) -> None:
+    """Añade a una huella los pesos de una red, con sus nombres, sus tipos y sus formas.
+
+    Args:
+        digest: la huella que se está calculando.
+        model: la red.
+    """
+    for name, value in sorted(model.state_dict().items()):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        digest.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
 
 
 def load_state(

@@ -11,6 +11,7 @@ El motor es `accelerate`: si quien lanza el programa ha puesto varios procesos (
 
 import atexit
 import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
@@ -165,6 +166,14 @@ def processes_for(device: str | torch.device | None = None) -> Processes:
         cpu=cpu,
         kwargs_handlers=[accelerate.InitProcessGroupKwargs(timeout=PATIENCE)],
     )
-    # Los hilos con que hablan tienen que acabar antes que el intérprete: si no, a veces aborta.
-    atexit.register(accelerator.state.destroy_process_group)
+    atexit.register(_say_goodbye, accelerator.state)
     return Processes(chosen if cpu else accelerator.device, accelerator)
+
+
+def _say_goodbye(state: Any) -> None:
+    """Deja que los hilos con que hablan suelten lo último que enviaron.
+
+    Para eso necesitan el intérprete, y si lo piden cuando ya se está cerrando, el proceso aborta.
+    """
+    state.destroy_process_group()
+    time.sleep(0.2)

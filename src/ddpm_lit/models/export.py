@@ -44,8 +44,10 @@ def export_diffusers(
 
     Raises:
         FileExistsError: si en la carpeta ya hay algo.
-        ValueError: si diffusers no puede representar el modelo, o un peso no cabe en float16.
+        ValueError: si diffusers no puede representar el modelo, genera latentes, o un peso no cabe
+            en float16.
     """
+    _check_pixels(trained)
     unet, scheduler = configs_of(trained.recipe, trained.shape)
     if half:
         _check_half(trained)
@@ -90,9 +92,10 @@ def export_onnx(
 
     Raises:
         ModuleNotFoundError: si falta el extra `onnx`.
-        ValueError: si la red lleva una condición que no se sabe escribir, o un peso no cabe en
-            float16.
+        ValueError: si la red lleva una condición que no se sabe escribir o genera latentes, o un
+            peso no cabe en float16.
     """
+    _check_pixels(trained)
     if half:
         _check_half(trained)
     model = copy.deepcopy(trained.model).cpu().float().eval()
@@ -166,6 +169,16 @@ def example_inputs(
                     "las del paquete y no se sabe escribir en ONNX."
                 )
     return inputs
+
+
+def _check_pixels(trained: Trained) -> None:
+    source = trained.recipe.data.autoencoder
+    if source is not None:
+        raise ValueError(
+            f"El modelo «{trained.recipe.name}» son dos redes, la que quita el ruido y el "
+            f"autoencoder «{source}» que dibuja lo que sale, y aquí solo se exporta una: usa un "
+            "modelo de píxeles."
+        )
 
 
 def _check_half(trained: Trained) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ddpm_lit.files.weights import SUFFIX, names_in
 from ddpm_lit.formats.hub import is_hub_id
 from ddpm_lit.models.storage import load_model
 from ddpm_lit.models.trained import Trained
@@ -44,14 +45,7 @@ estado del repositorio que los hizo.
 
 def pretrained_names() -> list[str]:
     """Los nombres de los modelos que trae el paquete, en orden alfabético."""
-    folder = _folder()
-    files = folder.iterdir() if folder.is_dir() else iter(())
-    suffix = ".safetensors"
-    return sorted(
-        file.name.removesuffix(suffix)
-        for file in files
-        if file.name.endswith(suffix)
-    )
+    return names_in(_folder())
 
 
 def load_pretrained(name: str, device: str | torch.device = "cpu") -> Trained:
@@ -83,7 +77,7 @@ def weights_file(name: str) -> AbstractContextManager[Path]:
     Raises:
         FileNotFoundError: si el paquete no trae ningún modelo con ese nombre.
     """
-    return resources.as_file(_find(name, ".safetensors"))
+    return resources.as_file(_find(name, SUFFIX))
 
 
 def card(name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ddpm_lit.conditioning import (
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.diffusion import Diffusion
 from ddpm_lit.guidance import classifier_free
+from ddpm_lit.latent import Autoencoder, fingerprint, load_autoencoder
 from ddpm_lit.machine.devices import (
     BFLOAT16,
     FLOAT32,
@@ -45,6 +46,9 @@ Classes = int | str | Sequence[int] | Sequence[str] | Tensor | None
 
 FEW_STEPS = 50
 """Los pasos que se dan si no se dice otra cosa, con los samplers que no necesitan todos."""
+
+DECODED = 64
+"""Cuántos latentes se llevan a imágenes a la vez."""
 
 LISTED = 20
 """Cuántos nombres de clase se enseñan en un error."""
@@ -77,6 +81,34 @@ class Trained:
     def schedule(self) -> Schedule:
         """El schedule con que se entrenó."""
         return self.diffusion.schedule
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder | None:
+        """El que dibuja lo que genera, si lo que genera son latentes; `None` si ya son datos.
+
+        Raises:
+            FileNotFoundError: si no está donde dice la receta.
+            ValueError: si no es el mismo con que se entrenó.
+        """
+        source = self.recipe.data.autoencoder
+        if source is None:
+            return None
+        found = load_autoencoder(source)
+        if self.provenance.get("autoencoder") not in (None, fingerprint(found)):
+            raise ValueError(
+                f"El autoencoder «{source}» no es el mismo con que se entrenó "
+                f"«{self.recipe.name}»: sus latentes no dirían lo mismo."
+            )
+        return found
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """La forma de lo que da `sample`: si genera latentes, la de la imagen de uno."""
+        if self.autoencoder is None:
+            return self.shape
+        config = self.autoencoder.config
+        height, width = (config.factor * side for side in self.shape[1:])
+        return (config.in_channels, height, width)
 
     @property
     def num_classes(self) -> int | None:
@@ -142,6 +174,7 @@ class Trained:
         processes: Processes | None = None,
         callback: Callable[[SampleStep], None] | None = None,
         progress: bool = False,
+        decoded: bool = True,
         **options: Any,
     ) -> Tensor:
         r"""Genera muestras: `trained.sample(16, class_labels=3, guidance=2.0, sampler="ddim")`.
@@ -165,12 +198,14 @@ class Trained:
                 todos deben pedir lo mismo (véase `models.together.sample_together`).
             callback: función que recibe cada `SampleStep` de cada lote de este proceso.
             progress: si se enseña una barra de progreso.
+            decoded: si los latentes se entregan ya en imágenes; un modelo que no los lleva no hace
+                caso. A `callback` le llegan siempre los latentes.
             **options: los demás campos de `SamplingConfig`: `steps`, `spacing`, `eta`,
                 `guidance`, `rescale`, `interval`, `precision` y `cuda_graph`; por defecto, los que
                 lleva el modelo.
 
         Returns:
-            Las muestras, (N, *shape), en la CPU.
+            Las muestras, (N, *image_shape), en la CPU; los latentes, si se piden, (N, *shape).
 
         Raises:
             TypeError: si los índices o las clases no son enteros, o algo no es de su tipo.
@@ -194,6 +229,11 @@ class Trained:
         if not isinstance(edit, Edit):
             raise TypeError(
                 f"edit es {edit!r}, y debe salir de ddpm_lit.editing: inpaint(…) o redraw(…)."
+            )
+        if edit is not WHOLE and self.autoencoder is not None:
+            raise ValueError(
+                f"El modelo «{self.recipe.name}» genera latentes, y una imagen no se edita en "
+                "ellos: usa un modelo de píxeles."
             )
         check_integer("batch_size", batch_size, minimum=1)
         if sampler is None or isinstance(sampler, str):
@@ -219,7 +259,7 @@ class Trained:
             precision=config.precision,
             cuda_graph=config.cuda_graph,
         )
-        return sample_together(
+        samples = sample_together(
             processes,
             model,
             self.diffusion,
@@ -234,6 +274,26 @@ class Trained:
             batch_size=batch_size,
             callback=callback,
             progress=progress,
+        )
+        return self.decode(samples) if decoded else samples
+
+    @torch.no_grad()
+    def decode(self, samples: Tensor) -> Tensor:
+        """Las imágenes de unos latentes, recortadas a [-1, 1]; lo que ya son datos, como estaba.
+
+        Args:
+            samples: (N, *shape), en la CPU.
+
+        Returns:
+            (N, *image_shape).
+        """
+        if self.autoencoder is None:
+            return samples
+        return torch.cat(
+            [
+                self.autoencoder.decode(part).clamp(-1, 1)
+                for part in torch.split(samples, DECODED)
+            ]
         )
 
     def _given(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor]:

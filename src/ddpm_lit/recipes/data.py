@@ -2,10 +2,17 @@
 
 from dataclasses import replace
 
+import torch
+
 from ddpm_lit.conditioning import build_vocabulary, tokenize
 from ddpm_lit.data import Dataset, load_dataset, official_split, split
 from ddpm_lit.data.conditions import conditioned
+from ddpm_lit.data.storage import Store
+from ddpm_lit.latent import Autoencoder
 from ddpm_lit.recipes.recipe import Recipe
+
+ENCODED = 64
+"""Cuántas imágenes se codifican a la vez."""
 
 
 def whole_data(recipe: Recipe) -> Dataset:
@@ -88,3 +95,29 @@ def check_classes(recipe: Recipe, data: Dataset) -> None:
             f"La red de la receta «{recipe.name}» conoce las clases de 0 a {classes - 1} y en los "
             f"datos está la {largest}: pon model.options.num_classes = {data.num_classes}."
         )
+
+
+@torch.no_grad()
+def in_latent(data: Dataset, autoencoder: Autoencoder) -> Dataset:
+    """Unos datos, con el latente de cada imagen en su lugar.
+
+    Args:
+        data: imágenes en [-1, 1].
+        autoencoder: el que las codifica (véase `ddpm_lit.latent.load_autoencoder`).
+
+    Returns:
+        Los latentes, continuos y sin acotar, con las descripciones, las clases y las condiciones
+        de sus imágenes.
+
+    Raises:
+        ValueError: si las imágenes no son como las del autoencoder.
+    """
+    rows = torch.split(torch.arange(len(data)), ENCODED)
+    latents = [autoencoder.encode(data.batch(each)["x"]) for each in rows]
+    return replace(
+        data,
+        store=Store(torch.cat(latents)),
+        levels=None,
+        bounded=False,
+        memory=None,
+    )

@@ -34,6 +34,9 @@ class DataConfig:
         options: argumentos de la función que carga el conjunto.
         conditions: lo que la red recibe además de cada dato: `text` (su descripción) y lo
             que prepara `ddpm_lit.data.conditions`.
+        autoencoder: el que lleva las imágenes al latente en que se difunde, por su nombre o la
+            ruta de su fichero (véase `ddpm_lit.latent.load_autoencoder`); `None`, se difunden los
+            propios datos.
     """
 
     name: str
@@ -42,6 +45,7 @@ class DataConfig:
     flip: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
+    autoencoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -331,6 +335,29 @@ class Recipe:
         )
         self._check_loss(process)
         self._check_sampling()
+        if self.data.autoencoder is not None:
+            self._check_latent()
+
+    def _check_latent(self) -> None:
+        """Lo que vale para imágenes y no para sus latentes."""
+        _check(
+            not self.diffusion.clip,
+            "diffusion.clip",
+            self.diffusion.clip,
+            "false: los latentes no viven en [-1, 1]",
+        )
+        _check(
+            not self.data.flip,
+            "data.flip",
+            self.data.flip,
+            "false: el latente de una imagen en un espejo no es el suyo en un espejo",
+        )
+        _check(
+            "image" not in self.data.conditions,
+            "data.conditions.image",
+            self.data.conditions.get("image"),
+            "ninguna: una imagen no tiene la forma de un latente",
+        )
 
     def _check_sampling(self) -> None:
         """Cómo se genera, frente al proceso y a lo que la red aprende."""

@@ -77,22 +77,9 @@ def save_checkpoint(
         provenance: de dónde sale; valores que admitan JSON.
         data: con qué se entrena (véase `ddpm_lit.runs.memory`).
     """
-    parts: dict[str, Mapping[str, Tensor]] = {
-        "model": bare_state(state.model),
-        "ema": bare_state(state.ema.model),
-    }
-    for index, moments in state.optimizer.state_dict()["state"].items():
-        parts[f"optimizer.{index}"] = moments
-    if state.importance is not None:
-        parts["importance"] = state.importance.state_dict()
-    tensors = {
-        f"{part}.{name}": value
-        for part, each in parts.items()
-        for name, value in each.items()
-    }
     write_weights(
         Path(path),
-        tensors,
+        state_tensors(state),
         {
             "kind": "checkpoint",
             "recipe": recipe.to_dict(),
@@ -103,6 +90,23 @@ def save_checkpoint(
             "ema_updates": state.ema.updates,
         },
     )
+
+
+def state_tensors(state: State) -> dict[str, Tensor]:
+    """Lo que cambia mientras se entrena, con un nombre por tensor."""
+    parts: dict[str, Mapping[str, Tensor]] = {
+        "model": bare_state(state.model),
+        "ema": bare_state(state.ema.model),
+    }
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        parts[f"optimizer.{index}"] = moments
+    if state.importance is not None:
+        parts["importance"] = state.importance.state_dict()
+    return {
+        f"{part}.{name}": value
+        for part, each in parts.items()
+        for name, value in each.items()
+    }
 
 
 def load_checkpoint(path: str | Path, state: State, recipe: Recipe) -> Header:
@@ -134,9 +138,26 @@ def load_checkpoint(path: str | Path, state: State, recipe: Recipe) -> Header:
             f"El checkpoint «{path}» es de otra receta: difieren {', '.join(differences)}. "
             "Reanuda con los mismos valores o entrena en otra carpeta."
         )
+    state.ema.updates = header.ema_updates
+    restore_state(state, tensors, path)
+    return header
+
+
+def restore_state(
+    state: State, tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Deja lo que cambia mientras se entrena como lo guardó `state_tensors`.
+
+    Args:
+        state: la red recién construida, su EMA, su optimizador y su muestreo de t.
+        tensors: los tensores.
+        path: de qué fichero salen, para el error.
+
+    Raises:
+        ValueError: si no son los de esa red.
+    """
     load_state(state.model, with_prefix(tensors, "model."), path)
     load_state(state.ema.model, with_prefix(tensors, "ema."), path)
-    state.ema.updates = header.ema_updates
     if state.importance is not None:
         state.importance.load_state_dict(with_prefix(tensors, "importance."))
     (group,) = state.optimizer.param_groups
@@ -151,7 +172,6 @@ def load_checkpoint(path: str | Path, state: State, recipe: Recipe) -> Header:
             else torch.zeros_like(parameter).copy_(value)
             for name, value in moments.items()
         }
-    return header
 
 
 def _differences(

@@ -15,6 +15,7 @@ from ddpm_lit.data import DataDescription, Dataset, describe
 from ddpm_lit.data.dataset import check_integer
 from ddpm_lit.files.images import save_png
 from ddpm_lit.improved import ImportanceSampler
+from ddpm_lit.latent import fingerprint, load_autoencoder
 from ddpm_lit.machine.devices import BFLOAT16, FLOAT32
 from ddpm_lit.machine.memory import (
     keep_freed_memory,
@@ -25,7 +26,12 @@ from ddpm_lit.machine.processes import Processes, processes_for
 from ddpm_lit.models.storage import save_trained
 from ddpm_lit.models.trained import Trained
 from ddpm_lit.networks.ema import EMA
-from ddpm_lit.recipes.data import check_classes, training_data, with_text
+from ddpm_lit.recipes.data import (
+    check_classes,
+    in_latent,
+    training_data,
+    with_text,
+)
 from ddpm_lit.recipes.recipe import Recipe
 from ddpm_lit.runs.checkpoint import (
     CHECKPOINT,
@@ -44,6 +50,13 @@ from ddpm_lit.unet import BLOCKS
 
 WORDS = "text_encoder.embedding.weight"
 """El parámetro que lleva un vector por palabra, en una red que lee texto."""
+
+
+ENDS = ("conv_in.weight", "conv_out.weight", "conv_out.bias")
+"""Lo que depende de los canales de lo que entra y de lo que sale."""
+
+PIXELS = ("in_channels", "out_channels", "patch_size")
+"""Las opciones de las que solo dependen `ENDS`."""
 
 
 class Consumer(Protocol):
@@ -105,7 +118,9 @@ def train(
             apartada.
         weights: un modelo ya entrenado con la misma red, para partir de sus pesos en vez de
             empezar de cero; la procedencia del resultado cuenta los dos tramos. Si lee texto, sus
-            palabras pueden ser otras: las que ya conocía conservan su vector.
+            palabras pueden ser otras: las que ya conocía conservan su vector. Y si lo que entra o
+            sale no tiene los mismos canales, como al pasar de píxeles a latentes, la convolución
+            que lo lee o lo escribe empieza de cero.
         device: dispositivo; `None` elige el mejor que haya.
         every: cada cuántos pasos se apunta, se guarda y se dibuja.
         tensorboard: si se escriben también registros de TensorBoard.
@@ -140,16 +155,20 @@ def train(
     data = dataset if dataset is not None else training_data(recipe)
     recipe, data = with_text(recipe, data)
     check_classes(recipe, data)
-    shape = data.image_shape
-    if every.sample and not drawable(shape):
+    if every.sample and not drawable(data.image_shape):
         raise ValueError(
-            f"Los datos tienen forma {shape} y solo se dibujan imágenes (1 o "
+            f"Los datos tienen forma {data.image_shape} y solo se dibujan imágenes (1 o "
             "3, alto, ancho) y puntos (2,): quita las muestras por el camino "
             "(every.sample = 0)."
         )
-    state = _new_state(recipe, where, shape, weights)
     provenance = _provenance(processes, weights)
     description = describe(data)
+    if recipe.data.autoencoder is not None:
+        autoencoder = load_autoencoder(recipe.data.autoencoder)
+        provenance["autoencoder"] = fingerprint(autoencoder)
+        data = in_latent(data, autoencoder)
+    shape = data.image_shape
+    state = _new_state(recipe, where, shape, weights)
     first_step = _resume(
         run_dir, state, recipe, description, weights, provenance
     )
@@ -338,6 +357,11 @@ def _resume(
             "otra carpeta."
         )
     check_same_data(header.data, description, run_dir)
+    if header.provenance.get("autoencoder") != provenance.get("autoencoder"):
+        raise ValueError(
+            f"El entrenamiento de «{run_dir}» empezó con otro autoencoder: los latentes ya no son "
+            "los mismos. Devuélvelo a su sitio o entrena en otra carpeta."
+        )
     provenance.update(
         seconds=header.provenance["seconds"],
         steps=header.step,
@@ -351,7 +375,7 @@ def _resume(
 def _start_from(
     model: torch.nn.Module, recipe: Recipe, weights: Trained
 ) -> None:
-    """Deja en la red los pesos de otra igual, que puede conocer otras palabras."""
+    """Deja en la red los pesos de otra igual, que puede conocer otras palabras y otros datos."""
     wanted, had = recipe.network_config(), weights.recipe.network_config()
     if _shape_of(wanted) != _shape_of(had):
         raise ValueError(
@@ -359,9 +383,12 @@ def _start_from(
             f"partida, que son de «{weights.recipe.name}»: solo se puede "
             "seguir desde una red igual."
         )
-    state = dict(weights.model.state_dict())
+    own, state = model.state_dict(), dict(weights.model.state_dict())
+    for name in ENDS:
+        if name in state and state[name].shape != own[name].shape:
+            state[name] = own[name]
     if WORDS in state and wanted.vocabulary != had.vocabulary:
-        new = model.state_dict()[WORDS]
+        new = own[WORDS]
         state[WORDS] = carry_words(
             new, wanted.vocabulary, state[WORDS].to(new.device), had.vocabulary
         )
@@ -371,12 +398,13 @@ def _start_from(
 def _shape_of(config: Any) -> dict[str, Any]:
     """Lo que una red tiene que compartir con otra para tomar sus pesos.
 
-    El dropout no tiene pesos, así que cada tramo puede llevar el suyo; y de las palabras que lee
-    solo cuenta que las lea.
+    El dropout no tiene pesos, así que cada tramo puede llevar el suyo; de las palabras que lee
+    solo cuenta que las lea, y de los canales no dependen más que los extremos de la red.
     """
     values = vars(config)
     reads = bool(values.get("vocabulary"))
-    return {**values, "dropout": None, "vocabulary": reads}
+    free = dict.fromkeys((*PIXELS, "dropout"))
+    return {**values, **free, "vocabulary": reads}
 
 
 def _provenance(

@@ -1,0 +1,1 @@
+"""Un capítulo nuevo, a partir de una plantilla que ya pasa todas las comprobaciones."""

@@ -1,0 +1,1 @@
+"""Lo que se le exige a la función de cada ejercicio, un módulo por capítulo."""
