@@ -129,7 +129,6 @@
     new MutationObserver(function (cambios) {
       cambios.forEach(function (cambio) { cambio.addedNodes.forEach(descubrir); });
     }).observe(apertura.parentElement, { childList: true, subtree: true });
-    destapar();
   }
   function descubrir(nodo) {
     var caja = nodo.nodeName === "MARK" && nodo.closest("details.mas");
@@ -138,18 +137,19 @@
   function destino() {
     return location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   }
+  // El tema envuelve cada tabla sacándola de la página un momento, y el navegador olvida entonces
+  // adónde se iba: el destino lleva además su clase.
   function destapar() {
     var lugar = destino();
-    var caja = lugar && lugar.closest("details.mas");
+    document.querySelectorAll(".dl-destino").forEach(function (antes) { antes.classList.remove("dl-destino"); });
+    if (!lugar) return;
+    lugar.classList.add("dl-destino");
+    var caja = lugar.closest("details.mas");
     if (!caja || caja.open) return;
     caja.open = true;
     lugar.scrollIntoView();
   }
   window.addEventListener("hashchange", destapar);
-  // El tema envuelve cada tabla sacándola de la página un momento, y con eso olvida adónde se iba.
-  new MutationObserver(function () {
-    if (destino() && !document.querySelector(":target")) location.replace(location.hash);
-  }).observe(document.documentElement, { childList: true, subtree: true });
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details.mas:not([open])").forEach(function (caja) {
       caja.dataset.impresa = "";
@@ -165,6 +165,7 @@
 
   function preparar() {
     ponerPlegado();
+    destapar();
     document.querySelectorAll("[data-compartir]").forEach(function (boton) {
       boton.hidden = !navigator.share && !navigator.clipboard;
     });

@@ -304,6 +304,21 @@ def test_instant_navigation_keeps_maths(view: View, address: str) -> None:
     assert not problems, "\n".join(problems)
 
 
+def test_reading_neither_moves_the_page_nor_asks_for_it_again(view: View, address: str) -> None:
+    """El tema apunta en la dirección por qué sección se va; lo que cambie en la página no salta a ella."""
+    page, problems = view("light", 360)
+    page.goto(address + "componentes/forward.html")
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.querySelector('.md-content').dataset.mine = ''")
+    page.evaluate("scrollTo(0, 4000)")
+    page.wait_for_function("location.hash !== ''")
+    page.evaluate("document.body.append(document.createElement('p'))")
+    page.wait_for_timeout(800)
+    assert page.evaluate("scrollY") == 4000
+    assert page.locator(".md-content[data-mine]").count() == 1
+    assert problems == []
+
+
 def test_not_found_page_is_in_spanish(site_dir: Path) -> None:
     text = (site_dir / "404.html").read_text(encoding="utf-8")
     assert "Aquí solo hay ruido" in text
