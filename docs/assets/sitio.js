@@ -163,8 +163,42 @@
     });
   });
 
+  // En una pantalla estrecha, el menú se abre también con el teclado y, cerrado, no se recorre.
+  var estrecha = window.matchMedia("(max-width: 76.234375em)");
+  function revisarMenu() {
+    var menu = document.querySelector(".md-sidebar--primary");
+    var abierto = document.getElementById("__drawer").checked;
+    if (menu) menu.inert = estrecha.matches && !abierto;
+    document.querySelector(".md-header__button[for=__drawer]").setAttribute("aria-expanded", abierto ? "true" : "false");
+  }
+  function ponerMenu() {
+    var marca = document.getElementById("__drawer");
+    var boton = document.querySelector(".md-header__button[for=__drawer]");
+    if (!marca || !boton) return;
+    revisarMenu();
+    if (boton.hasAttribute("role")) return;
+    boton.setAttribute("role", "button");
+    boton.setAttribute("aria-label", "Menú");
+    boton.tabIndex = 0;
+    marca.addEventListener("change", revisarMenu);
+    estrecha.addEventListener("change", revisarMenu);
+    boton.addEventListener("keydown", function (suceso) {
+      if (suceso.key !== "Enter" && suceso.key !== " ") return;
+      suceso.preventDefault();
+      marca.click();
+      var primero = marca.checked && document.querySelector(".md-sidebar--primary .md-nav__list a");
+      if (primero) primero.focus();
+    });
+    document.addEventListener("keydown", function (suceso) {
+      if (suceso.key !== "Escape" || !marca.checked) return;
+      marca.click();
+      boton.focus();
+    });
+  }
+
   function preparar() {
     ponerPlegado();
+    ponerMenu();
     destapar();
     document.querySelectorAll("[data-compartir]").forEach(function (boton) {
       boton.hidden = !navigator.share && !navigator.clipboard;

@@ -15,6 +15,8 @@ export interface Plot {
   /** Las marcas del eje horizontal, si no son números redondos: dónde y qué pone. */
   xTicks?: readonly (readonly [number, string])[];
   yLabel?: string;
+  /** Otro eje vertical, a la derecha, para lo que se mide en otra cosa. */
+  right?: { range: readonly [number, number]; label: string };
   /** Lo que se lee de ella sin verla. */
   title: string;
 }
@@ -23,6 +25,8 @@ export interface Plot {
 export interface Scales {
   x: (value: number) => number;
   y: (value: number) => number;
+  /** En vertical, con el eje de la derecha. */
+  yRight: (value: number) => number;
   /** Del dibujo a los datos, en horizontal. */
   xAt: (place: number) => number;
 }
@@ -64,18 +68,24 @@ export const plotStyles = css`
 
 /** Dibuja unos ejes y, dentro, lo que devuelva `draw`. */
 export function plot(
-  { width, height, x, y, xLabel = "", yLabel = "", xTicks, title }: Plot,
+  { width, height, x, y, xLabel = "", yLabel = "", right: other, xTicks, title }: Plot,
   draw: (scales: Scales) => readonly SVGTemplateResult[],
 ): SVGTemplateResult {
   const left = MARGIN.left + (yLabel ? 14 : 0);
-  const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
+  const aside = other ? MARGIN.left + 14 : MARGIN.right;
+  const [right, bottom] = [width - aside, height - MARGIN.bottom];
   const across = scaleLinear().domain(x).range([left, right]);
   const upwards = scaleLinear().domain(y).range([bottom, MARGIN.top]);
+  const upwardsRight = scaleLinear()
+    .domain(other?.range ?? y)
+    .range([bottom, MARGIN.top]);
   const digits = (ticks: readonly number[]) =>
     Math.max(0, ...ticks.map((tick) => (String(+tick.toPrecision(6)).split(".")[1] ?? "").length));
   const round = across.ticks(Math.max(2, width / 90));
   const marks = xTicks ?? round.map((tick) => [tick, comma(tick, digits(round))] as const);
   const yTicks = upwards.ticks(Math.max(2, height / 50));
+  const rightTicks = other ? upwardsRight.ticks(Math.max(2, height / 50)) : [];
+  const middle = (bottom + MARGIN.top) / 2;
   return svg`<svg class="grafica" viewBox="0 0 ${width} ${height}" role="img" aria-label=${title}>
     <path class="eje" d="M${left},${MARGIN.top}V${bottom}H${right}"></path>
     ${marks.map(
@@ -86,15 +96,24 @@ export function plot(
       (tick) =>
         svg`<text x=${left - 6} y=${upwards(tick) + 4} text-anchor="end">${comma(tick, digits(yTicks))}</text>`,
     )}
+    ${rightTicks.map(
+      (tick) =>
+        svg`<text x=${right + 6} y=${upwardsRight(tick) + 4}>${comma(tick, digits(rightTicks))}</text>`,
+    )}
     <text x=${right} y=${bottom + 28} text-anchor="end">${xLabel}</text>
-    <text x="12" y=${(bottom + MARGIN.top) / 2} text-anchor="middle"
-      transform="rotate(-90 12 ${(bottom + MARGIN.top) / 2})">${yLabel}</text>
-    ${draw({ x: across, y: upwards, xAt: (place) => across.invert(place) })}
+    <text x="12" y=${middle} text-anchor="middle" transform="rotate(-90 12 ${middle})">${yLabel}</text>
+    <text x=${width - 4} y=${middle} text-anchor="middle"
+      transform="rotate(-90 ${width - 4} ${middle})">${other?.label ?? ""}</text>
+    ${draw({ x: across, y: upwards, yRight: upwardsRight, xAt: (place) => across.invert(place) })}
   </svg>`;
 }
 
 /** Una curva por unos puntos. */
-export function curve({ x, y }: Scales, points: Iterable<Point>, kind = ""): SVGTemplateResult {
+export function curve(
+  { x, y }: Pick<Scales, "x" | "y">,
+  points: Iterable<Point>,
+  kind = "",
+): SVGTemplateResult {
   const path = line<Point>(
     (p) => x(p[0]),
     (p) => y(p[1]),
@@ -103,7 +122,11 @@ export function curve({ x, y }: Scales, points: Iterable<Point>, kind = ""): SVG
 }
 
 /** El relleno entre una curva y el eje. */
-export function filled({ x, y }: Scales, points: Iterable<Point>, kind = ""): SVGTemplateResult {
+export function filled(
+  { x, y }: Pick<Scales, "x" | "y">,
+  points: Iterable<Point>,
+  kind = "",
+): SVGTemplateResult {
   const path = area<Point>(
     (p) => x(p[0]),
     y(0),

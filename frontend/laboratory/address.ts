@@ -1,7 +1,7 @@
 /** Lo que se pide, en la dirección de la página y en la orden de la terminal. */
 
 import { SAMPLERS } from "../ddpm_lit/sampling";
-import { type Edit, type Network, type Settings, usual } from "./request";
+import { type Network, type Outline, type Settings, usual } from "./request";
 
 /** Cada campo de lo que se pide, con su nombre en la dirección y entre qué valores va. */
 const FIELDS = {
@@ -15,7 +15,7 @@ const FIELDS = {
 } as const;
 
 /** La parte de una dirección que dice lo que se pide; lo que es como siempre no se dice. */
-export function toAddress(settings: Settings, network: Network, edit: Edit): string {
+export function toAddress(settings: Settings, network: Network, edit: Outline): string {
   const plain = usual(network);
   const query = new URLSearchParams({ modelo: settings.network });
   if (network.vocabulary.length > 0) query.set("texto", settings.text);
@@ -83,7 +83,7 @@ export type Walk = { seed: number; fraction: number };
 export const FILES = { picture: "imagen.png", hole: "hueco.png" } as const;
 
 /** La orden de la terminal que da las mismas muestras. */
-export function toCommand(settings: Settings, network: Network, edit: Edit): string {
+export function toCommand(settings: Settings, network: Network, edit: Outline): string {
   const quoted = (text: string) => `"${text.replace(/(["$`\\])/g, "\\$1")}"`;
   // El de los dígitos no viene en el paquete: se entrena con `ddpm-lit train digits-class`.
   const model = network.shipped ? settings.network : `runs/${settings.network}`;

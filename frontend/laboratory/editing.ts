@@ -6,10 +6,10 @@ import "../drawing/board";
 import type { Board } from "../drawing/board";
 import { chooser } from "../drawing/chooser";
 import { asPicture, drawPicture, type Picture } from "../drawing/pixels";
-import { comma } from "../numbers";
+import { comma, plural } from "../numbers";
 import { button, choice, seedBox, slider } from "../widget";
 import type { Walk } from "./address";
-import { type Edit, type Network, seenOf } from "./request";
+import { type Edit, lengthOf, type Network, type Outline, seenOf } from "./request";
 import type { Session } from "./session";
 
 /** Lo que se ha puesto. */
@@ -76,18 +76,24 @@ export function paints({ mode }: Editing): boolean {
   return mode !== "whole" && mode !== "between";
 }
 
+/** Qué camino se ha puesto, en los pasos que se den. */
+export function outlineOf({ mode, walk, strength }: Editing, steps: number): Outline {
+  if (mode === "between") return { kind: mode, ...walk };
+  if (mode === "redraw") return { kind: mode, strength };
+  if (mode !== "inpaint") return { kind: mode };
+  const resamplings = steps > 1 ? RESAMPLINGS : 1;
+  return { kind: mode, jump: Math.max(1, Math.min(JUMP, steps - 1)), resamplings };
+}
+
 /** Lo que se ha puesto, como se le pide a la red; nada, si hace falta un hueco y no lo hay. */
 export function editOf(editing: Editing, board: Board | null, steps: number): Edit | null {
-  const { mode, walk, strength } = editing;
-  if (mode === "between") return { kind: "between", ...walk };
-  if (mode === "whole" || !board) return { kind: "whole" };
+  const outline = outlineOf(editing, steps);
+  if (outline.kind === "between") return outline;
+  if (outline.kind === "whole" || !board) return { kind: "whole" };
   const { values, mask } = board.painted;
-  if (mode === "image") return { kind: "image", image: values };
-  if (mode === "redraw") return { kind: "redraw", initial: values, strength };
-  if (!board.holed) return null;
-  const resamplings = steps > 1 ? RESAMPLINGS : 1;
-  const jump = Math.max(1, Math.min(JUMP, steps - 1));
-  return { kind: "inpaint", known: values, mask, jump, resamplings };
+  if (outline.kind === "image") return { kind: outline.kind, image: values };
+  if (outline.kind === "redraw") return { ...outline, initial: values };
+  return board.holed ? { ...outline, known: values, mask } : null;
 }
 
 /** Dibuja lo que la red ve de lo que hay en el tablero. */
@@ -113,19 +119,25 @@ export interface EditingHands {
 export function editingView(
   network: Network,
   editing: Editing,
+  steps: number,
   hands: EditingHands,
 ): TemplateResult {
   const modes = () =>
     choice("Se genera:", MODES, editing.mode, (mode) => hands.choose(mode as Edit["kind"]));
   return html`
     ${network.image ? "" : modes()}
-    ${paints(editing) ? boardView(network, editing, hands) : ""}
+    ${paints(editing) ? boardView(network, editing, steps, hands) : ""}
     ${editing.mode === "between" ? walkView(editing, hands) : ""}
   `;
 }
 
 /** El tablero y lo que hace falta para pintar en él. */
-function boardView(network: Network, editing: Editing, hands: EditingHands): TemplateResult {
+function boardView(
+  network: Network,
+  editing: Editing,
+  steps: number,
+  hands: EditingHands,
+): TemplateResult {
   const { mode, base, brush, colour } = editing;
   const hole = mode === "inpaint";
   return html`<div class="obras pintar">
@@ -137,7 +149,7 @@ function boardView(network: Network, editing: Editing, hands: EditingHands): Tem
       @change=${hands.painted}
     ></dl-tablero>
     <div class="mandos">
-      <p class="consejo">${adviceFor(network, mode)}</p>
+      <p class="consejo">${adviceFor(network, editing, steps)}</p>
       ${
         network.image
           ? html`<figure class="vista">
@@ -172,11 +184,17 @@ function boardView(network: Network, editing: Editing, hands: EditingHands): Tem
   </div>`;
 }
 
-function adviceFor({ image }: Network, mode: Edit["kind"]): string {
-  if (mode === "inpaint") {
-    return "Pintad encima de lo que la red deba inventar. Cada tramo se repite cinco veces, para que case: tarda más.";
+function adviceFor({ image }: Network, editing: Editing, steps: number): string {
+  if (image) return GIVEN[image.kind];
+  const many = lengthOf(outlineOf(editing, steps), steps);
+  if (editing.mode === "redraw") {
+    return `Pintad un boceto: la red lo ensucia y lo termina. De ${plural(steps, "paso", "pasos")}, se dan los ${many} últimos.`;
   }
-  return image ? GIVEN[image.kind] : "Pintad un boceto: la red lo termina.";
+  const empty = editing.base?.values.every((value, _, [first]) => value === first);
+  const first = empty
+    ? "Aquí no hay nada todavía: generad antes una muestra o poned una imagen. "
+    : "";
+  return `${first}Pintad encima de lo que la red deba inventar. Cada tramo se repite, para que case: serán ${plural(many, "paso", "pasos")} en lugar de ${steps}.`;
 }
 
 /** Una imagen, con los canales de la red. */

@@ -57,6 +57,14 @@ export type Edit =
   | { kind: "between"; seed: number; fraction: number }
   | { kind: "image"; image: Float32Array };
 
+/** Un camino, sin lo que se ha pintado. */
+export type Outline =
+  | { kind: "whole" }
+  | { kind: "image" }
+  | { kind: "inpaint"; jump: number; resamplings: number }
+  | { kind: "redraw"; strength: number }
+  | { kind: "between"; seed: number; fraction: number };
+
 /** La imagen de que se parte, si se parte de alguna. */
 export function pictureOf(edit: Edit): Float32Array | null {
   if (edit.kind === "inpaint") return edit.known;
@@ -72,7 +80,7 @@ export function seenOf(network: Network, image: Float32Array): [Float32Array, nu
 }
 
 /** Cuántos pasos da un camino. */
-export function lengthOf(edit: Edit, steps: number): number {
+export function lengthOf(edit: Outline, steps: number): number {
   if (edit.kind === "inpaint") return repaintPath(steps, edit.jump, edit.resamplings).length;
   return edit.kind === "redraw" ? noisedLevels(steps, edit.strength) : steps;
 }

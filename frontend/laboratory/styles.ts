@@ -81,6 +81,9 @@ export const laboratoryStyles = css`
   .consejo {
     margin: 0;
   }
+  .resumen {
+    text-align: center;
+  }
   .vista {
     max-width: 9rem;
   }

@@ -43,7 +43,15 @@ const SHAPES: Readonly<Record<string, { title: string; place: Shape }>> = {
   },
   modas: {
     title: "ocho grupos",
-    place: (_, k) => [Math.cos((turn * (k % 8)) / 8), Math.sin((turn * (k % 8)) / 8)],
+    // Cada grupo se llena en espiral, como las pipas de un girasol.
+    place: (u, k) => {
+      const [group, angle] = [(turn * (k % 8)) / 8, 2.4 * Math.floor(k / 8)];
+      const radius = 0.16 * Math.sqrt(u);
+      return [
+        Math.cos(group) + radius * Math.cos(angle),
+        Math.sin(group) + radius * Math.sin(angle),
+      ];
+    },
   },
 };
 

@@ -25,6 +25,8 @@ export class DdimWidget extends Widget {
   @state() private cells: ReadonlyMap<string, Picture> = new Map();
   @state() private between: Picture | null = null;
   @state() private busy = false;
+  /** Qué parte de los pesos ha llegado, mientras llegan. */
+  @state() private loaded: number | null = null;
   @state() private problem = "";
   private runner: Runner | null = null;
 
@@ -68,11 +70,20 @@ export class DdimWidget extends Widget {
       dl-imagen {
         min-height: 2rem;
       }
+      .vacia {
+        aspect-ratio: 1;
+        border: 1px dashed var(--dl-linea);
+        border-radius: 0.2rem;
+      }
+      .estado {
+        margin: 0;
+        font-variant-numeric: tabular-nums;
+      }
       @media (max-width: 36em) {
         .paseo {
           grid-template-columns: minmax(0, 1fr);
         }
-        .paseo > dl-imagen {
+        .paseo > :first-child {
           width: 7rem;
           margin: auto;
         }
@@ -115,7 +126,14 @@ export class DdimWidget extends Widget {
     try {
       for (const eta of ETAS) {
         for (const steps of STEPS) {
-          const { samples } = await runner.run(network, this.settings({ steps, eta }));
+          const { samples } = await runner.run(network, this.settings({ steps, eta }), undefined, {
+            loading: (part) => {
+              this.loaded = part;
+            },
+            step: () => {
+              this.loaded = null;
+            },
+          });
           const picture = asPicture(samples, network.shape);
           this.cells = new Map([...this.cells, [`${eta} ${steps}`, picture]]);
         }
@@ -125,6 +143,7 @@ export class DdimWidget extends Widget {
       this.tell(error);
     } finally {
       this.busy = false;
+      this.loaded = null;
     }
   }
 
@@ -168,6 +187,7 @@ export class DdimWidget extends Widget {
         ${button("Generar", !this.busy, () => void this.fill())}
       </div>
       ${problem}
+      <p class="estado">${this.told(network)}</p>
       <table>
         <thead>
           <tr>
@@ -181,10 +201,10 @@ export class DdimWidget extends Widget {
               <th scope="row"><i>η</i> = ${comma(eta, 1)}</th>
               ${STEPS.map(
                 (steps) => html`<td>
-                  <dl-imagen
-                    .picture=${this.cells.get(`${eta} ${steps}`) ?? null}
-                    label="La muestra con ${steps} pasos y η = ${comma(eta, 1)}"
-                  ></dl-imagen>
+                  ${pictured(
+                    this.cells.get(`${eta} ${steps}`),
+                    `La muestra con ${steps} pasos y η = ${comma(eta, 1)}`,
+                  )}
                 </td>`,
               )}
             </tr>`,
@@ -192,10 +212,7 @@ export class DdimWidget extends Widget {
         </tbody>
       </table>
       <div class="paseo">
-        <dl-imagen
-          .picture=${this.between}
-          label="Lo que sale de entre los dos ruidos"
-        ></dl-imagen>
+        ${pictured(this.between ?? undefined, "Lo que sale de entre los dos ruidos")}
         <div class="mandos">
           ${slider({
             label: "de un ruido al otro",
@@ -223,10 +240,27 @@ export class DdimWidget extends Widget {
     `;
   }
 
+  /** Cómo va. */
+  private told({ bytes }: Network): string {
+    const { cells, busy, loaded } = this;
+    const all = ETAS.length * STEPS.length;
+    if (loaded !== null) return `Trayendo la red: ${comma(100 * loaded, 0)} %.`;
+    if (busy) return `Generando la ${Math.min(all, cells.size + 1)} de ${all}…`;
+    if (cells.size > 0) return `Las ${cells.size}, de un mismo ruido.`;
+    return `«Generar» llena la tabla con una muestra de cada manera. La primera vez se trae la red, ${comma(bytes / 1e6, 1)} MB.`;
+  }
+
   protected override spoken(): string {
     if (this.busy) return "Generando…";
     return this.cells.size > 0
       ? `Dígito ${this.label_} de la semilla ${this.seed}, de ${this.cells.size} maneras; el paseo va por ${comma(this.fraction)}.`
       : "";
   }
+}
+
+/** Una muestra o, si aún no la hay, su sitio. */
+function pictured(picture: Picture | undefined, label: string): TemplateResult {
+  return picture
+    ? html`<dl-imagen .picture=${picture} label=${label}></dl-imagen>`
+    : html`<div class="vacia"></div>`;
 }

@@ -13,6 +13,7 @@ import {
   type EditingHands,
   editingView,
   editOf,
+  outlineOf,
   paints,
   startWith,
   UNTOUCHED,
@@ -33,6 +34,8 @@ export class LaboratoryWidget extends Widget {
   @state() private settings: Settings | null = null;
   @state() private editing: Editing = UNTOUCHED;
   @state() private problem = "";
+  /** La orden que se ha copiado. */
+  @state() private copied = "";
   /** Lo que se ha dejado al lado para comparar. */
   @state() private pinned: { picture: Picture; told: string } | null = null;
   private readonly session = new Session(this);
@@ -130,11 +133,18 @@ export class LaboratoryWidget extends Widget {
   /** Deja al lado lo que se ve, con lo que se pidió. */
   private pin(): void {
     const { network, seen } = this;
-    const { shown, edit, viewed, path } = this.session;
+    const { shown } = this.session;
     if (!network || !shown || !seen) return;
+    const picture = tiled(seen.xT, network.shape, shown.count);
+    this.pinned = { picture, told: this.summary(network) };
+  }
+
+  /** Lo que se pidió para lo que se ve; nada, si no se ve nada. */
+  private summary(network: Network): string {
+    const { shown, edit, viewed, path } = this.session;
+    if (!shown) return "";
     const whole = summaryOf(shown, network, edit, titleOf(shown.sampler));
-    const told = viewed < path.length ? `${whole}; paso ${viewed}` : whole;
-    this.pinned = { picture: tiled(seen.xT, network.shape, shown.count), told };
+    return viewed < path.length ? `${whole}; paso ${viewed}` : whole;
   }
 
   // --- Lo que se ve -------------------------------------------------------------------------------
@@ -153,7 +163,7 @@ export class LaboratoryWidget extends Widget {
         ${seedBox("Semilla", settings.seed, (seed) => change({ seed }), this.hands.tell)}
       </div>
       ${unknownView(network, settings)}
-      ${editingView(network, this.editing, this.hands)}
+      ${editingView(network, this.editing, settings.steps, this.hands)}
       ${this.orders(network)}
       ${problem}
       ${note ? html`<p class="aviso">${note}</p>` : ""}
@@ -177,7 +187,7 @@ export class LaboratoryWidget extends Widget {
       ${button("Dejarlo", busy, () => session.leave())}
       ${button("Guardar PNG", seen !== undefined, () => savePng(network, session))}
       ${button("Guardar GIF", finished, () => saveGif(network, session))}
-      ${button("Dejar al lado", finished, () => this.pin())}
+      ${button(this.pinned ? "Cambiar la de al lado" : "Dejar al lado", finished, () => this.pin())}
     </div>`;
   }
 
@@ -196,7 +206,8 @@ export class LaboratoryWidget extends Widget {
 
   /** Los lienzos: lo que hay, lo que se ve venir y lo que se ha dejado al lado. */
   private works(network: Network): TemplateResult {
-    return html`<div class="obras ${this.pinned ? "tres" : ""}">
+    return html`<p class="consejo resumen">${this.summary(network)}</p>
+    <div class="obras ${this.pinned ? "tres" : ""}">
       <figure>
         <canvas class="actual" width="1" height="1" role="img" aria-label=${this.described(network, "x en t")}></canvas>
         <figcaption class="xt"><i>x</i><sub>t</sub></figcaption>
@@ -247,17 +258,38 @@ export class LaboratoryWidget extends Widget {
 
   private command(network: Network, settings: Settings): TemplateResult {
     const { edit, shown } = this.session;
+    const next = toCommand(settings, network, outlineOf(this.editing, settings.steps));
+    const seen = shown && toCommand(shown, network, edit);
+    const walks = (shown ? edit.kind : this.editing.mode) === "between";
     return html`<details>
       <summary>La misma generación, en la terminal</summary>
       <div>
         ${
-          edit.kind === "between"
+          walks
             ? html`<p class="consejo">La terminal parte siempre de una sola semilla. En el capítulo de DDIM está cómo dar el paseo en Python.</p>`
-            : html`<code>${toCommand(shown ?? settings, network, edit)}</code>`
+            : this.order(seen ?? next)
         }
+        ${seen && seen !== next ? html`<p class="consejo">Es la de lo que se ve: lo que habéis cambiado después aún no se ha generado.</p>` : ""}
+        ${!seen && paints(this.editing) ? html`<p class="consejo">Lo pintado se guarda después de generar, con el nombre que tiene en la orden.</p>` : ""}
         ${pictureOf(edit) ? button("Guardar lo pintado", true, () => savePainted(network, this.session)) : ""}
       </div>
     </details>`;
+  }
+
+  /** Una orden de la terminal, que se puede copiar donde el navegador deje. */
+  private order(text: string): TemplateResult {
+    const copy = async () => {
+      await navigator.clipboard.writeText(text);
+      this.copied = text;
+    };
+    return html`<code>${text}</code>
+      ${
+        navigator.clipboard
+          ? html`<div class="fila">
+              ${button(this.copied === text ? "Copiada" : "Copiar la orden", true, () => void copy())}
+            </div>`
+          : ""
+      }`;
   }
 
   protected override spoken(): string {

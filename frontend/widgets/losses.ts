@@ -3,7 +3,7 @@
 import { type CSSResultGroup, css, html, svg, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { curve, filled, plot, plotStyles } from "../drawing/plot";
-import { comma, reaching, significant } from "../numbers";
+import { comma, plural, reaching, significant } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
 import { choice, Widget } from "../widget";
 
@@ -68,10 +68,13 @@ export class LossesWidget extends Widget {
     return parts.map((part) => part / total);
   }
 
-  /** El t, el último de su tramo, hasta el que se junta la mitad de la pérdida. */
+  /** El t hasta el que se junta la mitad de la pérdida, si en cada tramo se reparte por igual. */
   private half(measured: Measured): number {
-    const at = reaching(this.shares(measured), 0.5);
-    return measured.width.slice(0, at + 1).reduce((sum, width) => sum + width, 0);
+    const shares = this.shares(measured);
+    const at = reaching(shares, 0.5);
+    const sum = (values: readonly number[]) => values.slice(0, at).reduce((a, b) => a + b, 0);
+    const part = (0.5 - sum(shares)) / shares[at]!;
+    return sum(measured.width) + Math.ceil(part * measured.width[at]!);
   }
 
   private key(event: KeyboardEvent): void {
@@ -112,11 +115,11 @@ export class LossesWidget extends Widget {
       </div>
       <p class="rotulos">
         <span class="eps">lo que pone cada tramo de <i>t</i></span>
-        <span class="xt">el error en ε, sin pesar</span>
+        <span class="xt">el error en ε, sin pesar (eje de la derecha)</span>
       </p>
       <p class="cuentas">${this.pointedText(measured)}</p>
       <p class="cuentas">
-        La mitad de la pérdida la ponen los <i>t</i> ≤ <b>${this.half(measured)}</b>.
+        La mitad de la pérdida la ponen, más o menos, los <i>t</i> ≤ <b>${this.half(measured)}</b>.
       </p>
     `;
   }
@@ -126,14 +129,14 @@ export class LossesWidget extends Widget {
     const share = this.shares(measured)[k]!;
     const { t, error, weights, terms, width } = measured;
     const weight = weights[this.weighting]![k]!;
-    return `t = ${t[k]}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${width[k]} instantes: el ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
+    return `t = ${t[k]}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${plural(width[k]!, "instante", "instantes")}: el ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
   }
 
   private parts(measured: Measured): TemplateResult {
     const shares = this.shares(measured);
     const count = shares.length;
     const top = 1.1 * Math.max(...shares);
-    const errors = measured.error.map((error, k) => [k + 0.5, (error * top) / 1.05] as const);
+    const errors = measured.error.map((error, k) => [k + 0.5, error] as const);
     const [width, height] = [this.room, 240];
     return html`${plot(
       {
@@ -146,27 +149,20 @@ export class LossesWidget extends Widget {
         xTicks: measured.t.flatMap((t, k) =>
           k % 4 === 0 || k === count - 1 ? [[k + 0.5, String(t)] as const] : [],
         ),
-        xLabel: "t",
+        xLabel: "t, en escala logarítmica",
+        right: { range: [0, 1.1 * Math.max(...measured.error)], label: "error en ε" },
       },
-      (scales) => [
-        filled(
-          scales,
-          errors.map(([x, y]) => [x, 100 * y] as const),
-          "xt",
-        ),
+      ({ x, y, yRight }) => [
+        filled({ x, y: yRight }, errors, "xt"),
         ...shares.map(
           (share, k) => svg`<rect class="columna ${k === this.pointed ? "elegida" : ""}"
-            x=${scales.x(k) + 1} width=${scales.x(k + 1) - scales.x(k) - 2}
-            y=${scales.y(100 * share)} height=${scales.y(0) - scales.y(100 * share)}
+            x=${x(k) + 1} width=${x(k + 1) - x(k) - 2}
+            y=${y(100 * share)} height=${y(0) - y(100 * share)}
             @pointerdown=${() => {
               this.pointed = k;
             }}></rect>`,
         ),
-        curve(
-          scales,
-          errors.map(([x, y]) => [x, 100 * y] as const),
-          "xt",
-        ),
+        curve({ x, y: yRight }, errors, "xt"),
       ],
     )}`;
   }
@@ -175,6 +171,6 @@ export class LossesWidget extends Widget {
     const { measured } = this;
     if (!measured) return "";
     const name = WEIGHTINGS.find(([weighting]) => weighting === this.weighting)![1];
-    return `Con ${name}, la mitad de la pérdida la ponen los t hasta ${this.half(measured)}. ${this.pointedText(measured)}`;
+    return `Con ${name}, la mitad de la pérdida la ponen, más o menos, los t hasta ${this.half(measured)}. ${this.pointedText(measured)}`;
   }
 }

@@ -272,6 +272,10 @@ export class PlaneWidget extends Widget {
               ? samplingView(shown, (changes) => {
                   if ("rival" in changes) this.paths.forget("other", "otherOwn");
                   this.change(changes);
+                  // Con otro cuadro encima, el mando que se usa puede quedar fuera de la pantalla.
+                  void this.updateComplete.then(() =>
+                    this.shadowRoot?.activeElement?.scrollIntoView({ block: "nearest" }),
+                  );
                 })
               : ""
           }

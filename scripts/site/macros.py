@@ -251,6 +251,7 @@ def widget(
     pie: str,
     prueba: str,
     datos: str = "",
+    quieta: str = "",
 ) -> str:
     """Algo que se toca, con una figura de la construcción en su sitio hasta que se carga.
 
@@ -262,6 +263,7 @@ def widget(
         pie: El pie de las dos cosas.
         prueba: Una frase que dice qué probar.
         datos: El artefacto con los datos que necesita, si necesita alguno.
+        quieta: Lo que el pie dice solo de la figura.
     """
     if not (SOURCES / "widgets" / f"{name}.ts").is_file():
         return missing(context, LookupError(f"no existe frontend/widgets/{name}.ts"))
@@ -275,7 +277,9 @@ def widget(
         f'<dl-widget name="{name}" label="{html.escape(prueba, quote=True)}"{given}>'
         f'<div class="dl-widget__figura">{still}</div></dl-widget>'
     )
-    return _figure(figura, body, f'<span class="dl-widget__prueba">{prueba}</span> {pie}')
+    still_only = f' <span class="dl-widget__quieta">{quieta}</span>' if quieta else ""
+    caption = f'<span class="dl-widget__prueba">{prueba}</span> {pie}{still_only}'
+    return _figure(figura, body, caption)
 
 
 def video(

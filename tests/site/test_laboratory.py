@@ -18,6 +18,7 @@ from test_widgets import slide
 from ddpm_lit.backward import Denoiser
 from ddpm_lit.cli import ddpm_lit
 from ddpm_lit.ddim import slerp
+from ddpm_lit.editing import repaint_path
 from ddpm_lit.models.pretrained import load_pretrained
 from ddpm_lit.noise import Stream, normals
 from ddpm_lit.sampling import algorithm2, make_sampler
@@ -433,6 +434,39 @@ def test_two_settings_are_seen_side_by_side(laboratory: Open) -> None:
     assert beside[::4] == pytest.approx(shades, abs=1)
     place.get_by_role("button", name="Quitar la de al lado").click()
     expect(caption).to_have_count(0)
+
+
+def test_the_command_says_what_it_gives_and_is_copied(laboratory: Open, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    place = laboratory("?modelo=digits-class&clase=3&muestras=1&pasos=4&semilla=5")
+    assert "--seed 5" in " ".join(command_of(place))
+    place.get_by_role("spinbutton", name="Semilla", exact=True).fill("6")
+    place.get_by_role("spinbutton", name="Semilla", exact=True).blur()
+    expect(place.locator("code")).to_contain_text("--seed 6")
+    generated(place)
+    expect(place.locator(".resumen")).to_have_text(re.compile("^3; semilla 6; .*, 4 pasos"))
+    late = place.get_by_text("aún no se ha generado")
+    expect(late).to_have_count(0)
+    place.get_by_role("combobox", name="Clase").select_option("8")
+    expect(late).to_be_visible()
+    expect(place.locator("code")).to_contain_text("--class 3")
+    place.get_by_role("button", name="Copiar la orden").click()
+    expect(place.get_by_role("button", name="Copiada")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == place.locator("code").inner_text()
+
+
+def test_before_painting_it_says_what_is_missing_and_how_long_it_takes(laboratory: Open) -> None:
+    place = laboratory("?modelo=digits-class&muestras=1&pasos=10")
+    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    advice = place.locator(".pintar .consejo")
+    expect(advice).to_contain_text("Aquí no hay nada todavía")
+    long = len(list(repaint_path(10, 5, 5)))
+    expect(advice).to_contain_text(f"serán {long} pasos en lugar de 10")
+    assert "--inpaint imagen.png --mask hueco.png" in " ".join(command_of(place))
+    place.get_by_role("radio", name="desde el ruido").check(force=True)
+    generated(place)
+    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    expect(advice).not_to_contain_text("Aquí no hay nada todavía")
 
 
 # --- Navegadores en apuros ------------------------------------------------------------------------

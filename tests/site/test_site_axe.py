@@ -30,7 +30,6 @@ KINDS = (
     "galeria.html",
     "libro-mayor.html",
     "glosario.html",
-    "libro-mayor.html",
     "fuentes.html",
     "api/forward.html",
     "cuadernos/primer-ddpm.html",

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from scripts.site.browser import pages
 from scripts.site.sentinels import RAW
 
@@ -305,7 +305,7 @@ def test_instant_navigation_keeps_maths(view: View, address: str) -> None:
 
 
 def test_reading_neither_moves_the_page_nor_asks_for_it_again(view: View, address: str) -> None:
-    """El tema apunta en la dirección por qué sección se va; lo que cambie en la página no salta a ella."""
+    """El tema apunta en la dirección la sección; lo que cambie en la página no salta a ella."""
     page, problems = view("light", 360)
     page.goto(address + "componentes/forward.html")
     page.wait_for_load_state("networkidle")
@@ -316,6 +316,34 @@ def test_reading_neither_moves_the_page_nor_asks_for_it_again(view: View, addres
     page.wait_for_timeout(800)
     assert page.evaluate("scrollY") == 4000
     assert page.locator(".md-content[data-mine]").count() == 1
+    assert problems == []
+
+
+def test_on_a_phone_the_menu_opens_by_keyboard_and_closed_is_not_walked(
+    view: View, address: str
+) -> None:
+    page, problems = view("light", 360)
+    page.goto(address + "componentes/forward.html")
+    menu = page.locator(".md-sidebar--primary")
+    opener = page.get_by_role("button", name="Menú")
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    walked = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        walked.append(
+            page.evaluate("document.activeElement.closest('.md-sidebar--primary') !== null")
+        )
+    assert not any(walked)
+    opener.focus()
+    page.keyboard.press("Enter")
+    expect(opener).to_have_attribute("aria-expanded", "true")
+    expect(menu.locator(":focus")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    expect(opener).to_be_focused()
+    page.set_viewport_size({"width": WIDE, "height": 800})
+    menu.get_by_role("link", name="Instalación").focus()
+    expect(menu.locator(":focus")).to_have_count(1)
     assert problems == []
 
 

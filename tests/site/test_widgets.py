@@ -756,12 +756,13 @@ def test_each_weighting_looks_somewhere_else(page: Page, opened: Open) -> None:
                 stored["error"], stored["width"], stored["weights"][name], strict=True
             )
         ]
-        last = torch.tensor(stored["width"]).cumsum(0).tolist()
-        half = next(
-            t
-            for t, total in zip(last, torch.tensor(parts).cumsum(0), strict=True)
-            if total >= sum(parts) / 2
-        )
+        each = [
+            part / width
+            for part, width in zip(parts, stored["width"], strict=True)
+            for _ in range(width)
+        ]
+        sums = torch.tensor(each, dtype=torch.float64).cumsum(0)
+        half = 1 + int((sums < sum(parts) / 2 - 1e-9).sum())
         share = 100 * parts[0] / sum(parts)
         expect(place.locator("p.cuentas").last).to_contain_text(f"≤ {half}.")
         expect(chosen).to_have_attribute("aria-valuetext", re.compile(rf"{spanish(share, 1)} %"))
