@@ -188,7 +188,7 @@ function adviceFor({ image }: Network, editing: Editing, steps: number): string 
   if (image) return GIVEN[image.kind];
   const many = lengthOf(outlineOf(editing, steps), steps);
   if (editing.mode === "redraw") {
-    return `Pintad un boceto: la red lo ensucia y lo termina. De ${plural(steps, "paso", "pasos")}, se dan los ${many} últimos.`;
+    return `Pintad un boceto: la red le echa ruido y lo termina. De ${plural(steps, "paso", "pasos")}, se dan los ${many} últimos.`;
   }
   const empty = editing.base?.values.every((value, _, [first]) => value === first);
   const first = empty

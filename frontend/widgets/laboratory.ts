@@ -206,7 +206,8 @@ export class LaboratoryWidget extends Widget {
 
   /** Los lienzos: lo que hay, lo que se ve venir y lo que se ha dejado al lado. */
   private works(network: Network): TemplateResult {
-    return html`<p class="consejo resumen">${this.summary(network)}</p>
+    const summary = this.summary(network);
+    return html`${summary && html`<p class="consejo resumen">${summary}</p>`}
     <div class="obras ${this.pinned ? "tres" : ""}">
       <figure>
         <canvas class="actual" width="1" height="1" role="img" aria-label=${this.described(network, "x en t")}></canvas>
