@@ -59,6 +59,10 @@ export const laboratoryStyles = css`
     overflow-wrap: anywhere;
     display: block;
   }
+  code > span {
+    display: inline-block;
+    max-width: 100%;
+  }
   details > div {
     display: grid;
     gap: 0.7rem;

@@ -283,7 +283,9 @@ export class LaboratoryWidget extends Widget {
       await navigator.clipboard.writeText(text);
       this.copied = text;
     };
-    return html`<code>${text}</code>
+    // Ninguna opción se parte por sus guiones.
+    const words = text.split(" ").map((word) => html`<span>${word}</span> `);
+    return html`<code>${words}</code>
       ${
         navigator.clipboard
           ? html`<div class="fila">
