@@ -23,8 +23,9 @@ from ddpm_lit.models.trained import Trained
 from ddpm_lit.runs.train import train
 
 GOLDEN = load_file(Path(__file__).parent / "fixtures" / "golden.safetensors")
-IMAGES, WEIGHTS = 2e-3, 1e-4
-"""Cuánto puede cambiar una muestra (float16, otros procesadores) y cuánto, unos pesos."""
+IMAGES, WEIGHTS = 2e-3, 1e-3
+"""Cuánto puede cambiar una muestra (float16, otros procesadores) y cuánto, unos pesos: Adam divide
+entre el tamaño del gradiente, y donde es casi cero agranda el redondeo de cada procesador."""
 
 RAMP = torch.linspace(-1, 1, 32).expand(2, 1, 32, 32).contiguous()
 COLOUR = RAMP.expand(2, 3, 32, 32).contiguous()
@@ -81,6 +82,7 @@ def test_a_training_of_a_seed_is_the_one_of_always(kind: str, folder: Path) -> N
     state = trained(kind, folder).model.state_dict()
     weights = torch.cat([value.flatten()[:3] for value in state.values() if value.numel() >= 3])
     torch.testing.assert_close(weights, GOLDEN[f"train/{kind}"], rtol=0, atol=WEIGHTS)
+    assert (weights - GOLDEN[f"train/{kind}"]).abs().mean() < WEIGHTS / 100
 
 
 @pytest.mark.parametrize("kind", ["toy", "digits"])
