@@ -39,7 +39,7 @@ const DECAY = 0.99;
 const SMOOTHING = 0.02;
 
 /** Con cuántos lotes se mide la pérdida de la red ideal. */
-const MEASURED = 40;
+const MEASURED = 200;
 
 /** La forma de la red que aprende. */
 export function networkConfig(timesteps: number): MLPConfig {
@@ -97,7 +97,9 @@ export function idealLoss(lesson: Lesson): number {
     return [answer, () => ({})];
   };
   const draws = trainingDraws(lesson.seed, 2);
-  const losses = algorithm1(model, diffusion, batchesOf(lesson), draws, () => {}, 2);
+  // Siempre con los mismos lotes, para que no cambie de una vez a otra.
+  const batches = batchesOf({ ...lesson, step: 0 });
+  const losses = algorithm1(model, diffusion, batches, draws, () => {}, 2);
   let sum = 0;
   for (let k = 0; k < MEASURED; k++) sum += losses.next().value as number;
   return sum / MEASURED;

@@ -14,7 +14,9 @@ export function comma(value: number, digits = 2): string {
     });
     formats.set(digits, format);
   }
-  return format.format(value).replace("-", "−").replaceAll(".", "\u202f");
+  // Un cero no lleva signo.
+  const text = format.format(value).replace(/^-(?=[0,]+$)/, "");
+  return text.replace("-", "−").replaceAll(".", "\u202f");
 }
 
 /** Un número con tres cifras que digan algo: 0,0123 o 4560; los muy grandes o muy pequeños, con su potencia. */

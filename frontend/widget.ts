@@ -43,18 +43,20 @@ export function slider({
   };
   return html`<label class="mando">
     <span class="mando__nombre">${label}</span>
-    <input
-      type="range"
-      min=${min}
-      max=${max}
-      step=${step}
-      .value=${String(value)}
-      aria-label=${name ?? label}
-      aria-valuetext=${text}
-      @input=${input}
-      @keydown=${hurry}
-    />
-    <span class="mando__valor">${text}</span>
+    <span class="mando__barra">
+      <input
+        type="range"
+        min=${min}
+        max=${max}
+        step=${step}
+        .value=${String(value)}
+        aria-label=${name ?? label}
+        aria-valuetext=${text}
+        @input=${input}
+        @keydown=${hurry}
+      />
+      <span class="mando__valor">${text}</span>
+    </span>
   </label>`;
 }
 
@@ -153,7 +155,7 @@ export abstract class Widget extends LitElement {
   /** Dónde están los datos que le deja la construcción, si los necesita. */
   @property() data = "";
 
-  /** Cómo se llama, para quien no lo ve. */
+  /** Qué se puede probar con él. */
   @property() label = "";
 
   /** El ancho que hay para dibujar, en píxeles: así la letra de una gráfica no encoge con ella. */
@@ -193,20 +195,27 @@ export abstract class Widget extends LitElement {
       gap: 0.5rem;
     }
     .mando {
-      display: grid;
-      grid-template-columns: auto minmax(4rem, 1fr) minmax(3.2em, auto);
-      gap: 0.7rem;
+      display: flex;
+      flex-wrap: wrap;
+      column-gap: 0.7rem;
       align-items: center;
       flex: 1 1 14rem;
     }
-    @media (max-width: 30em) {
-      .mando {
-        grid-template-columns: minmax(0, auto) minmax(7rem, 1fr) minmax(3.2em, auto);
-      }
+    /* Un nombre largo deja la barra para la línea siguiente. */
+    .mando__barra {
+      display: flex;
+      flex: 1 1 10rem;
+      gap: 0.7rem;
+      align-items: center;
     }
     .mando__valor {
+      min-width: 3.2em;
       font-variant-numeric: tabular-nums;
       text-align: right;
+    }
+    .prueba {
+      margin: 0;
+      font-weight: 600;
     }
     /* Lo que recibe el foco no queda debajo de la cabecera, que no se mueve. */
     input,
@@ -216,7 +225,18 @@ export abstract class Widget extends LitElement {
     [tabindex] {
       scroll-margin-block: 4rem 1rem;
     }
+    /* En una pantalla pequeña, con lo que se mueve se ve también lo que cambia debajo. */
+    @media (max-width: 36em) {
+      input,
+      button,
+      select,
+      [tabindex] {
+        scroll-margin-block: 4rem min(45vh, 20rem);
+      }
+    }
     input[type="range"] {
+      flex: 1;
+      min-width: 0;
       width: 100%;
       min-height: 24px;
       margin: 0;
@@ -360,6 +380,20 @@ export abstract class Widget extends LitElement {
       width: 100%;
       height: auto;
     }
+    @media (pointer: coarse) {
+      .boton,
+      .eleccion label,
+      summary,
+      input[type="range"],
+      input[type="text"],
+      input[type="number"],
+      select {
+        min-height: 40px;
+      }
+      summary {
+        align-content: center;
+      }
+    }
     @media print {
       :host {
         display: none;
@@ -374,7 +408,8 @@ export abstract class Widget extends LitElement {
   protected abstract spoken(): string;
 
   override render(): TemplateResult {
-    return html`<section aria-label=${this.label || nothing}>
+    return html`<section aria-labelledby=${this.label ? "prueba" : nothing}>
+      ${this.label ? html`<p class="prueba" id="prueba">${this.label}</p>` : ""}
       ${this.view()}
       <p class="oculto voz" role="status"></p>
     </section>`;

@@ -163,37 +163,78 @@
     });
   });
 
-  // En una pantalla estrecha, el menú se abre también con el teclado y, cerrado, no se recorre.
+  // En una pantalla estrecha, el menú se abre y se recorre también con el teclado: solo lo que se ve.
   var estrecha = window.matchMedia("(max-width: 76.234375em)");
   function revisarMenu() {
     var menu = document.querySelector(".md-sidebar--primary");
-    var abierto = document.getElementById("__drawer").checked;
-    if (menu) menu.inert = estrecha.matches && !abierto;
-    document.querySelector(".md-header__button[for=__drawer]").setAttribute("aria-expanded", abierto ? "true" : "false");
-  }
-  function ponerMenu() {
     var marca = document.getElementById("__drawer");
-    var boton = document.querySelector(".md-header__button[for=__drawer]");
-    if (!marca || !boton) return;
+    if (!menu || !marca) return;
+    var abierto = estrecha.matches && marca.checked;
+    document.querySelector(".md-header__button[for=__drawer]").setAttribute("aria-expanded", abierto ? "true" : "false");
+    menu.inert = estrecha.matches && !abierto;
+    // Lo que queda debajo del menú.
+    document.querySelectorAll(".md-header__inner > :not([for=__drawer]), .md-content, .md-footer, .md-top").forEach(function (resto) {
+      resto.inert = abierto;
+    });
+    menu.querySelectorAll("[inert]").forEach(function (antes) { antes.inert = false; });
+    if (!estrecha.matches) return;
+    // Cada sección es un panel que tapa al anterior; los que están sin abrir no se ven.
+    menu.querySelectorAll(".md-nav__toggle").forEach(function (seccion) {
+      var panel = seccion.parentElement.querySelector(":scope > nav");
+      if (panel) panel.inert = !seccion.checked;
+    });
+    for (var panel = menu.querySelector("nav"); panel; ) {
+      var abierta = panel.querySelector(":scope > ul > li > .md-nav__toggle:checked");
+      var dentro = abierta && abierta.parentElement.querySelector(":scope > nav");
+      if (!dentro) return;
+      panel.querySelectorAll(":scope > label, :scope > ul > li").forEach(function (otro) {
+        otro.inert = otro !== abierta.parentElement;
+      });
+      abierta.parentElement.querySelectorAll(":scope > :not(nav)").forEach(function (otro) { otro.inert = true; });
+      panel = dentro;
+    }
+  }
+  // Las etiquetas con que el tema abre y cierra sus paneles, como botones con nombre.
+  function ponerMenu() {
+    document.querySelectorAll(".md-header__button[for=__drawer], .md-sidebar--primary label[for]").forEach(function (etiqueta) {
+      if (!estrecha.matches) ["role", "aria-label", "tabindex"].forEach(function (nombre) { etiqueta.removeAttribute(nombre); });
+      else {
+        etiqueta.setAttribute("role", "button");
+        etiqueta.setAttribute("aria-label", nombreDe(etiqueta));
+        etiqueta.tabIndex = 0;
+      }
+    });
     revisarMenu();
-    if (boton.hasAttribute("role")) return;
-    boton.setAttribute("role", "button");
-    boton.setAttribute("aria-label", "Menú");
-    boton.tabIndex = 0;
-    marca.addEventListener("change", revisarMenu);
-    estrecha.addEventListener("change", revisarMenu);
-    boton.addEventListener("keydown", function (suceso) {
-      if (suceso.key !== "Enter" && suceso.key !== " ") return;
-      suceso.preventDefault();
-      marca.click();
-      var primero = marca.checked && document.querySelector(".md-sidebar--primary .md-nav__list a");
-      if (primero) primero.focus();
-    });
-    document.addEventListener("keydown", function (suceso) {
-      if (suceso.key !== "Escape" || !marca.checked) return;
-      marca.click();
-      boton.focus();
-    });
+  }
+  function nombreDe(etiqueta) {
+    if (etiqueta.htmlFor === "__drawer") return etiqueta.classList.contains("md-nav__title") ? "Cerrar el menú" : "Menú";
+    var sale = etiqueta.classList.contains("md-nav__title");
+    var titulo = sale ? etiqueta : etiqueta.closest("li").querySelector(".md-ellipsis");
+    return (sale ? "Salir de " : "Entrar en ") + titulo.textContent.trim();
+  }
+  document.addEventListener("change", function (suceso) {
+    if (suceso.target.matches(".md-toggle")) revisarMenu();
+  });
+  estrecha.addEventListener("change", ponerMenu);
+  // Antes que el tema, que pulsa dos veces con Intro.
+  document.addEventListener("keydown", function (suceso) {
+    var etiqueta = suceso.target.closest && suceso.target.closest("label[role=button]");
+    var marca = document.getElementById(etiqueta ? etiqueta.htmlFor : "__drawer");
+    if (!estrecha.matches || !marca) return;
+    if (!etiqueta && suceso.key === "Escape" && marca.checked) etiqueta = document.querySelector(".md-header__button[for=__drawer]");
+    else if (!etiqueta || (suceso.key !== "Enter" && suceso.key !== " ")) return;
+    suceso.preventDefault();
+    suceso.stopPropagation();
+    marca.click();
+    // El foco va a lo primero que se ve de lo que se abre o, al cerrar, a lo que lo abrió.
+    var lugar = marca.id === "__drawer" ? document.querySelector(".md-sidebar--primary") : marca.parentElement.querySelector(":scope > nav");
+    var puesto = marca.checked
+      ? Array.prototype.find.call(lugar.querySelectorAll("a, label[role=button]"), visible)
+      : document.querySelector(".md-header__button[for='" + marca.id + "'], label.md-nav__link[for='" + marca.id + "']");
+    if (puesto) puesto.focus();
+  }, true);
+  function visible(elemento) {
+    return !elemento.closest("[inert]") && elemento.getClientRects().length > 0;
   }
 
   function preparar() {
@@ -231,6 +272,9 @@
 
   // El tema pone los botones de copiar en un menú sin nombre, cuando ya se ve el código.
   new MutationObserver(function () {
+    document.querySelectorAll(".md-code__nav button[title]:not([aria-label])").forEach(function (boton) {
+      boton.setAttribute("aria-label", boton.title);
+    });
     document.querySelectorAll("nav.md-code__nav:not([role])").forEach(function (menu) {
       menu.setAttribute("role", "none");
     });

@@ -2,6 +2,7 @@
 
 import { css, html, LitElement, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { plural } from "../numbers";
 import { drawPicture, type Picture } from "./pixels";
 import { ARROWS, within } from "./pointing";
 
@@ -29,6 +30,10 @@ export class Board extends LitElement {
   @property({ type: Number }) size = 3;
 
   @state() private cursor: [number, number] = [0, 0];
+  /** Dónde está el pincel y cuánto hueco hay, para quien va con el teclado. */
+  @state() private said = "";
+  /** Lo que había antes de cada trazo. */
+  private past: Painted[] = [];
   private values: Float32Array = new Float32Array();
   private mask: Float32Array = new Float32Array();
   private held = false;
@@ -48,6 +53,20 @@ export class Board extends LitElement {
       cursor: crosshair;
       touch-action: none;
     }
+    .oculto {
+      position: absolute;
+      width: 1px;
+      height: 1px;
+      overflow: hidden;
+      clip-path: inset(50%);
+    }
+    /* A los lados queda sitio para mover la página con el dedo. */
+    @media (pointer: coarse) {
+      canvas {
+        max-width: 80%;
+        margin: auto;
+      }
+    }
     canvas:focus-visible {
       outline: 2px solid var(--md-accent-fg-color);
       outline-offset: 2px;
@@ -61,11 +80,26 @@ export class Board extends LitElement {
   /** Vuelve a la imagen de la que se partía, sin hueco. */
   clear(): void {
     if (!this.picture) return;
+    this.past = [];
     this.values = this.picture.values.slice();
     this.mask = new Float32Array(this.values.length).fill(1);
     this.cursor = [Math.floor(this.picture.width / 2), Math.floor(this.picture.height / 2)];
     this.requestUpdate();
     this.dispatchEvent(new Event("change"));
+  }
+
+  /** Quita el último trazo. */
+  undo(): void {
+    const before = this.past.pop();
+    if (!before) return;
+    this.values = before.values;
+    this.mask = before.mask;
+    this.requestUpdate();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  private remember(): void {
+    this.past = [...this.past, { values: this.values.slice(), mask: this.mask.slice() }];
   }
 
   /** Lo que se ha pintado, con los 256 niveles que caben en un PNG. */
@@ -121,11 +155,15 @@ export class Board extends LitElement {
         within(y - move[1], 0, picture.height - 1),
       ];
     } else if (event.key === " " || event.key === "Enter") {
+      this.remember();
       this.paint(...this.cursor);
     } else {
       return;
     }
     event.preventDefault();
+    const hole = this.mask.filter((known) => known === 0).length / picture.channels;
+    const also = this.mode === "mask" ? ` Hueco: ${plural(hole, "píxel", "píxeles")}.` : "";
+    this.said = `Pincel en (${this.cursor.join(", ")}).${also}`;
   }
 
   override render(): TemplateResult {
@@ -136,6 +174,7 @@ export class Board extends LitElement {
       aria-label="Tablero para ${what}: las flechas mueven el pincel y la barra espaciadora pinta."
       @pointerdown=${(event: PointerEvent) => {
         this.held = true;
+        this.remember();
         (event.currentTarget as Element).setPointerCapture(event.pointerId);
         this.stroke(event);
       }}
@@ -149,7 +188,8 @@ export class Board extends LitElement {
       @keydown=${this.key}
       @focus=${() => this.requestUpdate()}
       @blur=${() => this.requestUpdate()}
-    ></canvas>`;
+    ></canvas>
+    <p class="oculto" role="status">${this.said}</p>`;
   }
 
   protected override updated(): void {

@@ -71,7 +71,8 @@ export function fromAddress(
   if (seed !== null) {
     const whole = seed !== "" && Number.isSafeInteger(Number(seed)) && Number(seed) >= 0;
     if (whole && fraction >= 0 && fraction <= 1) walk = { seed: Number(seed), fraction };
-    else problems.push(`no se puede ir hacia la semilla «${seed}» ese tramo`);
+    else if (!whole) problems.push(`«hacia» vale «${seed}» y es una semilla`);
+    else problems.push(`«tramo» vale «${query.get("tramo") ?? ""}» y va de 0 a 1`);
   }
   return { settings, walk, problems };
 }

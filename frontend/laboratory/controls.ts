@@ -142,8 +142,8 @@ function guidanceView({ guidance, rescale }: Settings, change: Change): Template
       name: "guía",
       text: comma(guidance, 1),
       value: guidance,
-      min: 0,
-      max: 8,
+      min: Math.min(0, guidance),
+      max: Math.max(8, guidance),
       step: 0.5,
       onInput: (guidance) => change({ guidance }),
     })}

@@ -112,6 +112,8 @@ export interface EditingHands {
   painted: () => void;
   /** Lo pintado se quita. */
   clear: () => void;
+  /** El último trazo se quita. */
+  undo: () => void;
   tell: (problem: string) => void;
 }
 
@@ -169,6 +171,7 @@ function boardView(
       ${hole ? "" : brushView(network, editing, hands)}
       <div class="fila ordenes">
         ${hole ? "" : button("En blanco", true, () => hands.set({ base: blank(network) }))}
+        ${button("Deshacer", true, hands.undo)}
         ${button("Empezar otra vez", true, hands.clear)}
         ${chooser(
           "Poner una imagen",

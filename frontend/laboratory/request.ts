@@ -3,7 +3,7 @@
 import { greyscale, lowResolution } from "../ddpm_lit/data/conditions";
 import { type Known, noisedLevels, repaintPath } from "../ddpm_lit/editing";
 import type { Spacing } from "../ddpm_lit/scheduler";
-import { comma } from "../numbers";
+import { comma, plural } from "../numbers";
 
 /** Una red, como la describe la construcción. */
 export interface Network {
@@ -112,12 +112,17 @@ export function summaryOf(
   const asked = network.classes[settings.label] ?? (settings.text.trim() && `«${settings.text}»`);
   const eta =
     settings.sampler === "ddim" && settings.eta > 0 ? `η = ${comma(settings.eta, 1)}` : "";
+  const given = lengthOf(edit, settings.steps);
+  const long = given === settings.steps ? "" : `, de los que se dan ${given}`;
+  const repeated = given > settings.steps ? ` (${given} con las repeticiones)` : long;
   const parts = [
     asked,
+    edit.kind === "inpaint" ? "hueco rellenado" : "",
+    edit.kind === "redraw" ? `dibujo rehecho al ${comma(edit.strength)}` : "",
     edit.kind === "between"
       ? `de la semilla ${settings.seed} a la ${edit.seed}, al ${comma(edit.fraction)}`
       : `semilla ${settings.seed}`,
-    `${sampler}, ${settings.steps} pasos`,
+    `${sampler}, ${plural(settings.steps, "paso", "pasos")}${repeated}`,
     eta,
     network.image ? "" : `w = ${comma(settings.guidance, 1)}`,
     settings.rescale > 0 ? `φ = ${comma(settings.rescale, 1)}` : "",

@@ -14,20 +14,20 @@ const [FRAME, LAST] = [60, 1500];
 const KEPT = 10_000;
 
 /** Guarda, ampliado, el paso que se mira. */
-export function savePng({ shape }: Network, session: Session): void {
+export function savePng(network: Network, session: Session): void {
   const { seen, shown } = session;
   if (!seen || !shown) return;
-  const canvas = enlarged(tiled(seen.xT, shape, shown.count), ZOOM);
-  download(canvas.toDataURL("image/png"), `${nameOf(session)}.png`);
+  const canvas = enlarged(tiled(seen.xT, network.shape, shown.count), ZOOM);
+  download(canvas.toDataURL("image/png"), `${nameOf(network, session)}.png`);
 }
 
 /** Guarda el camino entero, un paso en cada fotograma. */
-export function saveGif({ shape }: Network, session: Session): void {
+export function saveGif(network: Network, session: Session): void {
   const { path, shown } = session;
   if (!shown) return;
   const gif = GIFEncoder();
   for (const step of path) {
-    const canvas = enlarged(tiled(step.xT, shape, shown.count), ZOOM);
+    const canvas = enlarged(tiled(step.xT, network.shape, shown.count), ZOOM);
     const image = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height);
     if (!image) return;
     const palette = quantize(image.data, 256);
@@ -39,7 +39,7 @@ export function saveGif({ shape }: Network, session: Session): void {
   }
   gif.finish();
   const address = URL.createObjectURL(new Blob([gif.bytes()], { type: "image/gif" }));
-  download(address, `${nameOf(session)}.gif`);
+  download(address, `${nameOf(network, session)}.gif`);
   setTimeout(() => URL.revokeObjectURL(address), KEPT);
 }
 
@@ -55,10 +55,13 @@ export function savePainted({ shape }: Network, { edit }: Session): void {
   }
 }
 
-/** Cómo se llama un fichero: la red, la semilla y, si se anda hacia otra, cuál y cuánto. */
-function nameOf({ shown, edit }: Session): string {
-  const walk = edit.kind === "between" ? `-a-${edit.seed}-al-${edit.fraction}` : "";
-  return `${shown?.network}-${shown?.seed}${walk}`;
+/** Cómo se llama un fichero: la red, lo que se le pide, la semilla y, si se anda hacia otra, cuánto. */
+function nameOf({ classes, vocabulary }: Network, { shown, edit }: Session): string {
+  const asked = vocabulary.length > 0 ? shown?.text : classes[shown?.label ?? 0];
+  const words = (asked ?? "").normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const walk = edit.kind === "between" ? `a-${edit.seed}-al-${edit.fraction}` : "";
+  const parts = [shown?.network, ...words.split(/[^a-z0-9]+/), shown?.seed, walk];
+  return parts.filter((part) => part !== "").join("-");
 }
 
 /** Una imagen ampliada, sin suavizar. */

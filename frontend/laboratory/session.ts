@@ -126,7 +126,7 @@ export class Session implements ReactiveController {
       return `${many} en ${long}: ${comma(progress.seconds, 1)} s en este navegador.`;
     }
     if (progress.kind === "loading") return "Trayendo la red…";
-    return this.path.length > 0 ? `Dejado. ${looked}.` : "";
+    return this.path.length > 0 ? `Cancelado. ${looked}.` : "";
   }
 
   private advance(step: Step): void {

@@ -30,7 +30,7 @@ export function guideView(
 ): TemplateResult {
   const order = lessons.progress ? "Seguir entrenando" : "Entrenar";
   const learning = () => html`<div class="fila">
-      ${lessons.going ? button("Dejarlo", true, tutor.leave) : button(order, ready, tutor.teach)}
+      ${lessons.going ? button("Dejar de entrenar", true, tutor.leave) : button(order, ready, tutor.teach)}
       <span class="leccion">${told}</span>
     </div>
     ${curveView(lessons)}`;

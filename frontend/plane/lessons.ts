@@ -85,7 +85,8 @@ export class Lessons {
 
   /** Cómo va. */
   get told(): string {
-    if (!this.progress) return this.going ? "Empezando…" : "Aún no sabe nada.";
+    if (!this.progress)
+      return this.going ? "Empezando…" : "Aún no sabe nada: entrenadla, que son unos segundos.";
     const { step, loss, floor, left } = this.progress;
     const rest = this.going ? `; quedan ${Math.ceil(left)} s` : "";
     return `${step} pasos, pérdida ${comma(loss, 3)} (la ideal, ${comma(floor, 3)})${rest}.`;

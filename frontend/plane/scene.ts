@@ -21,6 +21,8 @@ export interface Scene {
   /** La red cuyo score se dibuja, y en qué t. */
   field: { guide: Pick<Journey, "data" | "bandwidth" | "weights">; t: number } | null;
   title: string;
+  /** Lo que pone mientras no hay datos. */
+  empty: string;
   /** Dónde está la cruz que se mueve con las flechas. */
   cursor: readonly [number, number] | null;
 }
@@ -30,9 +32,9 @@ export function paint(canvas: HTMLCanvasElement | null, scene: Scene): void {
   const sheet = sheetOf(canvas, EDGE);
   if (!sheet) return;
   const { context, colour, side } = sheet;
-  const { data, travelled, own, title, cursor } = scene;
+  const { data, travelled, own, title, empty, cursor } = scene;
   dots(sheet, data, { size: 4, alpha: 0.55, colour: "x0" });
-  if (data.length === 0) write(sheet, "Dibujad aquí los datos", side / 2, side / 2, "center");
+  if (data.length === 0) write(sheet, empty, side / 2, side / 2, "center");
   if (travelled) {
     if (scene.field) arrows(sheet, scene.field);
     particles(sheet, travelled, scene);
@@ -94,10 +96,10 @@ function particles(
   }
   dots(sheet, between(states, position), { size: 3, alpha: 0.7, colour: "xt" });
   const guess = guesses[Math.min(Math.floor(position), guesses.length - 1)];
-  if (shown && guess) dots(sheet, guess, { size: 2.5, alpha: 0.5, colour: "beta" });
+  if (shown && guess) dots(sheet, guess, { size: 4, alpha: 0.6, colour: "eps" });
 }
 
-/** El score en una rejilla: hacia dónde están los datos más probables desde cada sitio. */
+/** La dirección del score en una rejilla: hacia dónde crece la probabilidad desde cada sitio. */
 function arrows(
   { context, pixel, colour }: Sheet,
   { guide, t }: NonNullable<Scene["field"]>,
@@ -111,7 +113,7 @@ function arrows(
   // Las dos redes contestan en el acto.
   const noise = modelOf(PROCESS, guide)(grid, index) as Values;
   const std = Math.sqrt(1 - PROCESS.schedule.alphasCumprod[index]!);
-  const longest = (0.8 * EDGE * 2) / FIELD;
+  const longest = (0.6 * EDGE * 2) / FIELD;
   context.strokeStyle = colour("mu");
   context.globalAlpha = 0.7;
   context.lineWidth = 1.5;
@@ -119,7 +121,8 @@ function arrows(
   for (let k = 0; k < grid.length; k += 2) {
     const [x, y] = [grid[k]!, grid[k + 1]!];
     const [dx, dy] = [-std * noise[k]!, -std * noise[k + 1]!];
-    const scale = longest / (Math.hypot(dx, dy) + 1);
+    // Solo la dirección: el score crece mucho al bajar t, y su tamaño no cabría.
+    const scale = longest / (Math.hypot(dx, dy) || 1);
     const [tx, ty] = [pixel(x + dx * scale), pixel(-(y + dy * scale))];
     context.moveTo(pixel(x), pixel(-y));
     context.lineTo(tx, ty);

@@ -11,7 +11,7 @@ export const sceneStyles = css`
   }
   .cuadros {
     display: grid;
-    grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr));
+    grid-template-columns: repeat(auto-fit, minmax(0, 1fr));
     gap: 0.6rem;
   }
   canvas {
@@ -23,6 +23,7 @@ export const sceneStyles = css`
   .plano.doble {
     grid-template-columns: 1fr;
   }
+  .vista,
   .mandos {
     display: grid;
     gap: 0.8rem;
@@ -41,6 +42,10 @@ export const sceneStyles = css`
   @media (max-width: 44em) {
     .plano {
       grid-template-columns: 1fr;
+    }
+    /* Los cuadros están encima de los mandos. */
+    .mandos :is(input, button) {
+      scroll-margin-block: min(50vh, 22rem) 1rem;
     }
   }
 `;

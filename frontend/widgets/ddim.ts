@@ -3,10 +3,10 @@
 import { type CSSResultGroup, css, html, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { asPicture, type Picture } from "../drawing/pixels";
-import { type Network, type Settings, usual } from "../laboratory/request";
+import { type Edit, type Network, type Settings, usual } from "../laboratory/request";
 import { comma } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
-import { ReplacedError, Runner } from "../runner";
+import { type Finished, ReplacedError, Runner } from "../runner";
 import { button, choice, seedBox, slider, Widget } from "../widget";
 
 const NETWORK = "digits-class";
@@ -28,6 +28,10 @@ export class DdimWidget extends Widget {
   /** Qué parte de los pesos ha llegado, mientras llegan. */
   @state() private loaded: number | null = null;
   @state() private problem = "";
+  /** Por qué no vale la semilla que se ha escrito. */
+  @state() private wrongSeed = "";
+  /** Si la red ya ha llegado. */
+  private brought = false;
   private runner: Runner | null = null;
 
   static override styles: CSSResultGroup = [
@@ -108,6 +112,7 @@ export class DdimWidget extends Widget {
 
   private tell(error: unknown): void {
     if (error instanceof ReplacedError) return;
+    this.loaded = null;
     this.problem = `No se ha podido generar (${reasonOf(error)}). Podéis volver a intentarlo.`;
   }
 
@@ -126,14 +131,7 @@ export class DdimWidget extends Widget {
     try {
       for (const eta of ETAS) {
         for (const steps of STEPS) {
-          const { samples } = await runner.run(network, this.settings({ steps, eta }), undefined, {
-            loading: (part) => {
-              this.loaded = part;
-            },
-            step: () => {
-              this.loaded = null;
-            },
-          });
+          const { samples } = await this.run(this.settings({ steps, eta }));
           const picture = asPicture(samples, network.shape);
           this.cells = new Map([...this.cells, [`${eta} ${steps}`, picture]]);
         }
@@ -147,14 +145,29 @@ export class DdimWidget extends Widget {
     }
   }
 
+  /** Genera, y cuenta cómo va llegando la red. */
+  private run(settings: Settings, edit?: Edit): Promise<Finished> {
+    return this.runner!.run(this.network!, settings, edit, {
+      loading: (part) => {
+        this.loaded = part;
+      },
+      step: () => {
+        this.loaded = null;
+        this.brought = true;
+      },
+    });
+  }
+
   /** La imagen que sale de entre los dos ruidos. */
   private async walk(): Promise<void> {
-    const { network, runner, other, fraction } = this;
+    const { network, runner, other, fraction, label_, seed } = this;
     if (!network || !runner) return;
     try {
       const settings = this.settings({ steps: WALK_STEPS, eta: 0 });
       const edit = { kind: "between", seed: other, fraction } as const;
-      const { samples } = await runner.run(network, settings, edit);
+      const { samples } = await this.run(settings, edit);
+      // Mientras tanto se puede haber pedido otra cosa.
+      if (label_ !== this.label_ || seed !== this.seed) return;
       this.between = asPicture(samples, network.shape);
     } catch (error) {
       this.tell(error);
@@ -166,8 +179,9 @@ export class DdimWidget extends Widget {
     const problem = this.problem ? html`<p class="aviso" role="alert">${this.problem}</p>` : "";
     if (!network) return html`${problem || "Cargando…"}`;
     const tell = (problem: string) => {
-      this.problem = problem;
+      this.wrongSeed = problem;
     };
+    const wrong = this.wrongSeed ? html`<p class="aviso" role="alert">${this.wrongSeed}</p>` : "";
     const classes = network.classes.map((title, k) => [String(k), title] as const);
     return html`
       ${choice("Dígito:", classes, String(this.label_), (label) => {
@@ -181,12 +195,14 @@ export class DdimWidget extends Widget {
           this.seed,
           (seed) => {
             this.seed = seed;
+            this.cells = new Map();
+            this.between = null;
           },
           tell,
         )}
         ${button("Generar", !this.busy, () => void this.fill())}
       </div>
-      ${problem}
+      ${wrong} ${problem}
       <p class="estado">${this.told(network)}</p>
       <table>
         <thead>
@@ -211,6 +227,10 @@ export class DdimWidget extends Widget {
           )}
         </tbody>
       </table>
+      <p class="estado">
+        El paseo: con <i>η</i> = 0 y ${WALK_STEPS} pasos, del ruido de la semilla ${this.seed} al de
+        la ${this.other}.
+      </p>
       <div class="paseo">
         ${pictured(this.between ?? undefined, "Lo que sale de entre los dos ruidos")}
         <div class="mandos">
@@ -247,7 +267,10 @@ export class DdimWidget extends Widget {
     if (loaded !== null) return `Trayendo la red: ${comma(100 * loaded, 0)} %.`;
     if (busy) return `Generando la ${Math.min(all, cells.size + 1)} de ${all}…`;
     if (cells.size > 0) return `Las ${cells.size}, de un mismo ruido.`;
-    return `«Generar» llena la tabla con una muestra de cada manera. La primera vez se trae la red, ${comma(bytes / 1e6, 1)} MB.`;
+    const first = this.brought
+      ? ""
+      : ` La primera vez se trae la red, ${comma(bytes / 1e6, 1)} MB.`;
+    return `«Generar» llena la tabla con una muestra de cada manera.${first}`;
   }
 
   protected override spoken(): string {

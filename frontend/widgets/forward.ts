@@ -38,9 +38,6 @@ export class ForwardWidget extends Widget {
         gap: 1rem;
         align-items: center;
       }
-      .junto {
-        white-space: nowrap;
-      }
       @media (max-width: 30em) {
         .vistas {
           grid-template-columns: 1fr;
@@ -145,8 +142,7 @@ export class ForwardWidget extends Widget {
     return html`<p class="cuentas">
       <span class="xt"><i>x</i><sub>t</sub></span> =
       <b>${comma(Math.sqrt(bar), 3)}</b> · <span class="x0"><i>x</i><sub>0</sub></span> +
-      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp;<span class="junto">SNR =
-      ${comma(bar, 3)} / ${comma(1 - bar, 3)} = <b>${significant(bar / (1 - bar))}</b></span>
+      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp; señal entre ruido (SNR) = ${squared(bar)} / ${squared(1 - bar)} = <b>${significant(bar / (1 - bar))}</b>
     </p>`;
   }
 
@@ -154,4 +150,9 @@ export class ForwardWidget extends Widget {
     const { bar } = this;
     return `t = ${this.t}: ${comma(Math.sqrt(bar))} de la imagen y ${comma(Math.sqrt(1 - bar))} de ruido; relación señal-ruido, ${significant(bar / (1 - bar))}.`;
   }
+}
+
+/** El cuadrado de un coeficiente: con tres decimales, salvo que así fuera cero sin serlo. */
+function squared(value: number): string {
+  return value > 0 && value < 0.0005 ? significant(value) : comma(value, 3);
 }

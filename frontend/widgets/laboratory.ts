@@ -34,6 +34,8 @@ export class LaboratoryWidget extends Widget {
   @state() private settings: Settings | null = null;
   @state() private editing: Editing = UNTOUCHED;
   @state() private problem = "";
+  /** Por qué no vale la semilla que se ha escrito. */
+  @state() private wrongSeed = "";
   /** La orden que se ha copiado. */
   @state() private copied = "";
   /** Lo que se ha dejado al lado para comparar. */
@@ -88,7 +90,7 @@ export class LaboratoryWidget extends Widget {
       return;
     }
     this.problem = "";
-    history.replaceState(history.state, "", toAddress(settings, network, edit) + location.hash);
+    this.note();
     try {
       await session.start(runner, network, settings, edit);
     } catch (error) {
@@ -99,10 +101,24 @@ export class LaboratoryWidget extends Widget {
 
   private change(changes: Partial<Settings>): void {
     if (this.settings) this.settings = { ...this.settings, ...changes };
+    this.problem = "";
+    this.note();
   }
 
   private edit(changes: Partial<Editing>): void {
     this.editing = { ...this.editing, ...changes };
+  }
+
+  /** Apunta en la dirección lo que se pide. */
+  private note(): void {
+    const { network, settings, editing } = this;
+    if (!network || !settings) return;
+    const address = toAddress(settings, network, outlineOf(editing, settings.steps));
+    try {
+      history.replaceState(history.state, "", address + location.hash);
+    } catch {
+      // Safari admite cien cambios cada medio minuto: lo dirá el siguiente.
+    }
   }
 
   private chooseNetwork(name: string): void {
@@ -112,19 +128,27 @@ export class LaboratoryWidget extends Widget {
     this.settings = { ...usual(network), seed: this.settings.seed, count: this.settings.count };
     this.edit(startWith(network));
     this.problem = "";
+    this.note();
     for (const canvas of [this.actual, this.guess]) canvas.width = canvas.height = 1;
   }
 
   /** Lo que los mandos de la edición saben hacer. */
   private readonly hands: EditingHands = {
-    set: (changes) => this.edit(changes),
+    set: (changes) => {
+      this.edit(changes);
+      if (changes.walk) this.note();
+    },
     choose: (mode) => {
       this.edit({ mode });
       this.problem = "";
       if (paints(this.editing)) this.edit({ base: baseFor(this.network!, this.session) });
     },
-    painted: () => this.requestUpdate(),
+    painted: () => {
+      this.problem = "";
+      this.requestUpdate();
+    },
     clear: () => this.board?.clear(),
+    undo: () => this.board?.undo(),
     tell: (problem) => {
       this.problem = problem;
     },
@@ -156,12 +180,16 @@ export class LaboratoryWidget extends Widget {
     const { note } = this.session;
     const titles = this.networks.map(({ name, title }) => [name, title] as const);
     const change = (changes: Partial<Settings>) => this.change(changes);
+    const tellSeed = (problem: string) => {
+      this.wrongSeed = problem;
+    };
     return html`
       ${choice("Red:", titles, settings.network, (name) => this.chooseNetwork(name))}
       <div class="fila">
         ${wantedView(network, settings, change, () => void this.generate())}
-        ${seedBox("Semilla", settings.seed, (seed) => change({ seed }), this.hands.tell)}
+        ${seedBox("Semilla", settings.seed, (seed) => change({ seed }), tellSeed)}
       </div>
+      ${this.wrongSeed ? html`<p class="aviso" role="alert">${this.wrongSeed}</p>` : ""}
       ${unknownView(network, settings)}
       ${editingView(network, this.editing, settings.steps, this.hands)}
       ${this.orders(network)}
@@ -180,14 +208,14 @@ export class LaboratoryWidget extends Widget {
     const { busy, paused, finished, progress } = session;
     return html`<div class="fila ordenes">
       ${button("Generar", !busy, () => void this.generate(), "principal")}
-      ${button(paused ? "Seguir" : "Parar", progress.kind === "running", () =>
+      ${button(paused ? "Seguir" : "Pausar", progress.kind === "running", () =>
         paused ? session.goOn("resume") : session.pause(),
       )}
       ${button("Un paso", paused, () => session.goOn("step"))}
-      ${button("Dejarlo", busy, () => session.leave())}
+      ${button("Cancelar", busy, () => session.leave())}
       ${button("Guardar PNG", seen !== undefined, () => savePng(network, session))}
       ${button("Guardar GIF", finished, () => saveGif(network, session))}
-      ${button(this.pinned ? "Cambiar la de al lado" : "Dejar al lado", finished, () => this.pin())}
+      ${button(this.pinned ? "Cambiar la de al lado" : "Poner al lado", finished, () => this.pin())}
     </div>`;
   }
 
@@ -210,7 +238,7 @@ export class LaboratoryWidget extends Widget {
     return html`${summary && html`<p class="consejo resumen">${summary}</p>`}
     <div class="obras ${this.pinned ? "tres" : ""}">
       <figure>
-        <canvas class="actual" width="1" height="1" role="img" aria-label=${this.described(network, "x en t")}></canvas>
+        <canvas class="actual" width="1" height="1" role="img" aria-label=${this.described(network, "x sub t")}></canvas>
         <figcaption class="xt"><i>x</i><sub>t</sub></figcaption>
       </figure>
       <figure>
@@ -224,7 +252,9 @@ export class LaboratoryWidget extends Widget {
                 <figcaption>${this.pinned.told}</figcaption>
               </figure>
               <div class="mandos">
-                <p class="consejo">Cambiad algo y generad otra vez, para comparar.</p>
+                <p class="consejo">
+                  ${this.pinned.told === summary ? "Cambiad algo y generad otra vez, para comparar." : ""}
+                </p>
                 <div class="fila">
                   ${button("Quitar la de al lado", true, () => {
                     this.pinned = null;
@@ -272,7 +302,12 @@ export class LaboratoryWidget extends Widget {
         }
         ${seen && seen !== next ? html`<p class="consejo">Es la de lo que se ve: lo que habéis cambiado después aún no se ha generado.</p>` : ""}
         ${!seen && paints(this.editing) ? html`<p class="consejo">Lo pintado se guarda después de generar, con el nombre que tiene en la orden.</p>` : ""}
-        ${pictureOf(edit) ? button("Guardar lo pintado", true, () => savePainted(network, this.session)) : ""}
+        ${
+          pictureOf(edit)
+            ? html`<p class="consejo">La orden lee lo pintado de la carpeta en que se ejecuta: guardadlo y llevadlo a ella.</p>
+                <div class="fila">${button("Guardar lo pintado", true, () => savePainted(network, this.session))}</div>`
+            : ""
+        }
       </div>
     </details>`;
   }

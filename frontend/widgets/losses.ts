@@ -23,7 +23,7 @@ interface Measured {
 
 const WEIGHTINGS = [
   ["uniform", "L simple"],
-  ["vlb", "la cota"],
+  ["vlb", "el peso de la cota"],
   ["min_snr", "min-SNR"],
 ] as const;
 
@@ -41,7 +41,11 @@ export class LossesWidget extends Widget {
       .columna {
         fill: var(--dl-eps);
         opacity: 0.45;
+      }
+      .toque {
+        fill: transparent;
         cursor: pointer;
+        touch-action: pan-y;
       }
       .columna.elegida {
         opacity: 1;
@@ -68,13 +72,9 @@ export class LossesWidget extends Widget {
     return parts.map((part) => part / total);
   }
 
-  /** El t hasta el que se junta la mitad de la pérdida, si en cada tramo se reparte por igual. */
+  /** El t hasta el que se junta la mitad de la pérdida. */
   private half(measured: Measured): number {
-    const shares = this.shares(measured);
-    const at = reaching(shares, 0.5);
-    const sum = (values: readonly number[]) => values.slice(0, at).reduce((a, b) => a + b, 0);
-    const part = (0.5 - sum(shares)) / shares[at]!;
-    return sum(measured.width) + Math.ceil(part * measured.width[at]!);
+    return halfway(this.shares(measured), measured.width);
   }
 
   private key(event: KeyboardEvent): void {
@@ -84,11 +84,21 @@ export class LossesWidget extends Widget {
       ArrowRight: this.pointed + 1,
       Home: 0,
       End: last,
+      PageUp: this.pointed + 4,
+      PageDown: this.pointed - 4,
     };
     const moved = moves[event.key];
     if (moved === undefined) return;
     event.preventDefault();
     this.pointed = Math.max(0, Math.min(last, moved));
+  }
+
+  private point(event: PointerEvent): void {
+    if (event.type === "pointermove" && event.buttons === 0) return;
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const count = this.measured?.t.length ?? 1;
+    const k = Math.floor(((event.clientX - box.left) / box.width) * count);
+    this.pointed = Math.max(0, Math.min(count - 1, k));
   }
 
   protected override view(): TemplateResult {
@@ -120,16 +130,38 @@ export class LossesWidget extends Widget {
       <p class="cuentas">${this.pointedText(measured)}</p>
       <p class="cuentas">
         La mitad de la pérdida la ponen, más o menos, los <i>t</i> ≤ <b>${this.half(measured)}</b>.
+        ${
+          this.weighting === "vlb"
+            ? html`La de los bits de la cota, los <i>t</i> ≤
+                <b>${this.halfOfBits(measured)}</b>: con <i>t</i> = 1 se descodifica casi sin error, y
+                con <i>t</i> grande ese peso crece y los bits no, porque <i>x̂</i><sub>0</sub> se recorta.`
+            : ""
+        }
       </p>
     `;
+  }
+
+  /** Los t del tramo que se mira. */
+  private stretch({ width }: Measured): string {
+    const last = width.slice(0, this.pointed + 1).reduce((sum, each) => sum + each, 0);
+    const first = last - width[this.pointed]! + 1;
+    return first === last ? `t = ${last}` : `t de ${first} a ${last}`;
   }
 
   private pointedText(measured: Measured): string {
     const k = this.pointed;
     const share = this.shares(measured)[k]!;
-    const { t, error, weights, terms, width } = measured;
+    const { error, weights, terms, width } = measured;
     const weight = weights[this.weighting]![k]!;
-    return `t = ${t[k]}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${plural(width[k]!, "instante", "instantes")}: el ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
+    return `${this.stretch(measured)}: error ${significant(error[k]!)} × peso ${significant(weight)} × ${plural(width[k]!, "instante", "instantes")}: el ${comma(100 * share, 1)} % de la pérdida; en la cota, ${significant(terms[k]!)} bits por dimensión cada uno.`;
+  }
+
+  /** El t hasta el que se junta la mitad de los bits de la cota, que no son su peso por el error. */
+  private halfOfBits({ terms, width }: Measured): number {
+    return halfway(
+      terms.map((bits, k) => bits * width[k]!),
+      width,
+    );
   }
 
   private parts(measured: Measured): TemplateResult {
@@ -147,9 +179,9 @@ export class LossesWidget extends Widget {
         yLabel: "% de la pérdida",
         title: this.spoken(),
         xTicks: measured.t.flatMap((t, k) =>
-          k % 4 === 0 || k === count - 1 ? [[k + 0.5, String(t)] as const] : [],
+          (k % 4 === 0 && k < count - 2) || k === count - 1 ? [[k + 0.5, String(t)] as const] : [],
         ),
-        xLabel: "t, en escala logarítmica",
+        xLabel: "t, en tramos cada vez más anchos",
         right: { range: [0, 1.1 * Math.max(...measured.error)], label: "error en ε" },
       },
       ({ x, y, yRight }) => [
@@ -158,11 +190,12 @@ export class LossesWidget extends Widget {
           (share, k) => svg`<rect class="columna ${k === this.pointed ? "elegida" : ""}"
             x=${x(k) + 1} width=${x(k + 1) - x(k) - 2}
             y=${y(100 * share)} height=${y(0) - y(100 * share)}
-            @pointerdown=${() => {
-              this.pointed = k;
-            }}></rect>`,
+          ></rect>`,
         ),
         curve({ x, y: yRight }, errors, "xt"),
+        // Se toca o se arrastra a cualquier altura, también donde la columna no se ve.
+        svg`<rect class="toque" x=${x(0)} width=${x(count) - x(0)} y="0" height=${y(0)}
+          @pointerdown=${this.point} @pointermove=${this.point}></rect>`,
       ],
     )}`;
   }
@@ -173,4 +206,15 @@ export class LossesWidget extends Widget {
     const name = WEIGHTINGS.find(([weighting]) => weighting === this.weighting)![1];
     return `Con ${name}, la mitad de la pérdida la ponen, más o menos, los t hasta ${this.half(measured)}. ${this.pointedText(measured)}`;
   }
+}
+
+/** El t hasta el que se junta la mitad de unas partes, si en cada tramo se reparten por igual. */
+function halfway(parts: readonly number[], width: readonly number[]): number {
+  const total = parts.reduce((sum, part) => sum + part, 0);
+  const shares = parts.map((part) => part / total);
+  const at = reaching(shares, 0.5);
+  const before = (values: readonly number[]) =>
+    values.slice(0, at).reduce((sum, value) => sum + value, 0);
+  const part = (0.5 - before(shares)) / shares[at]!;
+  return before(width) + Math.ceil(part * width[at]!);
 }

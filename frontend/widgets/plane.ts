@@ -232,7 +232,11 @@ export class PlaneWidget extends Widget {
   private learnt(): void {
     this.requestUpdate();
     // Si aún se está calculando el camino de antes, este espera al siguiente.
-    if (!this.lessons.going || !this.paths.waits("all")) this.travel();
+    const { going } = this.lessons;
+    if (going && (this.paths.waits("all") || this.paths.waits("other"))) return;
+    // Al acabar se queda a la vista adónde llegan.
+    if (!going) this.kept = 1;
+    this.travel();
   }
 
   /** Los datos son otros: si la red está aprendiendo, que los vea. */
@@ -259,7 +263,7 @@ export class PlaneWidget extends Widget {
         (name) => this.choose(name),
       )}
       <div class="plano ${this.compares ? "doble" : ""}">
-        ${this.sheets()}
+        <div class="vista">${this.sheets()} ${this.legend()}</div>
         <div class="mandos">
           ${this.playing()}
           ${guideView(lessons, this.lesson, this.points.length >= 2, this.tutor)}
@@ -319,6 +323,16 @@ export class PlaneWidget extends Widget {
     </div>`;
   }
 
+  private legend(): TemplateResult {
+    return html`<p class="rotulos">
+      <span class="x0">los datos</span>
+      <span class="xt">las partículas</span>
+      ${this.guesses ? html`<span class="eps">lo que se estima que serán</span>` : ""}
+      ${this.shown.launched ? html`<span class="beta">la vuestra</span>` : ""}
+      ${this.field ? html`<span class="mu">la dirección del score</span>` : ""}
+    </p>`;
+  }
+
   /** Reproducir el camino y moverse por él. */
   private playing(): TemplateResult {
     const { player, travelled, position, end } = this;
@@ -358,12 +372,12 @@ export class PlaneWidget extends Widget {
       ${toggle("estelas", this.trails, (on) => {
         this.trails = on;
       })}
-      ${toggle("el score", this.field, (on) => {
+      ${toggle("hacia dónde tira el score", this.field, (on) => {
         this.field = on;
       })}
       ${
         this.shown.direction === "reverse"
-          ? toggle("x̂₀", this.guesses, (on) => {
+          ? toggle("lo que se estima, x̂₀", this.guesses, (on) => {
               this.guesses = on;
             })
           : ""
@@ -378,9 +392,19 @@ export class PlaneWidget extends Widget {
     }
     if (this.lessons.going) return "La red está aprendiendo…";
     if (this.hand.pointing) return `La cruz está en ${said(this.hand.cursor, 1)}.`;
-    const own = this.paths.known.own?.states[Math.floor(position)];
-    const mine = own ? ` La vuestra está en ${said(own, 2)}.` : "";
-    const who = this.lessons.weights ? ` Guía la red que ha aprendido: ${this.lesson}` : "";
+    const { launched, sampler, rival } = this.shown;
+    if (this.player.playing) {
+      return launched ? `Partícula soltada en ${said(launched, 1)}: en marcha.` : "En marcha.";
+    }
+    const at = Math.floor(position);
+    const [own, other] = [this.paths.known.own, this.paths.known.otherOwn].map(
+      (travelled) => travelled?.states[at],
+    );
+    const beside = other
+      ? `, con ${titleOf(sampler)}, y con ${titleOf(rival)} en ${said(other, 2)}`
+      : "";
+    const mine = own ? ` La vuestra está en ${said(own, 2)}${beside}.` : "";
+    const who = this.lessons.weights ? ` Guía la red que aprende aquí. ${this.lesson}` : "";
     return `t = ${this.t}, paso ${Math.floor(position)} de ${this.end}.${mine}${who}`;
   }
 
@@ -395,7 +419,7 @@ export class PlaneWidget extends Widget {
   /** Un sampler y cuántas veces llama a la red: Heun, dos por paso menos en el último. */
   private titled(sampler: string): string {
     const calls = sampler === "heun" ? 2 * this.shown.steps - 1 : this.shown.steps;
-    return `${titleOf(sampler)}: ${plural(calls, "llamada", "llamadas")}`;
+    return `${titleOf(sampler)}: ${plural(calls, "llamada", "llamadas")} a la red`;
   }
 
   private paint(
@@ -416,6 +440,7 @@ export class PlaneWidget extends Widget {
       guesses,
       field: this.field ? { guide, t } : null,
       title,
+      empty: canvas === this.mine ? "Dibujad aquí los datos" : "Aquí saldrá lo mismo, al lado",
       cursor: pointed ? this.hand.cursor : null,
     });
   }

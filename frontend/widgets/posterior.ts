@@ -19,7 +19,9 @@ import { slider, Widget } from "../widget";
 /** Con pocos pasos las campanas son anchas y se ven las tres a la vez. */
 const SCHEDULE = makeSchedule("linear", 50);
 const RANGE = [-3, 3] as const;
-const GRID = steps(...RANGE, 241);
+/** Lo que se ve: las campanas se salen de donde pueden estar x_0 y x_t. */
+const SEEN = [-4, 4] as const;
+const GRID = steps(...SEEN, 321);
 const HEIGHT = 280;
 
 type Handle = "x0" | "xT";
@@ -73,7 +75,6 @@ export class PosteriorWidget extends Widget {
       SCHEDULE.posteriorMeanCoef1[this.t - 1]!,
       SCHEDULE.posteriorMeanCoef2[this.t - 1]!,
     ];
-    const largest = Math.max(coef1, coef2);
     const place = (name: Handle, label: TemplateResult) =>
       slider({
         label,
@@ -113,15 +114,15 @@ export class PosteriorWidget extends Widget {
       </div>
       <p class="rotulos">
         <span class="x0">lo que dice <i>x</i><sub>0</sub></span>
-        <span class="xt">lo que dice <i>x</i><sub>t</sub></span>
+        <span class="xt">lo que dice <i>x</i><sub>t</sub>, que encogió al dar el paso</span>
         <span class="mu">lo que dicen los dos: el posterior</span>
       </p>
       <div class="balanza">
         <span class="x0">peso de <i>x</i><sub>0</sub></span>
-        <div class="barra x0" style="width: ${(100 * coef1) / largest}%"></div>
+        <div class="barra x0" style="width: ${Math.min(100, 100 * coef1)}%"></div>
         <b>${comma(coef1, 3)}</b>
         <span class="xt">peso de <i>x</i><sub>t</sub></span>
-        <div class="barra xt" style="width: ${(100 * coef2) / largest}%"></div>
+        <div class="barra xt" style="width: ${Math.min(100, 100 * coef2)}%"></div>
         <b>${comma(coef2, 3)}</b>
       </div>
       ${this.sum(coef1, coef2)}
@@ -143,7 +144,7 @@ export class PosteriorWidget extends Widget {
       {
         width: this.room,
         height: HEIGHT,
-        x: RANGE,
+        x: SEEN,
         y: [0, top],
         xLabel: "x en t − 1",
         title: this.spoken(),

@@ -7,12 +7,12 @@ import { samplingNoise } from "../ddpm_lit/noise";
 import { BETAS, makeSchedule, type Schedule } from "../ddpm_lit/scheduler";
 import { fetchPictures, type Picture } from "../drawing/pixels";
 import { curve, plot, plotStyles } from "../drawing/plot";
-import { comma } from "../numbers";
+import { comma, significant } from "../numbers";
 import { choice, slider, toggle, Widget } from "../widget";
 
 const TITLES: Readonly<Record<string, string>> = {
   linear: "lineal",
-  scaled_linear: "lineal en √β",
+  scaled_linear: "lineal en √β (no se ajusta a T)",
   quadratic: "cuadrático",
   constant: "constante",
   cosine: "coseno",
@@ -28,7 +28,7 @@ const QUANTITIES: Readonly<
   snr: { title: "log₁₀ SNR", value: (schedule, k) => Math.log10(schedule.snr(k)) },
 };
 const LENGTHS = [25, 50, 100, 250, 500, 1000] as const;
-const LOWEST = -4;
+const LOWEST = -7;
 /** En qué partes del camino se enseña la imagen. */
 const MOMENTS = [0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1] as const;
 
@@ -49,17 +49,16 @@ export class SchedulerWidget extends Widget {
     css`
       .tira {
         display: grid;
-        grid-template-columns: 6.5rem repeat(${MOMENTS.length}, minmax(0, 1fr));
+        grid-template-columns: repeat(${MOMENTS.length}, minmax(0, 1fr));
         gap: 0.25rem;
         align-items: center;
       }
-      @media (max-width: 36em) {
-        .tira {
-          grid-template-columns: repeat(${MOMENTS.length}, minmax(0, 1fr));
-        }
-        .tira .muestra {
-          grid-column: 1 / -1;
-        }
+      .tira .muestra {
+        grid-column: 1 / -1;
+      }
+      .tiempos {
+        text-align: center;
+        font-variant-numeric: tabular-nums;
       }
       .muestra::before {
         content: "";
@@ -194,7 +193,10 @@ export class SchedulerWidget extends Widget {
     const values = lines.flatMap(({ points }) => points.map(([, y]) => y));
     const y =
       this.quantity === "snr"
-        ? ([LOWEST, Math.max(4, ...values)] as const)
+        ? ([
+            Math.max(LOWEST, Math.min(-4, Math.floor(Math.min(...values)))),
+            Math.max(4, ...values),
+          ] as const)
         : ([0, this.quantity === "bar" ? 1 : Math.max(0.02, ...values)] as const);
     return html`${plot(
       {
@@ -216,11 +218,16 @@ export class SchedulerWidget extends Widget {
   private pictures(all: ReturnType<SchedulerWidget["schedules"]>): TemplateResult | string {
     const { picture } = this;
     if (!picture) return "";
-    return html`${all.map(
-      ({ name, colour, schedule }) => html`<div class="tira">
-        <span class="muestra" style="--muestra: ${colour}">${TITLES[name]}</span>
-        ${MOMENTS.map((moment) => {
-          const t = Math.max(1, Math.round(moment * schedule.length));
+    const times = MOMENTS.map((moment) => Math.max(1, Math.round(moment * this.timesteps)));
+    return html`<div class="tira tiempos" aria-hidden="true">
+        ${times.map((t) => html`<span>${t === this.timesteps ? html`<i>T</i>` : t}</span>`)}
+      </div>
+      ${all.map(
+        ({ name, colour, schedule }) => html`<div class="tira">
+        <span class="muestra" style="--muestra: ${colour}">
+          ${TITLES[name]}: en <i>t</i> = <i>T</i> queda √ᾱ = ${significant(leftIn(schedule))}
+        </span>
+        ${times.map((t) => {
           const values = qSample(schedule, picture.values, t - 1, this.noise);
           return html`<dl-imagen
             .picture=${{ ...picture, values }}
@@ -228,15 +235,19 @@ export class SchedulerWidget extends Widget {
           ></dl-imagen>`;
         })}
       </div>`,
-    )}`;
+      )}`;
   }
 
   protected override spoken(): string {
-    const last = this.schedules().map(({ name, schedule }) => {
-      const left = Math.sqrt(schedule.alphasCumprod[schedule.length - 1]!);
-      return `${TITLES[name]}, ${comma(left, 3)}`;
-    });
+    const last = this.schedules().map(
+      ({ name, schedule }) => `${TITLES[name]}, ${significant(leftIn(schedule))}`,
+    );
     if (last.length === 0) return "No se dibuja ninguno.";
-    return `T = ${this.timesteps}. Señal que queda en t = T: ${last.join("; ")}.`;
+    return `T = ${this.timesteps}. Señal que queda en t = T, √ᾱ: ${last.join("; ")}.`;
   }
+}
+
+/** Lo que queda de la imagen al final. */
+function leftIn(schedule: Schedule): number {
+  return Math.sqrt(schedule.alphasCumprod[schedule.length - 1]!);
 }

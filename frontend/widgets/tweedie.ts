@@ -16,7 +16,7 @@ const POINTS = 64;
 /** El plano que se ve va de -EDGE a EDGE, y el lienzo tiene SIDE píxeles de lado. */
 const [EDGE, SIDE] = [1.6, 560];
 /** El radio del dato que más pesa y el del que no pesa, en píxeles. */
-const [LARGEST, SMALLEST] = [13, 1.5];
+const [LARGEST, SMALLEST] = [13, 2.5];
 
 @customElement("dl-tweedie")
 export class TweedieWidget extends Widget {
@@ -29,6 +29,9 @@ export class TweedieWidget extends Widget {
     Widget.styles,
     planeStyles,
     css`
+      canvas {
+        touch-action: pan-y;
+      }
       .vistas {
         display: grid;
         grid-template-columns: minmax(0, 1fr) minmax(12rem, 0.6fr);
@@ -115,7 +118,7 @@ export class TweedieWidget extends Widget {
           height=${SIDE}
           tabindex="0"
           role="application"
-          aria-label="El plano. Con las flechas se mueve x en t."
+          aria-label="El plano. Con las flechas se mueve x sub t."
           @pointerdown=${(event: PointerEvent) => {
             this.held = true;
             (event.currentTarget as Element).setPointerCapture(event.pointerId);
@@ -141,7 +144,7 @@ export class TweedieWidget extends Widget {
           <li>
             <span class="x0">◆ <i>x̂</i><sub>0</sub></span>, su media: (${comma(x!)}; ${comma(y!)})
           </li>
-          <li>El más probable pesa un <b>${comma(100 * most, most < 0.1 ? 1 : 0)} %</b>.</li>
+          <li>El más probable pesa un <b>${percent(most)}</b>.</li>
           <li>${this.shared}</li>
         </ul>
       </div>
@@ -150,7 +153,8 @@ export class TweedieWidget extends Widget {
 
   protected override spoken(): string {
     const [x, y] = this.guess;
-    return `t = ${this.t}. La estimación está en (${comma(x!)}; ${comma(y!)}). ${this.shared}`;
+    const [seenX, seenY] = this.place;
+    return `t = ${this.t}. x sub t está en (${comma(seenX)}; ${comma(seenY)}); la estimación, en (${comma(x!)}; ${comma(y!)}). ${this.shared}`;
   }
 
   protected override updated(): void {
@@ -163,7 +167,7 @@ export class TweedieWidget extends Widget {
     context.fillStyle = colour("fig-6");
     weights.forEach((weight, k) => {
       const part = Math.sqrt(weight / most);
-      context.globalAlpha = 0.25 + 0.55 * part;
+      context.globalAlpha = 0.45 + 0.35 * part;
       context.beginPath();
       const radius = SMALLEST + (LARGEST - SMALLEST) * part;
       context.arc(pixel(data[2 * k]!), pixel(-data[2 * k + 1]!), radius, 0, 2 * Math.PI);
@@ -189,4 +193,9 @@ export class TweedieWidget extends Widget {
     context.lineWidth = 5;
     cross(sheet, place, 10);
   }
+}
+
+/** Una parte, en tanto por ciento; lo que casi es todo no se redondea a todo. */
+function percent(part: number): string {
+  return part >= 0.995 && part < 1 ? "casi 100 %" : `${comma(100 * part, part < 0.1 ? 1 : 0)} %`;
 }

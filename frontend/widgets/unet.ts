@@ -23,7 +23,7 @@ interface Block {
   side: string;
   shape: [number, number, number];
   parameters: number;
-  /** Cuántos píxeles de lado de la imagen llegan a una posición; `null`, todos. */
+  /** El lado del cuadrado de la imagen, alrededor de una posición, que le llega; `null`, toda. */
   reach: number | null;
 }
 
@@ -85,6 +85,11 @@ export class UnetWidget extends Widget {
         stroke: var(--dl-fig-rejilla);
         stroke-width: 1.5;
         stroke-dasharray: 4 4;
+      }
+      .rotulos .a-trazos::before {
+        background: none;
+        border-top: 2px dashed var(--dl-fig-rejilla);
+        height: 0;
       }
       .conv {
         color: var(--dl-fig-1);
@@ -169,6 +174,7 @@ export class UnetWidget extends Widget {
         <span><em>bloque residual</em></span>
         <span class="attentions"><em>atención</em></span>
         <span class="samplers"><em>cambio de tamaño</em></span>
+        <span class="a-trazos"><em>atajo</em></span>
       </p>
       <div class="fila ordenes">
         ${button("← El anterior", this.chosen > 0, () => this.choose(this.chosen - 1))}
@@ -206,9 +212,10 @@ export class UnetWidget extends Widget {
     });
     return html`<svg viewBox="0 0 ${width} ${height}" role="group" aria-label="La red, bloque a bloque">
       <path class="atajo" style="stroke-dasharray: none" d=${path.join("")}></path>
-      ${this.shortcuts(blocks).map(([from, to]) => {
+      ${this.shortcuts(blocks).map(([from, to], k) => {
         const [a, b] = [place(from), place(to)];
-        const y = Math.min(a.y, b.y) - 3;
+        // Los de un mismo nivel, uno encima de otro.
+        const y = Math.min(a.y, b.y) - 3 - 4 * (k % 2);
         return svg`<path class="atajo" d="M${a.x + wide},${y} H${b.x}"></path>`;
       })}
       ${blocks.map((block, k) => {
@@ -268,11 +275,7 @@ export class UnetWidget extends Widget {
         <p>
           Sale ${block.shape.join(" × ")}; tiene
           ${comma(block.parameters, 0)} parámetros, y a cada posición
-          ${
-            block.reach === null
-              ? "le llega toda la imagen"
-              : html`le llegan ${block.reach}&nbsp;×&nbsp;${block.reach} píxeles de la imagen`
-          }.
+          ${reachOf(block, anatomy)}, por las convoluciones y la atención.
         </p>
         <div class="canales">
           ${seen.channels.map(
@@ -282,7 +285,13 @@ export class UnetWidget extends Widget {
             ></dl-imagen>`,
           )}
         </div>
-        <p>Sus canales que más cambian de un sitio a otro.</p>
+        <p>
+          ${
+            seen.channels.length < block.shape[0]
+              ? html`Los canales que más cambian de un sitio a otro con <i>t</i> = ${anatomy.seen[0]!.t}.`
+              : "Sus canales."
+          }
+        </p>
         ${
           seen.looked
             ? html`<div class="canales">
@@ -302,9 +311,16 @@ export class UnetWidget extends Widget {
     const { anatomy } = this;
     if (!anatomy) return "";
     const block = anatomy.blocks[this.chosen]!;
-    const reach = block.reach === null ? "toda la imagen" : `${block.reach} píxeles de lado`;
-    return `${nameOf(block)}, ${this.chosen + 1} de ${anatomy.blocks.length}: ${block.shape.join(" por ")}, ${comma(block.parameters, 0)} parámetros, ve ${reach}. t = ${anatomy.seen[this.time]!.t}.`;
+    return `${nameOf(block)}, ${this.chosen + 1} de ${anatomy.blocks.length}: ${block.shape.join(" por ")}, ${comma(block.parameters, 0)} parámetros; a cada posición ${reachOf(block, anatomy)}. t = ${anatomy.seen[this.time]!.t}.`;
   }
+}
+
+/** Qué parte de la imagen le llega a una posición de lo que sale de un bloque. */
+function reachOf({ reach }: Block, { shape }: Anatomy): string {
+  if (reach === null) return "le llega toda la imagen";
+  const square = `${reach}\u00a0×\u00a0${reach} píxeles`;
+  if (reach < shape[1]) return `le llega un cuadrado de ${square} de la imagen`;
+  return `le llega lo que haya en un cuadrado de ${square} a su alrededor (a las del centro, toda la imagen)`;
 }
 
 /** En qué lado de la red está un bloque. */

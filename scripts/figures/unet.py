@@ -313,7 +313,7 @@ def anatomy() -> dict[str, Any]:
                 "side": SIDES.get(place, ""),
                 "shape": list(row.shape),
                 "parameters": row.parameters,
-                "reach": None if side is None or side >= size else side,
+                "reach": side,
             }
         )
     x_0 = load_file(samples_path(NETWORK))["x"][GARMENT : GARMENT + 1].clamp(-1, 1)

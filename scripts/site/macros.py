@@ -72,10 +72,14 @@ def _caption_converter() -> markdown.Markdown:
 
 @lru_cache(maxsize=8192)
 def inline_markdown(text: str) -> str:
-    """Convierte un texto corto (negrita, código, fórmulas, enlaces) en HTML de una línea."""
+    """Convierte un texto corto (negrita, código, fórmulas, enlaces) en HTML de una línea.
+
+    Un enlace a `otra.md` lleva a su página, como en el resto del texto.
+    """
     converter = _caption_converter()
     converter.reset()
     body = converter.convert(" ".join(text.split()))
+    body = re.sub(r'(href="(?!\w+:)[^"#]*)\.md(?=["#])', r"\1.html", body)
     return re.sub(r"^<p>(.*)</p>$", r"\1", body, flags=re.S).replace("\n", " ")
 
 
@@ -261,7 +265,7 @@ def widget(
         figura: La figura que se ve sin él, también al imprimir.
         alt: Qué se ve en ella.
         pie: El pie de las dos cosas.
-        prueba: Una frase que dice qué probar.
+        prueba: Una frase que dice qué probar, encima de los mandos.
         datos: El artefacto con los datos que necesita, si necesita alguno.
         quieta: Lo que el pie dice solo de la figura.
     """
@@ -278,8 +282,7 @@ def widget(
         f'<div class="dl-widget__figura">{still}</div></dl-widget>'
     )
     still_only = f' <span class="dl-widget__quieta">{quieta}</span>' if quieta else ""
-    caption = f'<span class="dl-widget__prueba">{prueba}</span> {pie}{still_only}'
-    return _figure(figura, body, caption)
+    return _figure(figura, body, pie + still_only)
 
 
 def video(

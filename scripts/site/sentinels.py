@@ -65,7 +65,7 @@ class Page(HTMLParser):
         figures: el número que se lee en el pie de cada figura con nombre.
         equations: el número que se lee junto a cada ecuación.
         code: el código de cada bloque mostrado por su símbolo.
-        links: los ficheros de que se sirve la página: imágenes, vídeos, guiones y estilos.
+        links: lo que la página nombra: otras páginas, imágenes, vídeos, guiones y estilos.
         profile: el perfil con que dice haberse construido.
     """
 
@@ -134,6 +134,7 @@ class Page(HTMLParser):
 
 def _linked(tag: str, attributes: dict[str, str]) -> list[str]:
     wanted = {
+        "a": ("href",),
         "img": ("src",),
         "video": ("src", "poster"),
         "script": ("src",),
@@ -246,7 +247,7 @@ def _page_problems(book: Book, site: Path, uri: str, name: str) -> Iterator[str]
         yield from _notebook_problems(site / name, page)
     for link in page.links:
         if not _exists(site / name, link):
-            yield f"no existe el fichero «{link}» de que se sirve"
+            yield f"no existe «{link}», que nombra"
 
 
 def _maths_problems(book: Book, uri: str, prose: str, page: Page) -> Iterator[str]:
@@ -338,7 +339,7 @@ def _notebook_problems(path: Path, page: Page) -> Iterator[str]:
 
 def _exists(page: Path, link: str) -> bool:
     parts = urlsplit(link)
-    if parts.scheme or parts.netloc:
+    if parts.scheme or parts.netloc or not parts.path:
         return True
     return (page.parent / unquote(parts.path)).is_file()
 

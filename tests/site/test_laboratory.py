@@ -239,7 +239,7 @@ def test_it_stops_goes_on_and_steps(laboratory: Open) -> None:
     state = place.locator(".estado")
     place.get_by_role("button", name="Generar").click()
     expect(state).to_contain_text("Paso", timeout=SLOW)
-    place.get_by_role("button", name="Parar").click()
+    place.get_by_role("button", name="Pausar").click()
     expect(state).to_contain_text("(parado)")
     place.page.wait_for_timeout(500)
     before = step_of(state)
@@ -251,10 +251,10 @@ def test_it_stops_goes_on_and_steps(laboratory: Open) -> None:
     assert step_of(state) == before + 1
     place.get_by_role("button", name="Seguir").click()
     expect(state).not_to_contain_text("(parado)")
-    place.get_by_role("button", name="Dejarlo").click()
+    place.get_by_role("button", name="Cancelar").click()
     expect(place.get_by_role("button", name="Generar")).to_be_enabled()
     place.page.wait_for_timeout(500)
-    assert state.inner_text().startswith("Dejado. Paso ")
+    assert state.inner_text().startswith("Cancelado. Paso ")
 
 
 def step_of(state: Locator) -> int:
@@ -334,7 +334,7 @@ def test_after_looking_back_it_goes_on_from_the_last_step(laboratory: Open, page
     state = place.locator(".estado")
     place.get_by_role("button", name="Generar").click()
     expect(state).to_contain_text("Paso", timeout=SLOW)
-    place.get_by_role("button", name="Parar").click()
+    place.get_by_role("button", name="Pausar").click()
     page.wait_for_timeout(500)
     last = step_of(state)
     walk = place.get_by_role("slider", name="el camino")
@@ -343,7 +343,7 @@ def test_after_looking_back_it_goes_on_from_the_last_step(laboratory: Open, page
     expect(state).to_contain_text("Paso 1 de 200")
     place.get_by_role("button", name="Un paso").click()
     expect(state).to_contain_text(f"Paso {last + 1} de 200")
-    place.get_by_role("button", name="Dejarlo").click()
+    place.get_by_role("button", name="Cancelar").click()
 
 
 @pytest.mark.parametrize("fault", ["missing", "corrupt", "short", "worker"])
@@ -398,7 +398,7 @@ def test_it_walks_between_two_seeds(laboratory: Open) -> None:
     *_, last = algorithm2(denoise, slerp(start, end, 0.3), iter(()), make_sampler("ddim"))
     assert float((found - last.x_t.flatten()).abs().mean()) < 2 / 255
     assert place.page.url.split("#")[0].endswith("&hacia=11&tramo=0.3")
-    place.get_by_role("button", name="Dejar al lado").click()
+    place.get_by_role("button", name="Poner al lado").click()
     expect(place.locator("figcaption", has_text="de la semilla 3 a la 11, al 0,30")).to_be_visible()
     place.page.reload()
     place = place.page.locator("dl-widget[name=laboratory]")
@@ -414,11 +414,11 @@ def test_two_settings_are_seen_side_by_side(laboratory: Open) -> None:
     place = laboratory(
         "?modelo=digits-class&clase=3&muestras=1&pasos=4&semilla=5&guia=2&sampler=ddim"
     )
-    expect(place.get_by_role("button", name="Dejar al lado")).to_have_attribute(
+    expect(place.get_by_role("button", name="Poner al lado")).to_have_attribute(
         "aria-disabled", "true"
     )
     first = generated(place)
-    place.get_by_role("button", name="Dejar al lado").click()
+    place.get_by_role("button", name="Poner al lado").click()
     caption = place.locator("figcaption", has_text="semilla 5")
     expect(caption).to_have_text("3; semilla 5; DDIM, 4 pasos; w = 2,0")
     place.get_by_role("combobox", name="Clase").select_option("8")

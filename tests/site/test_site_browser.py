@@ -319,31 +319,55 @@ def test_reading_neither_moves_the_page_nor_asks_for_it_again(view: View, addres
     assert problems == []
 
 
-def test_on_a_phone_the_menu_opens_by_keyboard_and_closed_is_not_walked(
+# Si se ve lo que tiene el foco: en la pantalla y sin nada encima.
+SEEN = """() => {
+  const focused = document.activeElement, box = focused.getBoundingClientRect();
+  const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  return focused.contains(top);
+}"""
+IN_MENU = "document.activeElement.closest('.md-sidebar--primary') !== null"
+
+
+def test_on_a_phone_the_menu_is_walked_by_keyboard_and_only_what_is_seen(
     view: View, address: str
 ) -> None:
     page, problems = view("light", 360)
     page.goto(address + "componentes/forward.html")
-    menu = page.locator(".md-sidebar--primary")
-    opener = page.get_by_role("button", name="Menú")
+    opener = page.get_by_role("button", name="Menú", exact=True)
     expect(opener).to_have_attribute("aria-expanded", "false")
     walked = []
     for _ in range(20):
         page.keyboard.press("Tab")
-        walked.append(
-            page.evaluate("document.activeElement.closest('.md-sidebar--primary') !== null")
-        )
+        walked.append(page.evaluate(IN_MENU))
     assert not any(walked)
-    opener.focus()
+    for key in ("Enter", "Space"):
+        opener.focus()
+        page.keyboard.press(key)
+        expect(opener).to_have_attribute("aria-expanded", "true")
+        page.wait_for_timeout(400)
+        # El panel de la sección en que se está.
+        assert "Componentes" in (page.evaluate("document.activeElement.ariaLabel") or "")
+        names = []
+        while page.evaluate(IN_MENU):
+            assert page.evaluate(SEEN), names
+            names.append(page.evaluate("document.activeElement.textContent.trim()"))
+            page.keyboard.press("Tab")
+        assert "Posterior" in names and "Portada" not in names
+        page.keyboard.press("Escape")
+        expect(opener).to_have_attribute("aria-expanded", "false")
+        expect(opener).to_be_focused()
     page.keyboard.press("Enter")
-    expect(opener).to_have_attribute("aria-expanded", "true")
-    expect(menu.locator(":focus")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(opener).to_have_attribute("aria-expanded", "false")
-    expect(opener).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Entrar en Componentes principales")).to_be_focused()
+    page.wait_for_timeout(400)
+    page.keyboard.press("Tab")
+    assert page.evaluate(SEEN)
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Algoritmos"
     page.set_viewport_size({"width": WIDE, "height": 800})
-    menu.get_by_role("link", name="Instalación").focus()
-    expect(menu.locator(":focus")).to_have_count(1)
+    link = page.locator(".md-sidebar--primary").get_by_role("link", name="Galería")
+    link.focus()
+    expect(link).to_be_focused()
+    assert page.locator(".md-sidebar--primary label[role=button]").count() == 0
     assert problems == []
 
 
