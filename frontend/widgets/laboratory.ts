@@ -144,7 +144,7 @@ export class LaboratoryWidget extends Widget {
       if (paints(this.editing)) this.edit({ base: baseFor(this.network!, this.session) });
     },
     painted: () => {
-      this.problem = "";
+      if (this.board?.holed) this.problem = "";
       this.requestUpdate();
     },
     clear: () => this.board?.clear(),

@@ -247,7 +247,7 @@ def _page_problems(book: Book, site: Path, uri: str, name: str) -> Iterator[str]
         yield from _notebook_problems(site / name, page)
     for link in page.links:
         if not _exists(site / name, link):
-            yield f"no existe «{link}», que nombra"
+            yield f"no existe el fichero «{link}» que nombra"
 
 
 def _maths_problems(book: Book, uri: str, prose: str, page: Page) -> Iterator[str]:

@@ -267,6 +267,8 @@ def test_what_is_asked_travels_in_the_address(laboratory: Open, page: Page) -> N
     place = laboratory("?modelo=digits-class&clase=4&pasos=3&muestras=1")
     place.get_by_role("spinbutton", name="Semilla", exact=True).fill("11")
     place.get_by_role("spinbutton", name="Semilla", exact=True).blur()
+    # Lo que se pone queda ya en la dirección.
+    assert "semilla=11" in page.url
     first = generated(place)
     assert "semilla=11" in page.url and "clase=4" in page.url and "pasos=3" in page.url
     again = generated(laboratory("?" + page.url.partition("?")[2]))
@@ -453,6 +455,20 @@ def test_the_command_says_what_it_gives_and_is_copied(laboratory: Open, page: Pa
     place.get_by_role("button", name="Copiar la orden").click()
     expect(place.get_by_role("button", name="Copiada")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == place.locator("code").inner_text()
+
+
+def test_a_stroke_is_undone(laboratory: Open, page: Page) -> None:
+    place = laboratory("?modelo=digits-class&muestras=1&pasos=10")
+    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    holed = "(widget) => widget.board.holed"
+    widget = place.locator("dl-laboratory")
+    assert widget.evaluate(holed) is False
+    place.locator("dl-tablero canvas").focus()
+    page.keyboard.press(" ")
+    expect(place.locator("dl-tablero").get_by_role("status")).to_contain_text("Hueco: ")
+    assert widget.evaluate(holed) is True
+    place.get_by_role("button", name="Deshacer").click()
+    assert widget.evaluate(holed) is False
 
 
 def test_before_painting_it_says_what_is_missing_and_how_long_it_takes(laboratory: Open) -> None:

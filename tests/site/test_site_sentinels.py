@@ -29,7 +29,7 @@ REFERRED = sorted(set(re.findall(r"\\eqref{(.+?)}", (FOLDER / "forward.toml").re
 PAGES = {
     "index.md": """# Portada
 
-@[ figura("cuadro", alt="Un cuadro.", pie="Un pie con $x$.") ]@
+@[ figura("cuadro", alt="Un cuadro.", pie="Un pie con $x$ y [otra](introduccion/a.md#uno).") ]@
 
 Véase \\eqref{uno}.
 """,
@@ -157,6 +157,11 @@ BLOCK = r'<div class="dl-eq"[^>]*>.*?</a></div>'
             "index.html: no existe el fichero «assets/construido/figures/cuadro.dark.svg»",
         ),
         ("assets/katex/katex.min.css", Path.unlink, "no existe el fichero"),
+        (
+            "index.html",
+            replaced('href="introduccion/a.html#uno"', 'href="introduccion/a.md#uno"'),
+            "index.html: no existe el fichero «introduccion/a.md#uno»",
+        ),
         ("api/forward.html", replaced('id="ddpm_lit.forward"', ""), "no documenta `ddpm_lit.forw"),
         (NOTE, replaced("dl-descargas", ""), f"{NOTE}: el cuaderno no se puede descargar"),
         (NOTE, replaced("dl-salida", ""), f"{NOTE}: el cuaderno no enseña lo que escribe"),

@@ -1,5 +1,6 @@
 """Los widgets, tocados en un navegador con el ratón, con el dedo y con el teclado."""
 
+import math
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -63,6 +64,11 @@ def opened(page: Page, address: str) -> Open:
 def spanish(value: float, digits: int) -> str:
     """Un número como lo escriben los widgets."""
     return f"{value:.{digits}f}".replace(".", ",").replace("-", "−")
+
+
+def significant(value: float) -> str:
+    """Un número con tres cifras, como lo escriben los widgets cuando no es muy pequeño."""
+    return spanish(value, max(0, 2 - math.floor(math.log10(value))))
 
 
 def slide(place: Locator, label: str, value: float) -> None:
@@ -211,7 +217,7 @@ def test_the_numbers_of_forward_are_those_of_the_schedule(page: Page, opened: Op
         f"t = 152: {spanish(bar**0.5, 2)} de la imagen"
     )
     page.keyboard.press("Home")
-    expect(place.locator(".cuentas")).to_contain_text("SNR = 1,000 / 0,000 = ∞")
+    expect(place.locator(".cuentas")).to_contain_text("(SNR) = 1,000 / 0,000 = ∞")
 
 
 def test_the_pixels_of_forward_are_those_of_the_package(opened: Open) -> None:
@@ -298,8 +304,8 @@ def test_the_points_are_dragged(browser: Browser, address: str, pointer: str) ->
     drawing = place.locator("svg.grafica").bounding_box()
     assert box and drawing
     start = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    # Los ejes van de -3 a 3 entre los márgenes del dibujo, que tiene 640 de ancho.
-    unit = drawing["width"] / 640 * (640 - 40 - 10) / 6
+    # Los ejes van de -4 a 4 entre los márgenes del dibujo, que tiene 640 de ancho.
+    unit = drawing["width"] / 640 * (640 - 40 - 10) / 8
     target = (start[0] + 1.3 * unit, start[1])
     if not touch:
         page.mouse.move(*start)
@@ -339,16 +345,19 @@ def test_the_schedules_are_compared(opened: Open) -> None:
         for name in ("linear", "cosine")
     }
     slide(place, "T", 0)
+    linear, cosine = (significant(left[name]) for name in ("linear", "cosine"))
     expect(status).to_contain_text(
-        f"T = 25. Señal que queda en t = T: lineal, {spanish(left['linear'], 3)}; coseno, "
-        f"{spanish(left['cosine'], 3)}"
+        f"T = 25. Señal que queda en t = T, √ᾱ: lineal, {linear}; coseno, {cosine}"
     )
+    # También se ve, en la fila de cada uno, con el t de cada imagen encima.
+    expect(place.locator(".tira", has_text="coseno")).to_contain_text(f"queda √ᾱ = {cosine}")
+    assert place.locator(".tiempos").inner_text().split() == ["3", "6", "10", "14", "18", "21", "T"]
     place.get_by_role("checkbox", name="sigmoide").check(force=True)
     expect(place.locator("svg .curva")).to_have_count(3)
     place.get_by_role("checkbox", name="coseno").uncheck(force=True)
     expect(place.locator("svg .curva")).to_have_count(2)
     place.get_by_role("checkbox", name="sin señal en T").check()
-    expect(status).to_contain_text("lineal, 0,000; sigmoide, 0,000")
+    expect(status).to_contain_text("lineal, 0; sigmoide, 0")
     for quantity in ("β", "log₁₀ SNR", "ᾱ"):
         place.get_by_role("radio", name=quantity).check(force=True)
         assert "NaN" not in place.locator("svg").first.inner_html()
@@ -695,6 +704,28 @@ def test_the_lesson_is_left_at_any_time(opened: Open) -> None:
     expect(place.locator(".leccion")).to_have_count(0)
 
 
+def test_the_one_beside_learns_too_and_the_end_stays_in_sight(opened: Open) -> None:
+    place = opened("plane")
+    for group in ("Sampler:", "Al lado:"):
+        chosen = place.get_by_role("group", name=group)
+        chosen.get_by_role("radio", name="DDIM", exact=True).check(force=True)
+    slide(place, "pasos", 10)
+    place.get_by_role("radio", name="una que aprende aquí").check(force=True)
+    place.get_by_role("button", name="Entrenar").click()
+    plane = place.locator("dl-plane")
+    arrived = "(plano, cual) => [...plano.paths.known[cual]?.states.at(-1) ?? []]"
+    found = []
+    for left in (6, 2):
+        expect(place.locator(".leccion")).to_contain_text(f"quedan {left} s", timeout=20_000)
+        found.append(plane.evaluate(arrived, "other"))
+    assert found[0] and found[0] != found[1]
+    expect(place.locator(".leccion")).not_to_contain_text("quedan", timeout=20_000)
+    expect(place.get_by_role("status")).to_contain_text("paso 10 de 10", timeout=20_000)
+    # El mismo ruido, la misma red y el mismo sampler: llegan al mismo sitio.
+    place.page.wait_for_timeout(2000)
+    assert plane.evaluate(arrived, "all") == plane.evaluate(arrived, "other")
+
+
 def test_a_lesson_that_fails_says_so_and_can_be_tried_again(page: Page, opened: Open) -> None:
     page.route(
         "**/widgets/learning.js",
@@ -772,6 +803,13 @@ def test_each_weighting_looks_somewhere_else(page: Page, opened: Open) -> None:
     chosen.focus()
     page.keyboard.press("End")
     expect(chosen).to_have_attribute("aria-valuenow", str(stored["t"][-1]))
+    # Se toca a cualquier altura, también donde una columna apenas se ve.
+    touched = place.locator("rect.toque")
+    touched.scroll_into_view_if_needed()
+    box = touched.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 2, box["y"] + 10)
+    expect(chosen).to_have_attribute("aria-valuenow", str(stored["t"][0]))
 
 
 # --- Guía -----------------------------------------------------------------------------------------
@@ -866,6 +904,13 @@ def test_every_block_says_what_it_is(page: Page, opened: Open) -> None:
     blocks.nth(attention).click()
     expect(place.locator(".ficha")).to_contain_text("Adónde mira la posición del centro")
     expect(place.locator(".ficha")).to_contain_text("le llega toda la imagen")
+    # Un cuadrado mayor que la imagen no llega entero a las posiciones del borde.
+    wide = next(k for k, block in enumerate(stored["blocks"]) if (block["reach"] or 0) >= 28)
+    assert wide < attention
+    blocks.nth(wide).click()
+    side = stored["blocks"][wide]["reach"]
+    expect(place.locator(".ficha")).to_contain_text(f"un cuadrado de {side}\u00a0×\u00a0{side}")
+    expect(place.locator(".ficha")).to_contain_text("a las del centro, toda la imagen")
     place.get_by_role("radio", name="900").check(force=True)
     expect(place.get_by_role("status")).to_contain_text("t = 900")
 
