@@ -142,6 +142,7 @@ export class LaboratoryWidget extends Widget {
       this.edit({ mode });
       this.problem = "";
       if (paints(this.editing)) this.edit({ base: baseFor(this.network!, this.session) });
+      this.note();
     },
     painted: () => {
       if (this.board?.holed) this.problem = "";
