@@ -30,6 +30,7 @@ export function enliven(root: HTMLElement): void {
   score.className = "dl-ejercicios__marcador";
   const places = root.querySelectorAll<HTMLElement>('.dl-ejercicio:not([data-clase="codigo"])');
   const exercises = [...places].map((place) => new Exercise(place, kept, tell));
+  const besides = root.querySelector('[data-clase="codigo"]') ? ", sin contar los de código" : "";
 
   function restart(): void {
     for (const exercise of exercises) exercise.forget();
@@ -42,7 +43,7 @@ export function enliven(root: HTMLElement): void {
       Empezar de nuevo
     </button>`;
     render(
-      html`<span>Acertados: ${right} de ${exercises.length}</span>
+      html`<span>Acertados: ${right} de ${exercises.length}${besides}</span>
         ${exercises.some((exercise) => exercise.right !== undefined) ? button : nothing}`,
       score,
     );

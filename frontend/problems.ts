@@ -6,7 +6,8 @@ const MEMORY = /allocat|out of memory|bad_alloc/i;
 /** La razón de un fallo, en español: `fetch` y la memoria dicen la suya en inglés. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  if (MEMORY.test(text)) return "no hay memoria suficiente: cerrad otras pestañas o pedid menos";
+  if (MEMORY.test(text))
+    return "no hay memoria suficiente: cerrad otras pestañas o pedid menos cosas a la vez";
   return error instanceof TypeError ? "no hay conexión con el servidor" : text;
 }
 

@@ -102,7 +102,7 @@ export function seedBox(
     onProblem(
       fits
         ? ""
-        : `«${box.value}» no es una semilla: un entero de 0 a ${Number.MAX_SAFE_INTEGER}. Queda la ${seed}.`,
+        : `La semilla tiene que ser un entero, de 0 a ${Number.MAX_SAFE_INTEGER}. Sigue la ${seed}.`,
     );
     if (fits) onChange(typed);
     else box.value = String(seed);

@@ -110,13 +110,13 @@
     var boton = document.createElement("button");
     function mostrar(abierto) {
       cajas.forEach(function (caja) { caja.open = abierto; });
-      boton.setAttribute("aria-pressed", abierto ? "true" : "false");
-      boton.textContent = abierto ? "Plegar lo que es para quien quiera más" : "Abrir lo que es para quien quiera más";
+      boton.dataset.abierto = abierto ? "1" : "";
+      boton.textContent = (abierto ? "Plegar" : "Abrir") + " todo lo de «Para quien quiera más»";
     }
     sitio.className = "dl-plegado";
     boton.type = "button";
     boton.addEventListener("click", function () {
-      var abierto = boton.getAttribute("aria-pressed") !== "true";
+      var abierto = !boton.dataset.abierto;
       recordar(abierto);
       mostrar(abierto);
     });
@@ -262,7 +262,7 @@
     if (location.protocol === "file:") document.querySelectorAll("dl-widget:not([data-state])").forEach(function (sitio) {
       var nota = document.createElement("p");
       nota.className = "dl-widget__aviso";
-      nota.textContent = "Esta figura se puede tocar cuando la página viene de un servidor: abrid una consola en la carpeta y ejecutad python -m http.server.";
+      nota.textContent = "Esta figura se puede tocar cuando la página viene de un servidor: abrid una terminal en la carpeta principal del libro, ejecutad python -m http.server y entrad en http://localhost:8000.";
       sitio.dataset.state = "disk";
       sitio.append(nota);
     });

@@ -29,7 +29,7 @@ export function tokenize(caption: string, vocabulary: readonly string[], length:
   const known = numbers.filter((number) => number >= 0).map((number) => number + START + 1);
   if (known.length >= length) {
     throw new RangeError(
-      `La frase tiene ${known.length} palabras y la red lee como mucho ${length - 1}: acortadla.`,
+      `la red conoce ${known.length} palabras de la frase y lee como mucho ${length - 1}: acortadla`,
     );
   }
   const tokens = new Array<number>(length).fill(PADDING);

@@ -40,7 +40,7 @@ export function fromAddress(
   const problems: string[] = [];
   const asked = query.get("modelo");
   const network = networks.find(({ name }) => name === asked) ?? networks[0]!;
-  if (asked !== null && network.name !== asked) problems.push(`no hay ningún modelo «${asked}»`);
+  if (asked !== null && network.name !== asked) problems.push(`no hay ninguna red «${asked}»`);
   const settings = usual(network);
   settings.text = query.get("texto") ?? settings.text;
   const sampler = query.get("sampler");
@@ -70,11 +70,20 @@ export function fromAddress(
   let walk: Walk | null = null;
   if (seed !== null) {
     const whole = seed !== "" && Number.isSafeInteger(Number(seed)) && Number(seed) >= 0;
-    if (whole && fraction >= 0 && fraction <= 1) walk = { seed: Number(seed), fraction };
-    else if (!whole) problems.push(`«hacia» vale «${seed}» y es una semilla`);
-    else problems.push(`«tramo» vale «${query.get("tramo") ?? ""}» y va de 0 a 1`);
+    if (network.image) problems.push("una red que parte de una imagen no anda entre semillas");
+    else if (whole && fraction >= 0 && fraction <= 1) walk = { seed: Number(seed), fraction };
+    else if (!whole)
+      problems.push(
+        `«hacia» vale «${seed}» y tiene que ser una semilla, un entero de 0 en adelante`,
+      );
+    else problems.push(told(query.get("tramo")));
   }
   return { settings, walk, problems };
+}
+
+function told(fraction: string | null): string {
+  if (!fraction) return "falta «tramo», que va de 0 a 1";
+  return `«tramo» vale «${fraction}» y va de 0 a 1`;
 }
 
 /** Hacia qué otra semilla se va, y qué parte del camino. */

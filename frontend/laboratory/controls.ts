@@ -1,7 +1,7 @@
 /** Los mandos con que se dice qué se quiere: la frase o la clase, y cómo se genera. */
 
 import { html, type TemplateResult } from "lit";
-import { tokenize } from "../ddpm_lit/conditioning";
+import { nullTokens, tokenize } from "../ddpm_lit/conditioning";
 import { comma } from "../numbers";
 import { SAMPLER_OPTIONS } from "../samplers";
 import { choice, slider } from "../widget";
@@ -80,8 +80,11 @@ export function unknownView(network: Network, settings: Settings): TemplateResul
     return html`<p class="consejo">Sin frase, la red dibuja lo que le parezca.</p>`;
   }
   try {
-    const { unknown } = tokenize(settings.text, network.vocabulary, network.textLength);
+    const { tokens, unknown } = tokenize(settings.text, network.vocabulary, network.textLength);
     if (unknown.length === 0) return "";
+    if (tokens.join() === nullTokens(network.textLength).join()) {
+      return html`<p class="aviso">La red no conoce ninguna de estas palabras: es como no escribir nada.</p>`;
+    }
     const listed = unknown.map((word) => `«${word}»`).join(", ");
     return html`<p class="aviso">
       La red no conoce ${listed}: lee solo las demás. Conoce ${network.vocabulary.length} palabras.

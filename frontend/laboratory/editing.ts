@@ -6,7 +6,7 @@ import "../drawing/board";
 import type { Board } from "../drawing/board";
 import { chooser } from "../drawing/chooser";
 import { asPicture, drawPicture, type Picture } from "../drawing/pixels";
-import { comma, plural } from "../numbers";
+import { comma } from "../numbers";
 import { button, choice, seedBox, slider } from "../widget";
 import type { Walk } from "./address";
 import { type Edit, lengthOf, type Network, type Outline, seenOf } from "./request";
@@ -37,8 +37,8 @@ export const UNTOUCHED: Editing = {
 
 const MODES = [
   ["whole", "desde el ruido"],
-  ["inpaint", "rellenar un hueco"],
-  ["redraw", "rehacer un dibujo"],
+  ["inpaint", "rellenando un hueco"],
+  ["redraw", "rehaciendo un dibujo"],
   ["between", "entre dos semillas"],
 ] as const;
 /** Qué hace una red con la imagen que se le da. */
@@ -170,7 +170,7 @@ function boardView(
       })}
       ${hole ? "" : brushView(network, editing, hands)}
       <div class="fila ordenes">
-        ${hole ? "" : button("En blanco", true, () => hands.set({ base: blank(network) }))}
+        ${hole ? "" : button("Vaciar", true, () => hands.set({ base: blank(network) }))}
         ${button("Deshacer", true, hands.undo)}
         ${button("Empezar otra vez", true, hands.clear)}
         ${chooser(
@@ -191,13 +191,18 @@ function adviceFor({ image }: Network, editing: Editing, steps: number): string 
   if (image) return GIVEN[image.kind];
   const many = lengthOf(outlineOf(editing, steps), steps);
   if (editing.mode === "redraw") {
-    return `Pintad un boceto: la red le echa ruido y lo termina. De ${plural(steps, "paso", "pasos")}, se dan los ${many} últimos.`;
+    const last = many === 1 ? "Se da solo el último paso" : `Se dan los ${many} últimos pasos`;
+    return `Pintad un dibujo: se le echa ruido y la red lo termina. ${last} de ${steps}.`;
   }
   const empty = editing.base?.values.every((value, _, [first]) => value === first);
   const first = empty
-    ? "Aquí no hay nada todavía: generad antes una muestra o poned una imagen. "
+    ? "Aquí no hay nada todavía: generad una muestra «desde el ruido» y volved, o poned una imagen. "
     : "";
-  return `${first}Pintad encima de lo que la red deba inventar. Cada tramo se repite, para que case: serán ${plural(many, "paso", "pasos")} en lugar de ${steps}.`;
+  const repeated =
+    many > steps
+      ? ` Cada tramo se repite, para que lo inventado case con lo demás: serán ${many} pasos en lugar de ${steps}.`
+      : "";
+  return `${first}Pintad encima de lo que la red deba inventar.${repeated}`;
 }
 
 /** Una imagen, con los canales de la red. */

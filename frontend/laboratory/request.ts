@@ -109,7 +109,8 @@ export function summaryOf(
   edit: Edit,
   sampler: string,
 ): string {
-  const asked = network.classes[settings.label] ?? (settings.text.trim() && `«${settings.text}»`);
+  const name = network.classes[settings.label];
+  const asked = name ? `clase ${name}` : settings.text.trim() && `«${settings.text}»`;
   const eta =
     settings.sampler === "ddim" && settings.eta > 0 ? `η = ${comma(settings.eta, 1)}` : "";
   const given = lengthOf(edit, settings.steps);
@@ -118,9 +119,9 @@ export function summaryOf(
   const parts = [
     asked,
     edit.kind === "inpaint" ? "hueco rellenado" : "",
-    edit.kind === "redraw" ? `dibujo rehecho al ${comma(edit.strength)}` : "",
+    edit.kind === "redraw" ? `dibujo rehecho al ${comma(100 * edit.strength, 0)} %` : "",
     edit.kind === "between"
-      ? `de la semilla ${settings.seed} a la ${edit.seed}, al ${comma(edit.fraction)}`
+      ? `de la semilla ${settings.seed} a la ${edit.seed}, al ${comma(100 * edit.fraction, 0)} % del camino`
       : `semilla ${settings.seed}`,
     `${sampler}, ${plural(settings.steps, "paso", "pasos")}${repeated}`,
     eta,

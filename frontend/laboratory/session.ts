@@ -118,7 +118,7 @@ export class Session implements ReactiveController {
     const { progress, shown } = this;
     const total = shown ? lengthOf(this.edit, shown.steps) : 0;
     const looked = `Paso ${this.viewed} de ${total}, t = ${this.seen?.t ?? ""}`;
-    if (progress.kind === "running") return `${looked}${progress.paused ? " (parado)" : ""}.`;
+    if (progress.kind === "running") return `${looked}${progress.paused ? " (en pausa)" : ""}.`;
     if (progress.kind === "finished" && this.viewed < this.path.length) return `${looked}.`;
     if (progress.kind === "finished") {
       const many = plural(shown?.count ?? 0, "muestra", "muestras");
@@ -126,7 +126,7 @@ export class Session implements ReactiveController {
       return `${many} en ${long}: ${comma(progress.seconds, 1)} s en este navegador.`;
     }
     if (progress.kind === "loading") return "Trayendo la red…";
-    return this.path.length > 0 ? `Cancelado. ${looked}.` : "";
+    return this.path.length > 0 ? `Se ha quedado ahí. ${looked}.` : "";
   }
 
   private advance(step: Step): void {

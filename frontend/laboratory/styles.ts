@@ -59,6 +59,10 @@ export const laboratoryStyles = css`
     overflow-wrap: anywhere;
     display: block;
   }
+  code.palabra {
+    display: inline;
+    padding: 0 0.2rem;
+  }
   code > span {
     display: inline-block;
     max-width: 100%;

@@ -33,7 +33,7 @@ export class Lessons {
     this.thread = new Thread<Request, Reply>(
       "learning",
       (reply) => this.learn(reply),
-      () => this.stop("El entrenamiento se ha parado. Pulsad «Entrenar» para empezarlo otra vez."),
+      () => this.stop("El entrenamiento se ha parado. Podéis volver a entrenar."),
     );
   }
 
@@ -88,13 +88,14 @@ export class Lessons {
     if (!this.progress)
       return this.going ? "Empezando…" : "Aún no sabe nada: entrenadla, que son unos segundos.";
     const { step, loss, floor, left } = this.progress;
-    const rest = this.going ? `; quedan ${Math.ceil(left)} s` : "";
-    return `${step} pasos, pérdida ${comma(loss, 3)} (la ideal, ${comma(floor, 3)})${rest}.`;
+    const seconds = Math.ceil(left);
+    const rest = this.going ? `; ${seconds === 1 ? "queda" : "quedan"} ${seconds} s` : "";
+    return `${step} pasos de entrenamiento; pérdida, ${comma(loss, 3)} (la de la red ideal, ${comma(floor, 3)})${rest}.`;
   }
 
   private learn(reply: Reply): void {
     if ("problem" in reply) {
-      this.stop(reply.problem);
+      this.stop(`No se ha podido entrenar (${reply.problem}).`);
       return;
     }
     this.progress = reply.progress;

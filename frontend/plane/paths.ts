@@ -65,7 +65,7 @@ export class Paths {
     if (id !== this.asked[which]) return;
     this.answered[which] = id;
     if ("problem" in reply) {
-      this.fail(reply.problem);
+      this.fail(`No se ha podido calcular (${reply.problem}).`);
       return;
     }
     this.known[which] = reply.travelled;

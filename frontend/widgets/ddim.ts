@@ -101,7 +101,7 @@ export class DdimWidget extends Widget {
       this.network = networks.find(({ name }) => name === NETWORK) ?? null;
       this.runner = new Runner(new URL(this.data, document.baseURI).href);
     } catch (error) {
-      this.tell(error);
+      this.problem = `No ha llegado la lista de las redes (${reasonOf(error)}). Recargad la página.`;
     }
   }
 
@@ -265,11 +265,11 @@ export class DdimWidget extends Widget {
     const { cells, busy, loaded } = this;
     const all = ETAS.length * STEPS.length;
     if (loaded !== null) return `Trayendo la red: ${comma(100 * loaded, 0)} %.`;
-    if (busy) return `Generando la ${Math.min(all, cells.size + 1)} de ${all}…`;
-    if (cells.size > 0) return `Las ${cells.size}, de un mismo ruido.`;
+    if (busy) return `Generando la muestra ${Math.min(all, cells.size + 1)} de ${all}…`;
+    if (cells.size > 0) return `Las ${cells.size} muestras parten del mismo ruido.`;
     const first = this.brought
       ? ""
-      : ` La primera vez se trae la red, ${comma(bytes / 1e6, 1)} MB.`;
+      : ` La primera vez se traen la red, ${comma(bytes / 1e6, 1)} MB, y el programa que la ejecuta, 14 MB.`;
     return `«Generar» llena la tabla con una muestra de cada manera.${first}`;
   }
 

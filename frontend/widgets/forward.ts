@@ -142,7 +142,7 @@ export class ForwardWidget extends Widget {
     return html`<p class="cuentas">
       <span class="xt"><i>x</i><sub>t</sub></span> =
       <b>${comma(Math.sqrt(bar), 3)}</b> · <span class="x0"><i>x</i><sub>0</sub></span> +
-      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp; señal entre ruido (SNR) = ${squared(bar)} / ${squared(1 - bar)} = <b>${significant(bar / (1 - bar))}</b>
+      <b>${comma(Math.sqrt(1 - bar), 3)}</b> · <span class="eps">ε</span> &emsp; relación señal-ruido (SNR) = ${squared(bar)} / ${squared(1 - bar)} = <b>${significant(bar / (1 - bar))}</b>
     </p>`;
   }
 

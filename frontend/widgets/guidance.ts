@@ -142,7 +142,7 @@ export class GuidanceWidget extends Widget {
       ${this.laws()}
       <table>
         <tbody>
-          ${row("condicionada", html`la clase, <i>p</i>(<i>x</i>|<i>c</i>)`, MEAN, Math.sqrt(VARIANCE))}
+          ${row("condicionada", html`la condicionada, <i>p</i>(<i>x</i>|<i>c</i>)`, MEAN, Math.sqrt(VARIANCE))}
           ${row(
             "mu",
             html`la inclinada, <i>p</i>(<i>x</i>|<i>c</i>) <i>p</i>(<i>c</i>|<i>x</i>)<sup><i>w</i></sup>`,
@@ -152,7 +152,8 @@ export class GuidanceWidget extends Widget {
           ${this.samples.length > 0 ? row("xt", "lo que sale", this.made.mean, this.made.deviation) : ""}
         </tbody>
         <caption>
-          Media ± desviación típica.
+          Media ± desviación típica. «Lo que sale» son ${PARTICLES} muestras de ${STEPS} pasos: la segunda cifra
+          decimal puede bailar.
         </caption>
       </table>
     `;

@@ -81,7 +81,7 @@ export class LaboratoryWidget extends Widget {
     if (!network || !settings || !runner) return;
     const symbol = symbolIn(network, settings);
     if (symbol !== undefined) {
-      this.problem = `La red lee palabras, y la frase lleva «${symbol}»: escribid cómo se llama.`;
+      this.problem = `La red solo lee palabras, y la frase lleva «${symbol}»: escribid su nombre.`;
       return;
     }
     const edit = editOf(this.editing, this.board, settings.steps);
@@ -95,7 +95,7 @@ export class LaboratoryWidget extends Widget {
       await session.start(runner, network, settings, edit);
     } catch (error) {
       const reason = (error as Error).message.replace(/\.$/, "");
-      this.problem = `No se ha podido generar: ${reason}. Podéis volver a intentarlo.`;
+      this.problem = `No se ha podido generar (${reason}). Podéis volver a intentarlo.`;
     }
   }
 
@@ -222,7 +222,7 @@ export class LaboratoryWidget extends Widget {
 
   private status({ bytes }: Network): TemplateResult {
     const { progress, told } = this.session;
-    const hint = `La primera vez se traen los pesos de la red, ${comma(bytes / 1e6, 1)} MB.`;
+    const hint = `La primera vez se traen la red, ${comma(bytes / 1e6, 1)} MB, y el programa que la ejecuta, 14 MB.`;
     return html`<p class="estado">
       ${told || hint}
       ${
@@ -271,7 +271,8 @@ export class LaboratoryWidget extends Widget {
     const { shown } = this.session;
     if (!shown) return `Aquí se verá ${what}`;
     const many = `${what} de ${plural(shown.count, "muestra", "muestras")}`;
-    return image ? many : `${many} de ${classes[shown.label] ?? `«${shown.text}»`}`;
+    const asked = classes[shown.label] ? `la clase ${classes[shown.label]}` : `«${shown.text}»`;
+    return image || asked === "«»" ? many : `${many} de ${asked}`;
   }
 
   /** El camino recorrido, para volver sobre él. */
@@ -298,11 +299,11 @@ export class LaboratoryWidget extends Widget {
       <div>
         ${
           walks
-            ? html`<p class="consejo">La terminal parte siempre de una sola semilla. En el capítulo de DDIM está cómo dar el paseo en Python.</p>`
+            ? html`<p class="consejo">La terminal parte siempre de una sola semilla. En Python, <code class="palabra">slerp</code> mezcla los dos ruidos: está en el capítulo de DDIM.</p>`
             : this.order(seen ?? next)
         }
-        ${seen && seen !== next ? html`<p class="consejo">Es la de lo que se ve: lo que habéis cambiado después aún no se ha generado.</p>` : ""}
-        ${!seen && paints(this.editing) ? html`<p class="consejo">Lo pintado se guarda después de generar, con el nombre que tiene en la orden.</p>` : ""}
+        ${!walks && seen && seen !== next ? html`<p class="consejo">Es la orden de lo que se ve: lo que habéis cambiado después aún no se ha generado.</p>` : ""}
+        ${!seen && paints(this.editing) ? html`<p class="consejo">Lo pintado se puede guardar después de generar, con el nombre que lleva en la orden.</p>` : ""}
         ${
           pictureOf(edit)
             ? html`<p class="consejo">La orden lee lo pintado de la carpeta en que se ejecuta: guardadlo y llevadlo a ella.</p>
@@ -321,7 +322,11 @@ export class LaboratoryWidget extends Widget {
     };
     // Ninguna opción se parte por sus guiones.
     const words = text.split(" ").map((word) => html`<span>${word}</span> `);
-    return html`<code>${words}</code>
+    return html`${
+      this.network?.shipped
+        ? ""
+        : html`<p class="consejo">Esta red no viene en el paquete: antes, <code class="palabra">ddpm-lit train ${this.network?.name}</code>.</p>`
+    }<code class="orden">${words}</code>
       ${
         navigator.clipboard
           ? html`<div class="fila">

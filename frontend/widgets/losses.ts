@@ -132,9 +132,9 @@ export class LossesWidget extends Widget {
         La mitad de la pérdida la ponen, más o menos, los <i>t</i> ≤ <b>${this.half(measured)}</b>.
         ${
           this.weighting === "vlb"
-            ? html`La de los bits de la cota, los <i>t</i> ≤
-                <b>${this.halfOfBits(measured)}</b>: con <i>t</i> = 1 se descodifica casi sin error, y
-                con <i>t</i> grande ese peso crece y los bits no, porque <i>x̂</i><sub>0</sub> se recorta.`
+            ? html`La mitad de los bits de la cota la ponen los <i>t</i> ≤
+                <b>${this.halfOfBits(measured)}</b>. No coinciden: con <i>t</i> = 1 se decodifica casi sin error y apenas cuesta
+                bits, y con <i>t</i> grande el peso crece pero los bits no, porque <i>x̂</i><sub>0</sub> se recorta.`
             : ""
         }
       </p>

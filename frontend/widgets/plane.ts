@@ -329,7 +329,7 @@ export class PlaneWidget extends Widget {
       <span class="xt">las partículas</span>
       ${this.guesses ? html`<span class="eps">lo que se estima que serán</span>` : ""}
       ${this.shown.launched ? html`<span class="beta">la vuestra</span>` : ""}
-      ${this.field ? html`<span class="mu">la dirección del score</span>` : ""}
+      ${this.field ? html`<span class="mu">hacia dónde tira el score</span>` : ""}
     </p>`;
   }
 
@@ -338,7 +338,7 @@ export class PlaneWidget extends Widget {
     const { player, travelled, position, end } = this;
     return html`
       <div class="fila ordenes">
-        ${button(player.playing ? "❚❚ Parar" : "▶ Reproducir", travelled !== null, () =>
+        ${button(player.playing ? "❚❚ Pausar" : "▶ Reproducir", travelled !== null, () =>
           player.playing ? player.stop() : player.play(),
         )}
         ${button("Un paso", travelled !== null && position < end, () =>
@@ -388,7 +388,7 @@ export class PlaneWidget extends Widget {
   protected override spoken(): string {
     const { travelled, position } = this;
     if (!travelled) {
-      return this.shown.distribution === DRAWN ? "Dibujad unos datos en el plano." : "Calculando…";
+      return this.points.length < 2 ? "Dibujad unos datos en el plano." : "Calculando…";
     }
     if (this.lessons.going) return "La red está aprendiendo…";
     if (this.hand.pointing) return `La cruz está en ${said(this.hand.cursor, 1)}.`;
@@ -401,9 +401,9 @@ export class PlaneWidget extends Widget {
       (travelled) => travelled?.states[at],
     );
     const beside = other
-      ? `, con ${titleOf(sampler)}, y con ${titleOf(rival)} en ${said(other, 2)}`
+      ? ` con ${titleOf(sampler)} y en ${said(other, 2)} con ${titleOf(rival)}`
       : "";
-    const mine = own ? ` La vuestra está en ${said(own, 2)}${beside}.` : "";
+    const mine = own ? ` Vuestra partícula está en ${said(own, 2)}${beside}.` : "";
     const who = this.lessons.weights ? ` Guía la red que aprende aquí. ${this.lesson}` : "";
     return `t = ${this.t}, paso ${Math.floor(position)} de ${this.end}.${mine}${who}`;
   }
@@ -440,7 +440,10 @@ export class PlaneWidget extends Widget {
       guesses,
       field: this.field ? { guide, t } : null,
       title,
-      empty: canvas === this.mine ? "Dibujad aquí los datos" : "Aquí saldrá lo mismo, al lado",
+      empty:
+        canvas === this.mine
+          ? "Dibujad aquí los datos"
+          : `Aquí saldrán con ${titleOf(this.shown.rival)}`,
       cursor: pointed ? this.hand.cursor : null,
     });
   }

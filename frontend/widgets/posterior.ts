@@ -78,7 +78,7 @@ export class PosteriorWidget extends Widget {
     const place = (name: Handle, label: TemplateResult) =>
       slider({
         label,
-        name: name === "x0" ? "x cero" : "x t",
+        name: name === "x0" ? "x sub cero" : "x sub t",
         text: comma(this[name]),
         value: this[name],
         min: RANGE[0],
@@ -113,9 +113,9 @@ export class PosteriorWidget extends Widget {
         ${this.densities()}
       </div>
       <p class="rotulos">
-        <span class="x0">lo que dice <i>x</i><sub>0</sub></span>
-        <span class="xt">lo que dice <i>x</i><sub>t</sub>, que encogió al dar el paso</span>
-        <span class="mu">lo que dicen los dos: el posterior</span>
+        <span class="x0">la pista de <i>x</i><sub>0</sub></span>
+        <span class="xt">la pista de <i>x</i><sub>t</sub>, dividida entre √α porque el paso la encogió</span>
+        <span class="mu">las dos juntas: el posterior</span>
       </p>
       <div class="balanza">
         <span class="x0">peso de <i>x</i><sub>0</sub></span>
@@ -193,6 +193,6 @@ export class PosteriorWidget extends Widget {
 
   protected override spoken(): string {
     const { mean, variance } = this.posterior;
-    return `Con x cero ${comma(this.x0)} y x t ${comma(this.xT)}, en t = ${this.t}, el posterior tiene media ${comma(mean)} y desviación típica ${comma(Math.sqrt(variance))}.`;
+    return `Con x sub cero ${comma(this.x0)} y x sub t ${comma(this.xT)}, en t = ${this.t}, el posterior tiene media ${comma(mean)} y desviación típica ${comma(Math.sqrt(variance))}.`;
   }
 }

@@ -80,7 +80,9 @@ export class TweedieWidget extends Widget {
 
   private get shared(): string {
     const { several } = this;
-    return several === 1 ? "Uno solo pesa ya el 90 %." : `Entre ${several} datos suman el 90 %.`;
+    return several === 1
+      ? "Uno solo pesa ya más del 90 %."
+      : `Entre los ${several} que más pesan suman el 90 %.`;
   }
 
   private key(event: KeyboardEvent): void {
@@ -138,13 +140,13 @@ export class TweedieWidget extends Widget {
         <ul>
           <li><span class="xt">✚ <i>x</i><sub>t</sub></span>, lo que la red ve</li>
           <li>
-            <span class="datos">● los datos</span>, cada uno con lo probable que es que
+            <span class="datos">● los datos</span>: cuanto más grande, más probable es que
             <i>x</i><sub>t</sub> salga de él
           </li>
           <li>
-            <span class="x0">◆ <i>x̂</i><sub>0</sub></span>, su media: (${comma(x!)}; ${comma(y!)})
+            <span class="x0">◆ <i>x̂</i><sub>0</sub></span>, la media de todos, cada uno con su peso: (${comma(x!)}; ${comma(y!)})
           </li>
-          <li>El más probable pesa un <b>${percent(most)}</b>.</li>
+          <li>El más probable pesa <b>${percent(most)}</b>.</li>
           <li>${this.shared}</li>
         </ul>
       </div>
@@ -197,5 +199,7 @@ export class TweedieWidget extends Widget {
 
 /** Una parte, en tanto por ciento; lo que casi es todo no se redondea a todo. */
 function percent(part: number): string {
-  return part >= 0.995 && part < 1 ? "casi 100 %" : `${comma(100 * part, part < 0.1 ? 1 : 0)} %`;
+  return part >= 0.995 && part < 1
+    ? "casi el 100 %"
+    : `el ${comma(100 * part, part < 0.1 ? 1 : 0)} %`;
 }

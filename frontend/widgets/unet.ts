@@ -11,7 +11,7 @@ import {
 import { customElement, state } from "lit/decorators.js";
 import "../drawing/pixels";
 import type { Picture } from "../drawing/pixels";
-import { comma } from "../numbers";
+import { comma, plural } from "../numbers";
 import { fetchJson, reasonOf } from "../problems";
 import { button, choice, Widget } from "../widget";
 
@@ -273,9 +273,9 @@ export class UnetWidget extends Widget {
       <div>
         <p><b>${block.title}</b>${sideOf(block)}</p>
         <p>
-          Sale ${block.shape.join(" × ")}; tiene
-          ${comma(block.parameters, 0)} parámetros, y a cada posición
-          ${reachOf(block, anatomy)}, por las convoluciones y la atención.
+          Salen ${channelsOf(block)} de ${block.shape[1]} × ${block.shape[2]}. Tiene
+          ${comma(block.parameters, 0)} parámetros. A cada posición ${reachOf(block, anatomy)}
+          (contando solo las convoluciones y la atención).
         </p>
         <div class="canales">
           ${seen.channels.map(
@@ -313,6 +313,10 @@ export class UnetWidget extends Widget {
     const block = anatomy.blocks[this.chosen]!;
     return `${nameOf(block)}, ${this.chosen + 1} de ${anatomy.blocks.length}: ${block.shape.join(" por ")}, ${comma(block.parameters, 0)} parámetros; a cada posición ${reachOf(block, anatomy)}. t = ${anatomy.seen[this.time]!.t}.`;
   }
+}
+
+function channelsOf({ shape }: Block): string {
+  return plural(shape[0], "canal", "canales");
 }
 
 /** Qué parte de la imagen le llega a una posición de lo que sale de un bloque. */

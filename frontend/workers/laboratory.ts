@@ -68,7 +68,7 @@ async function weights(network: Network, address: string, id: number): Promise<A
     throw new Error("los pesos han llegado incompletos o cambiados; recargad la página");
   }
   await store?.put(key, new Response(bytes)).catch(() => {
-    const text = "El navegador no deja guardar los pesos: la próxima vez se traerán otra vez.";
+    const text = "El navegador no deja guardar los pesos: habrá que volver a traerlos.";
     scope.postMessage({ kind: "note", id, text });
   });
   return bytes.buffer;

@@ -121,10 +121,10 @@ def test_the_terminal_says_where_to_see_what_it_makes(
 def command_of(place: Locator) -> list[str]:
     """La orden que enseña la página, ya partida."""
     place.get_by_text("La misma generación, en la terminal").click()
-    return shlex.split(place.locator("code").inner_text())
+    return shlex.split(place.locator("code.orden").inner_text())
 
 
-@pytest.mark.parametrize("mode", ["rellenar un hueco", "rehacer un dibujo"])
+@pytest.mark.parametrize("mode", ["rellenando un hueco", "rehaciendo un dibujo"])
 def test_what_is_painted_is_finished_as_the_terminal_does(
     laboratory: Open, page: Page, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +134,7 @@ def test_what_is_painted_is_finished_as_the_terminal_does(
     paint(place, page)
     found = generated(place)
     words = command_of(place)[3:]
-    names = ["imagen.png", "hueco.png"] if mode == "rellenar un hueco" else ["imagen.png"]
+    names = ["imagen.png", "hueco.png"] if mode == "rellenando un hueco" else ["imagen.png"]
     save_painted(place, page, tmp_path, names)
     expected = made_by_terminal("fashion-mnist", words, tmp_path, monkeypatch)
     assert (found - expected).clamp(-1, 1).abs().mean() < 2 / 255
@@ -209,7 +209,7 @@ def made_by_terminal(
 
 def test_a_hole_is_needed_to_fill_it(laboratory: Open) -> None:
     place = laboratory("?modelo=digits-class&pasos=2&muestras=1")
-    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    place.get_by_role("radio", name="rellenando un hueco").check(force=True)
     place.get_by_role("button", name="Generar").click()
     expect(place.get_by_role("alert")).to_contain_text("No hay ningún hueco")
 
@@ -240,7 +240,7 @@ def test_it_stops_goes_on_and_steps(laboratory: Open) -> None:
     place.get_by_role("button", name="Generar").click()
     expect(state).to_contain_text("Paso", timeout=SLOW)
     place.get_by_role("button", name="Pausar").click()
-    expect(state).to_contain_text("(parado)")
+    expect(state).to_contain_text("(en pausa)")
     place.page.wait_for_timeout(500)
     before = step_of(state)
     place.page.wait_for_timeout(500)
@@ -250,11 +250,11 @@ def test_it_stops_goes_on_and_steps(laboratory: Open) -> None:
     place.page.wait_for_timeout(300)
     assert step_of(state) == before + 1
     place.get_by_role("button", name="Seguir").click()
-    expect(state).not_to_contain_text("(parado)")
+    expect(state).not_to_contain_text("(en pausa)")
     place.get_by_role("button", name="Cancelar").click()
     expect(place.get_by_role("button", name="Generar")).to_be_enabled()
     place.page.wait_for_timeout(500)
-    assert state.inner_text().startswith("Cancelado. Paso ")
+    assert state.inner_text().startswith("Se ha quedado ahí. Paso ")
 
 
 def step_of(state: Locator) -> int:
@@ -278,7 +278,7 @@ def test_what_is_asked_travels_in_the_address(laboratory: Open, page: Page) -> N
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("?modelo=inventado", "no hay ningún modelo «inventado»"),
+        ("?modelo=inventado", "no hay ninguna red «inventado»"),
         ("?modelo=fashion-mnist&clase=99", "no hay ninguna clase 99"),
         ("?pasos=-3&eta=mucho&sampler=euler", "«pasos» vale «-3»"),
         ("?sampler=euler", "no hay ningún sampler «euler»"),
@@ -327,7 +327,7 @@ def test_what_cannot_be_read_or_used_is_told(laboratory: Open) -> None:
     for wrong in ("-5", "1.5", "1e30"):
         seed.fill(wrong)
         seed.blur()
-        expect(place.get_by_role("alert")).to_contain_text("no es una semilla")
+        expect(place.get_by_role("alert")).to_contain_text("La semilla tiene que ser un entero")
         expect(seed).to_have_value("42")
 
 
@@ -401,7 +401,9 @@ def test_it_walks_between_two_seeds(laboratory: Open) -> None:
     assert float((found - last.x_t.flatten()).abs().mean()) < 2 / 255
     assert place.page.url.split("#")[0].endswith("&hacia=11&tramo=0.3")
     place.get_by_role("button", name="Poner al lado").click()
-    expect(place.locator("figcaption", has_text="de la semilla 3 a la 11, al 0,30")).to_be_visible()
+    expect(
+        place.locator("figcaption", has_text="de la semilla 3 a la 11, al 30 % del camino")
+    ).to_be_visible()
     place.page.reload()
     place = place.page.locator("dl-widget[name=laboratory]")
     expect(place.get_by_role("radio", name="entre dos semillas")).to_be_checked(timeout=SLOW)
@@ -422,7 +424,7 @@ def test_two_settings_are_seen_side_by_side(laboratory: Open) -> None:
     first = generated(place)
     place.get_by_role("button", name="Poner al lado").click()
     caption = place.locator("figcaption", has_text="semilla 5")
-    expect(caption).to_have_text("3; semilla 5; DDIM, 4 pasos; w = 2,0")
+    expect(caption).to_have_text("clase 3; semilla 5; DDIM, 4 pasos; w = 2,0")
     place.get_by_role("combobox", name="Clase").select_option("8")
     second = generated(place)
     beside, actual = (
@@ -444,22 +446,24 @@ def test_the_command_says_what_it_gives_and_is_copied(laboratory: Open, page: Pa
     assert "--seed 5" in " ".join(command_of(place))
     place.get_by_role("spinbutton", name="Semilla", exact=True).fill("6")
     place.get_by_role("spinbutton", name="Semilla", exact=True).blur()
-    expect(place.locator("code")).to_contain_text("--seed 6")
+    expect(place.locator("code.orden")).to_contain_text("--seed 6")
     generated(place)
-    expect(place.locator(".resumen")).to_have_text(re.compile("^3; semilla 6; .*, 4 pasos"))
+    expect(place.locator(".resumen")).to_have_text(re.compile("^clase 3; semilla 6; .*, 4 pasos"))
     late = place.get_by_text("aún no se ha generado")
     expect(late).to_have_count(0)
     place.get_by_role("combobox", name="Clase").select_option("8")
     expect(late).to_be_visible()
-    expect(place.locator("code")).to_contain_text("--class 3")
+    expect(place.locator("code.orden")).to_contain_text("--class 3")
     place.get_by_role("button", name="Copiar la orden").click()
     expect(place.get_by_role("button", name="Copiada")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == place.locator("code").inner_text()
+    assert (
+        page.evaluate("navigator.clipboard.readText()") == place.locator("code.orden").inner_text()
+    )
 
 
 def test_a_stroke_is_undone(laboratory: Open, page: Page) -> None:
     place = laboratory("?modelo=digits-class&muestras=1&pasos=10")
-    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    place.get_by_role("radio", name="rellenando un hueco").check(force=True)
     holed = "(widget) => widget.board.holed"
     widget = place.locator("dl-laboratory")
     assert widget.evaluate(holed) is False
@@ -473,7 +477,7 @@ def test_a_stroke_is_undone(laboratory: Open, page: Page) -> None:
 
 def test_before_painting_it_says_what_is_missing_and_how_long_it_takes(laboratory: Open) -> None:
     place = laboratory("?modelo=digits-class&muestras=1&pasos=10")
-    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    place.get_by_role("radio", name="rellenando un hueco").check(force=True)
     advice = place.locator(".pintar .consejo")
     expect(advice).to_contain_text("Aquí no hay nada todavía")
     long = len(list(repaint_path(10, 5, 5)))
@@ -481,7 +485,7 @@ def test_before_painting_it_says_what_is_missing_and_how_long_it_takes(laborator
     assert "--inpaint imagen.png --mask hueco.png" in " ".join(command_of(place))
     place.get_by_role("radio", name="desde el ruido").check(force=True)
     generated(place)
-    place.get_by_role("radio", name="rellenar un hueco").check(force=True)
+    place.get_by_role("radio", name="rellenando un hueco").check(force=True)
     expect(advice).not_to_contain_text("Aquí no hay nada todavía")
 
 

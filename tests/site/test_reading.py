@@ -77,10 +77,10 @@ def test_folds_open_together_and_are_remembered(page: Page, address: str) -> Non
     folds = page.locator("details.mas")
     assert folds.count() > 3
     assert page.locator("details.mas[open]").count() == 0
-    page.get_by_role("button", name="Abrir lo que es para quien quiera más").click()
+    page.get_by_role("button", name="Abrir todo lo de «Para quien quiera más»").click()
     assert page.locator("details.mas[open]").count() == folds.count()
     page.goto(address + "componentes/perdidas.html")
-    button = page.get_by_role("button", name="Plegar lo que es para quien quiera más")
+    button = page.get_by_role("button", name="Plegar todo lo de «Para quien quiera más»")
     assert page.locator("details.mas:not([open])").count() == 0
     button.press("Enter")
     assert page.locator("details.mas[open]").count() == 0

@@ -284,8 +284,8 @@ def posterior_text(x_0: float, x_t: float, t: int) -> str:
 def test_the_posterior_is_the_one_of_the_package(opened: Open) -> None:
     place = opened("posterior")
     for x_0, x_t, t in ((-0.8, 1.2, 20), (0.5, -2.0, 2), (-1.0, -1.0, 50)):
-        slide(place, "x cero", x_0)
-        slide(place, "x t", x_t)
+        slide(place, "x sub cero", x_0)
+        slide(place, "x sub t", x_t)
         slide(place, "t", t)
         expect(place.locator(".cuentas")).to_contain_text(posterior_text(x_0, x_t, t))
 
@@ -314,7 +314,9 @@ def test_the_points_are_dragged(browser: Browser, address: str, pointer: str) ->
         page.mouse.up()
     else:
         drag_with_a_finger(page, start, target)
-    expect(place.get_by_role("slider", name="x cero")).to_have_attribute("aria-valuetext", "0,50")
+    expect(place.get_by_role("slider", name="x sub cero")).to_have_attribute(
+        "aria-valuetext", "0,50"
+    )
     expect(place.locator(".cuentas")).to_contain_text(posterior_text(0.5, 1.2, 20))
     context.close()
 
@@ -390,11 +392,11 @@ def test_a_particle_ends_where_the_package_says(
         for _ in range(times):
             page.keyboard.press(key)
     page.keyboard.press("Enter")
-    expect(place.get_by_role("status")).to_contain_text("La vuestra", timeout=20_000)
+    expect(place.get_by_role("status")).to_contain_text("Vuestra partícula", timeout=20_000)
     slide(place, "t", 20)
     expect(place.get_by_role("status")).to_contain_text("paso 20 de 20")
     told = place.get_by_role("status").inner_text()
-    found = re.search(r"La vuestra está en \((−?[\d,]+); (−?[\d,]+)\)", told)
+    found = re.search(r"Vuestra partícula está en \((−?[\d,]+); (−?[\d,]+)\)", told)
     assert found, told
     where = [float(text.replace("−", "-").replace(",", ".")) for text in found.groups()]
 
@@ -420,7 +422,7 @@ def test_the_particles_go_and_come_back(page: Page, opened: Open) -> None:
     place.get_by_role("button", name="Un paso").click()
     expect(status).to_contain_text("paso 1 de 50")
     place.get_by_role("button", name="Reproducir").click()
-    expect(place.get_by_role("button", name="Parar")).to_be_visible()
+    expect(place.get_by_role("button", name="Pausar")).to_be_visible()
     expect(status).to_contain_text("t = 0, paso 50 de 50", timeout=20_000)
     place.get_by_role("radio", name="de los datos al ruido").check(force=True)
     expect(status).to_contain_text("t = 0, paso 0 de 200", timeout=20_000)
@@ -466,9 +468,9 @@ def test_particles_are_dropped_one_after_another_also_on_own_data(page: Page, op
 
     page.mouse.click(*at(0.7, 0.3))
     page.wait_for_timeout(700)
-    place.get_by_role("button", name="Parar").click()
+    place.get_by_role("button", name="Pausar").click()
     page.mouse.click(*at(0.3, 0.6))
-    expect(status).to_contain_text("La vuestra está en", timeout=20_000)
+    expect(status).to_contain_text("Vuestra partícula está en", timeout=20_000)
     place.get_by_role("radio", name="los que dibujéis").check(force=True)
     page.mouse.move(*at(0.3, 0.5))
     page.mouse.down()
@@ -477,7 +479,7 @@ def test_particles_are_dropped_one_after_another_also_on_own_data(page: Page, op
     assert place.locator("dl-plane").evaluate("(plano) => plano.points.length / 2") > 30
     place.get_by_role("checkbox", name="soltar partículas").check(force=True)
     page.mouse.click(*at(0.5, 0.2))
-    expect(status).to_contain_text("La vuestra está en", timeout=20_000)
+    expect(status).to_contain_text("Vuestra partícula está en", timeout=20_000)
     assert problems == []
 
 
@@ -504,7 +506,7 @@ def test_two_samplers_run_side_by_side_from_the_same_noise(page: Page, opened: O
     beside.get_by_role("radio", name="DDIM", exact=True).check(force=True)
     expect(place.locator("canvas")).to_have_count(2)
     place.locator("canvas.mio").click(position={"x": 60, "y": 40})
-    expect(status).to_contain_text("La vuestra", timeout=20_000)
+    expect(status).to_contain_text("Vuestra partícula", timeout=20_000)
     both = place.locator("dl-plane").evaluate(
         """async (plano) => {
           const whole = () => ["all", "other", "own", "otherOwn"].map((k) => plano.paths.known[k]);
@@ -582,7 +584,7 @@ def test_a_dropped_particle_travels_in_the_address(page: Page, address: str, que
     page.goto("about:blank#")
     page.go_back()
     place.scroll_into_view_if_needed()
-    expect(status).to_contain_text("La vuestra está en", timeout=20_000)
+    expect(status).to_contain_text("Vuestra partícula está en", timeout=20_000)
     assert place.locator("dl-plane").evaluate(states) == first
     if not drawn:
         place.get_by_role("radio", name="dos lunas").press(" ")
@@ -632,13 +634,18 @@ def test_a_network_learns_in_the_page(browser: Browser, opened: Open) -> None:
     place.get_by_role("button", name="Entrenar").click()
     lesson = place.locator(".leccion")
     expect(lesson).to_contain_text(
-        re.compile(r"\d+ pasos, pérdida 0,\d{3} \(la ideal, 0,\d{3}\); quedan \d s")
+        re.compile(
+            r"\d+ pasos de entrenamiento; pérdida, 0,\d{3} \(la de la red ideal, 0,\d{3}\); quedan \d s"
+        )
     )
     # Mientras aprende se ve adónde llegan; en voz alta, solo cuando acaba.
     position = "(plano) => plano.position === plano.travelled.states.length - 1"
     assert place.locator("dl-plane").evaluate(position)
     expect(lesson).to_have_text(
-        re.compile(r"^\d+ pasos, pérdida 0,\d{3} \(la ideal, 0,\d{3}\)\.$"), timeout=30_000
+        re.compile(
+            r"^\d+ pasos de entrenamiento; pérdida, 0,\d{3} \(la de la red ideal, 0,\d{3}\)\.$"
+        ),
+        timeout=30_000,
     )
     expect(place.get_by_role("button", name="Seguir entrenando")).to_be_visible()
     place.locator("dl-plane").evaluate(
@@ -891,10 +898,13 @@ def test_every_block_says_what_it_is(page: Page, opened: Open) -> None:
         block = stored["blocks"][k]
         row = rows[block["name"]]
         blocks.nth(k).click()
-        shape = " × ".join(map(str, row.shape))
+        channels, height, width = row.shape
         # En español, un número de cuatro cifras no lleva punto.
         many = f"{row.parameters:,}".replace(",", "\u202f" if row.parameters > 9999 else "")
-        expect(place.locator(".ficha")).to_contain_text(f"Sale {shape}; tiene {many} parámetros")
+        expect(place.locator(".ficha")).to_contain_text(
+            f"{channels} {'canal' if channels == 1 else 'canales'} de {height} × {width}. "
+            f"Tiene {many} parámetros"
+        )
     page.keyboard.press("Home")
     expect(blocks.first).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("ArrowRight")
