@@ -635,7 +635,8 @@ def test_a_network_learns_in_the_page(browser: Browser, opened: Open) -> None:
     lesson = place.locator(".leccion")
     expect(lesson).to_contain_text(
         re.compile(
-            r"\d+ pasos de entrenamiento; pérdida, 0,\d{3} \(la de la red ideal, 0,\d{3}\); quedan \d s"
+            r"\d+ pasos de entrenamiento; pérdida, 0,\d{3} "
+            r"\(la de la red ideal, 0,\d{3}\); quedan \d s"
         )
     )
     # Mientras aprende se ve adónde llegan; en voz alta, solo cuando acaba.
