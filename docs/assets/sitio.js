@@ -187,27 +187,31 @@
       var abierta = panel.querySelector(":scope > ul > li > .md-nav__toggle:checked");
       var dentro = abierta && abierta.parentElement.querySelector(":scope > nav");
       if (!dentro) return;
-      panel.querySelectorAll(":scope > label, :scope > ul > li").forEach(function (otro) {
+      panel.querySelectorAll(":scope > :not(ul), :scope > ul > li").forEach(function (otro) {
         otro.inert = otro !== abierta.parentElement;
       });
       abierta.parentElement.querySelectorAll(":scope > :not(nav)").forEach(function (otro) { otro.inert = true; });
       panel = dentro;
     }
   }
-  // Las etiquetas con que el tema abre y cierra sus paneles, como botones con nombre.
+  // Las etiquetas con que el tema abre y cierra sus paneles son ahí botones, con su nombre.
   function ponerMenu() {
-    document.querySelectorAll(".md-header__button[for=__drawer], .md-sidebar--primary label[for]").forEach(function (etiqueta) {
-      if (!estrecha.matches) ["role", "aria-label", "tabindex"].forEach(function (nombre) { etiqueta.removeAttribute(nombre); });
-      else {
-        etiqueta.setAttribute("role", "button");
-        etiqueta.setAttribute("aria-label", nombreDe(etiqueta));
-        etiqueta.tabIndex = 0;
-      }
-    });
+    if (estrecha.matches) {
+      document.querySelectorAll("label.md-header__button[for=__drawer], .md-sidebar--primary label[for]:not([for=__drawer])").forEach(function (etiqueta) {
+        var boton = document.createElement("button");
+        boton.type = "button";
+        boton.setAttribute("aria-label", nombreDe(etiqueta));
+        // Con los mismos atributos, que son los que mira el estilo del tema.
+        Array.prototype.forEach.call(etiqueta.attributes, function (atributo) { boton.setAttribute(atributo.name, atributo.value); });
+        boton.append.apply(boton, Array.prototype.slice.call(etiqueta.childNodes));
+        etiqueta.replaceWith(boton);
+      });
+    }
+    document.querySelectorAll("button[for]").forEach(function (boton) { boton.tabIndex = estrecha.matches ? 0 : -1; });
     revisarMenu();
   }
   function nombreDe(etiqueta) {
-    if (etiqueta.htmlFor === "__drawer") return etiqueta.classList.contains("md-nav__title") ? "Cerrar el menú" : "Menú";
+    if (etiqueta.htmlFor === "__drawer") return "Menú";
     var sale = etiqueta.classList.contains("md-nav__title");
     var titulo = sale ? etiqueta : etiqueta.closest("li").querySelector(".md-ellipsis");
     return (sale ? "Salir de " : "Entrar en ") + titulo.textContent.trim();
@@ -216,23 +220,24 @@
     if (suceso.target.matches(".md-toggle")) revisarMenu();
   });
   estrecha.addEventListener("change", ponerMenu);
-  // Antes que el tema, que pulsa dos veces con Intro.
+  document.addEventListener("click", function (suceso) {
+    var boton = suceso.target.closest && suceso.target.closest("button[for]");
+    if (boton) alternar(document.getElementById(boton.getAttribute("for")), suceso.detail === 0);
+  });
   document.addEventListener("keydown", function (suceso) {
-    var etiqueta = suceso.target.closest && suceso.target.closest("label[role=button]");
-    var marca = document.getElementById(etiqueta ? etiqueta.htmlFor : "__drawer");
-    if (!estrecha.matches || !marca) return;
-    if (!etiqueta && suceso.key === "Escape" && marca.checked) etiqueta = document.querySelector(".md-header__button[for=__drawer]");
-    else if (!etiqueta || (suceso.key !== "Enter" && suceso.key !== " ")) return;
-    suceso.preventDefault();
-    suceso.stopPropagation();
+    var marca = document.getElementById("__drawer");
+    if (suceso.key === "Escape" && estrecha.matches && marca && marca.checked) alternar(marca, true);
+  });
+  // Con el teclado, el foco va a lo primero que se ve de lo que se abre o, al cerrar, a lo que lo abrió.
+  function alternar(marca, teclado) {
     marca.click();
-    // El foco va a lo primero que se ve de lo que se abre o, al cerrar, a lo que lo abrió.
+    if (!teclado) return;
     var lugar = marca.id === "__drawer" ? document.querySelector(".md-sidebar--primary") : marca.parentElement.querySelector(":scope > nav");
     var puesto = marca.checked
-      ? Array.prototype.find.call(lugar.querySelectorAll("a, label[role=button]"), visible)
-      : document.querySelector(".md-header__button[for='" + marca.id + "'], label.md-nav__link[for='" + marca.id + "']");
+      ? Array.prototype.find.call(lugar.querySelectorAll("a, button[for]"), visible)
+      : document.querySelector("button[for='" + marca.id + "']:not(.md-nav__title)");
     if (puesto) puesto.focus();
-  }, true);
+  }
   function visible(elemento) {
     return !elemento.closest("[inert]") && elemento.getClientRects().length > 0;
   }

@@ -17,6 +17,9 @@ export class Paths {
   /** El número de lo último que se ha pedido de cada uno, y el de lo último que ha llegado. */
   private readonly asked: Record<Which, number> = { all: 0, own: 0, other: 0, otherOwn: 0 };
   private readonly answered: Record<Which, number> = { all: 0, own: 0, other: 0, otherOwn: 0 };
+  /** Lo que espera a que el hilo acabe: de cada uno, solo lo último que se ha pedido. */
+  private readonly queue = new Map<Which, Request>();
+  private busy = false;
   private readonly thread: Thread<Request, Reply>;
 
   /**
@@ -32,6 +35,8 @@ export class Paths {
       (reply) => this.receive(reply),
       () => {
         Object.assign(this.answered, this.asked);
+        this.queue.clear();
+        this.busy = false;
         fail("El cálculo se ha parado. Cambiad algo para empezarlo otra vez.");
       },
     );
@@ -39,7 +44,16 @@ export class Paths {
 
   ask(which: Which, journey: Journey): void {
     this.asked[which] += 1;
-    this.thread.ask({ id: this.asked[which], which, journey });
+    this.queue.set(which, { id: this.asked[which], which, journey });
+    this.next();
+  }
+
+  private next(): void {
+    const [first] = this.queue.values();
+    if (this.busy || !first) return;
+    this.queue.delete(first.which);
+    this.busy = true;
+    this.thread.ask(first);
   }
 
   /** Si aún no ha llegado el último que se pidió. */
@@ -51,17 +65,22 @@ export class Paths {
   forget(...some: readonly Which[]): void {
     for (const which of some) {
       this.known[which] = null;
+      this.queue.delete(which);
       this.asked[which] += 1;
       this.answered[which] = this.asked[which];
     }
   }
 
   end(): void {
+    this.queue.clear();
+    this.busy = false;
     this.thread.end();
   }
 
   private receive(reply: Reply): void {
     const { id, which } = reply;
+    this.busy = false;
+    this.next();
     if (id !== this.asked[which]) return;
     this.answered[which] = id;
     if ("problem" in reply) {
