@@ -108,7 +108,7 @@ def test_what_is_searched_is_seen(page: Page, address: str) -> None:
 
 def test_folds_are_printed_open(page: Page, address: str) -> None:
     page.goto(address + FOLDED)
-    page.get_by_role("button", name="Abrir lo que es").wait_for()
+    page.get_by_role("button", name="Abrir todo lo de").wait_for()
     equation = page.locator("#eq-backward-covarianza")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     expect(equation).to_be_visible()
