@@ -171,7 +171,8 @@ def _bound(function: Callable[..., dict[str, Any]], *given: Any) -> Callable[[],
 def judge(contest: Contest) -> tuple[SmallClassifier, Tensor]:
     """El clasificador en cuyas características se mide, y las de las imágenes de prueba."""
     train_set, test_set = contest.data()
-    with torch.random.fork_rng(devices=[]):
+    # También si quien mide va sin gradientes: el clasificador se entrena aquí.
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         classifier = train_classifier(train_set, steps=contest.classifier_steps)
     return classifier, features(classifier, test_set.x)
 

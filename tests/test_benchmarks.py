@@ -325,6 +325,12 @@ def test_the_steps_that_fit_are_measured_by_turns(
     assert found == {"steps": {"ddpm_lit": 200}, "seconds": {"ddpm_lit": 0.5}}
 
 
+def test_the_judge_learns_even_if_who_asks_does_not_want_gradients(tmp_path: Path) -> None:
+    with torch.no_grad():
+        classifier, real = quality.judge(contest(tmp_path / "sin-gradientes"))
+    assert all(p.requires_grad for p in classifier.parameters()) and real.isfinite().all()
+
+
 def test_our_quality_unit_trains_and_measures(tmp_path: Path) -> None:
     found = quality.ours(contest(tmp_path))
     assert found["steps"] == 2 and found["frechet"] > 0
